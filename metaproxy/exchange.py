@@ -1,0 +1,97 @@
+"""What travels along the line with a request: plain data, no I/O.
+
+Stage 1 puts one ``Exchange`` into the ASGI scope. Every stage reads what earlier stages wrote and
+adds its own fields; none reaches back. Stages never wrap ``send`` to add a header: they append to
+``response_headers``, and the responder, which wraps ``send`` once, writes them.
+"""
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SCOPE_KEY = "metaproxy.exchange"
+
+HeaderPairs = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a token speaks for, as identity said it. Never holds the token itself.
+
+    ``expires_at`` is seconds since the epoch. ``token_digest`` is a keyed hash that tells tokens
+    apart inside this process. ``header_pairs`` are the identity headers for the upstream, rendered
+    once when the token was validated.
+    """
+
+    user_id: str = ""
+    user_name: str = ""
+    user_domain_id: str = ""
+    user_domain_name: str = ""
+    project_id: str = ""
+    project_name: str = ""
+    project_domain_id: str = ""
+    project_domain_name: str = ""
+    domain_id: str = ""
+    domain_name: str = ""
+    system_scope: str = ""
+    roles: tuple[str, ...] = ()
+    groups: tuple[tuple[str, float], ...] = ()
+    """Groups with their quality, best first (Repose's X-PP-Groups)."""
+    tenant_ids: tuple[str, ...] = ()
+    """Every tenant that the token may act for (v2.0: from the token and from roles); [] is project_id alone."""
+    expires_at: float = 0.0
+    audit_ids: tuple[str, ...] = ()
+    is_admin_project: bool | None = None
+    catalog: bytes | None = field(default=None, repr=False)
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """What only one provider says: default_region, contact_id, authenticated_by, impersonator_id, …"""
+    token_digest: bytes = field(default=b"", repr=False)
+    header_pairs: HeaderPairs = field(default=(), repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request and its answer, as the line knows them.
+
+    ``outcome`` is one word for how the request ended (``hit``, ``forwarded``, ``refused``, …) and
+    ``reason`` the word that says why (``rate_exceeded``, ``token_unknown``, …). Both come from fixed
+    sets, because they become metric labels. ``waits`` maps what was waited for (``identity``,
+    ``store``, ``upstream``) to seconds.
+    """
+
+    request_id: str
+    started: float
+    """Monotonic seconds at which the request's head was read."""
+    client_address: str = ""
+    """The client's address, or what a trusted proxy said it is."""
+    scheme: str = "http"
+    """The scheme that the client used, seen by us or said by a trusted proxy."""
+    global_request_id: str = ""
+    route: str = ""
+    """The template of the known operation, or "" for a path that none matches."""
+    captures: Mapping[str, str] = field(default_factory=dict)
+    identity_headers_stripped: bool = False
+    identity: Identity | None = None
+    service_identity: Identity | None = None
+    response_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    outcome: str = "forwarded"
+    reason: str = ""
+    cache_status: str = ""
+    upstream: str = ""
+    """The target that answered."""
+    upstream_request_id: str = ""
+    waits: dict[str, float] = field(default_factory=dict)
+
+    def waited(self, stage: str, seconds: float) -> None:
+        """Add time spent waiting for something outside the process."""
+        self.waits[stage] = self.waits.get(stage, 0.0) + seconds
+
+
+def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:
+    """Return the Exchange that stage 1 put into ``scope``; KeyError where there is none."""
+    exchange: Exchange = scope[SCOPE_KEY]
+    return exchange
+
+
+class ClientDisconnected(Exception):
+    """The client hung up before its answer was complete: there is nobody left to answer."""

@@ -1,0 +1,127 @@
+"""What every stage is made of, and the one place that turns exceptions into answers.
+
+A stage is a subclass of ``Stage`` with ``handle(exchange, scope, receive, send)``. On the line, stage 1
+has put the Exchange into the scope; alone around an application, a stage makes one for itself.
+
+Two exceptions end a request early: ``Fault`` becomes an answer, ``ClientDisconnected`` becomes none.
+Anything else is a defect of ours: the log gets the traceback, the client a 500 that tells nothing.
+Where the answer has already started there is no second start: ``ResponseAborted`` makes the server
+close the connection, so that half an answer never looks like a whole one.
+"""
+
+import uuid
+from collections.abc import Awaitable
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from metaproxy.clock import monotonic
+from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
+from metaproxy.protocol import faults, headers
+from metaproxy.protocol.faults import Fault
+
+logger = structlog.get_logger("metaproxy")
+
+
+class ResponseAborted(Exception):
+    """The answer broke off after its head was sent: the server must close the connection."""
+
+
+class Stage:
+    """An ASGI middleware of the line. Subclasses implement ``handle``.
+
+    Requests reach ``handle`` with their Exchange; other scopes (lifespan, websocket) go to the next
+    application untouched.
+    """
+
+    app: ASGIApp
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The ASGI interface. No coroutine of its own: the hot path pays for ``handle`` alone."""
+        exchange = scope.get(SCOPE_KEY)
+        if exchange is not None:
+            return self.handle(exchange, scope, receive, send)
+        if scope["type"] != "http":
+            return self.app(scope, receive, send)
+        return self._handle_alone(scope, receive, send)
+
+    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or pass it on to ``self.app``."""
+        raise NotImplementedError
+
+    async def _handle_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("client")
+        exchange = scope[SCOPE_KEY] = Exchange(
+            request_id=f"req-{uuid.uuid4()}",
+            started=monotonic(),
+            client_address=client[0] if client else "",
+            scheme=scope.get("scheme", "http"),
+        )
+        await Responder(exchange, scope, send).run(self, receive)
+
+
+class Responder:
+    """Wraps ``send`` once for a request: adds the Exchange's headers, writes faults, keeps count.
+
+    Reads ``exchange.response_headers``; writes ``outcome`` and ``reason`` when a request ends early.
+    """
+
+    __slots__ = ("_send", "body_bytes", "complete", "exchange", "scope", "status")
+
+    def __init__(self, exchange: Exchange, scope: Scope, send: Send) -> None:
+        self.exchange = exchange
+        self.scope = scope
+        self._send = send
+        self.status = 0
+        self.body_bytes = 0
+        self.complete = False
+
+    async def run(self, app: ASGIApp, receive: Receive) -> None:
+        """Let ``app`` answer; answer in its place where it raises."""
+        try:
+            await app(self.scope, receive, self.send)
+        except Fault as fault:
+            await self._end_with(fault)
+        except ClientDisconnected:
+            self.exchange.outcome, self.exchange.reason = "aborted", "client_disconnected"
+        except ResponseAborted:
+            raise
+        except Exception:  # noqa: BLE001 - the border: whatever broke, the client gets an answer
+            logger.exception("request failed", request_id=self.exchange.request_id)
+            await self._end_with(Fault(500, "The server failed to answer the request.", reason="defect"))
+
+    async def send(self, message: Message) -> None:
+        """The ``send`` that the application gets."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self.head(message.get("headers", ()))}
+        elif message["type"] == "http.response.body":
+            self.body_bytes += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        await self._send(message)
+
+    def head(self, answered: headers.Headers) -> list[headers.Header]:
+        """Return the header fields of the answer, given those that the application answered."""
+        return [*answered, *self.exchange.response_headers]
+
+    async def _end_with(self, fault: Fault) -> None:
+        self.exchange.reason = fault.reason
+        if self.status:
+            self.exchange.outcome = "aborted"
+            raise ResponseAborted(fault.reason) from fault
+        self.exchange.outcome = "failed" if fault.status >= 500 else "refused"
+        accept = headers.combined(self.scope["headers"], b"accept")
+        media_type = faults.XML if faults.prefers_xml(self.scope["path"], accept) else faults.JSON
+        body = faults.render(fault, media_type)
+        fields = [
+            (b"content-type", media_type),
+            (b"content-length", b"%d" % len(body)),
+            *fault.headers,
+        ]
+        if fault.retry_after is not None:
+            fields.append((b"retry-after", b"%d" % fault.retry_after))
+        if fault.close:
+            fields.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": fault.status, "headers": fields})
+        shown = b"" if self.scope["method"] == "HEAD" else body
+        await self.send({"type": "http.response.body", "body": shown, "more_body": False})

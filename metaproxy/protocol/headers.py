@@ -1,0 +1,84 @@
+"""Header fields as raw pairs: order and duplicates survive.
+
+Facts this file rests on. Field names are case-insensitive (RFC 9110 §5.1); ASGI hands them over in
+lower case, so names here are lower-case bytes. Connection names further fields that end at this hop
+(§7.6.1). A list field may be sent as several lines, in order (§5.3). An intermediary appends itself
+to Via on requests and on responses (§7.6.3).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+Header = tuple[bytes, bytes]
+Headers = Sequence[Header]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+def get(headers: Iterable[Header], name: bytes) -> bytes | None:
+    """Return the first field value of ``name``, or None."""
+    for field_name, field_value in headers:
+        if field_name == name:
+            return field_value
+    return None
+
+
+def get_all(headers: Iterable[Header], name: bytes) -> list[bytes]:
+    """Return every field value of ``name``, in order."""
+    return [field_value for field_name, field_value in headers if field_name == name]
+
+
+def combined(headers: Iterable[Header], name: bytes) -> bytes:
+    """Return the values of ``name`` as one list (RFC 9110 §5.3); empty where there is none."""
+    return b", ".join(get_all(headers, name))
+
+
+def list_members(field_value: bytes) -> Iterator[bytes]:
+    """Yield the members of a comma-separated list of tokens, empty ones left out (RFC 9110 §5.6.1)."""
+    for member in field_value.split(b","):
+        stripped = member.strip(b" \t")
+        if stripped:
+            yield stripped
+
+
+def end_to_end(headers: Headers) -> list[Header]:
+    """Return ``headers`` without those that end at this hop (RFC 9110 §7.6.1)."""
+    nominated = {
+        member.lower() for name, value in headers if name == b"connection" for member in list_members(value)
+    }
+    dropped = HOP_BY_HOP | nominated if nominated else HOP_BY_HOP
+    return [header for header in headers if header[0] not in dropped]
+
+
+def via_element(pseudonym: str, version: str | None, protocol_version: str = "1.1") -> bytes:
+    """Return our element of a Via field: ``1.1 metaproxy (metaproxy/0.1.0)`` (RFC 9110 §7.6.3)."""
+    comment = f" (metaproxy/{version})" if version else ""
+    return f"{protocol_version} {pseudonym}{comment}".encode("ascii")
+
+
+def via_names(headers: Headers, pseudonym: str) -> int:
+    """Count how often ``pseudonym`` stands in Via: the number of times a request has passed us."""
+    wanted = pseudonym.encode("ascii").lower()
+    return sum(
+        1
+        for name, value in headers
+        if name == b"via"
+        for member in list_members(value)
+        if _received_by(member) == wanted
+    )
+
+
+def _received_by(member: bytes) -> bytes:
+    words = member.split()
+    return words[1].lower() if len(words) > 1 else b""

@@ -1,0 +1,160 @@
+"""Path templates and a table that matches a path against any number of them at once.
+
+A template is a path whose segments are literal, ``{name}`` (one segment, captured), ``{name:regex}``
+(one segment that the regular expression matches whole), ``*`` (one segment) or, at the end, ``**``
+(any number of segments, none included). The table is a trie over segments: the cost of a match grows
+with the length of the path, not with the number of templates.
+
+Paths are matched percent-decoded, segment by segment. That is unambiguous because the guard refuses
+paths in which an escaped slash or dot could change the segments.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MEMO_ENTRIES = 16384
+
+
+class TemplateError(ValueError):
+    """A path template that cannot be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Generic[T]):
+    """A template that matched: the value it stands for, its text, and what it captured."""
+
+    value: T
+    template: str
+    captures: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    literal: str | None
+    name: str = ""
+    pattern: re.Pattern[str] | None = None
+
+
+@dataclass(slots=True)
+class _Node(Generic[T]):
+    literals: "dict[str, _Node[T]]" = field(default_factory=dict)
+    captures: "dict[str, tuple[re.Pattern[str] | None, _Node[T]]]" = field(default_factory=dict)
+    ends: "list[tuple[T, str, tuple[str, ...]]]" = field(default_factory=list)
+    rests: "list[tuple[T, str, tuple[str, ...]]]" = field(default_factory=list)
+
+
+class RouteTable(Generic[T]):
+    """Path templates, each standing for a value; finds all that match a path, most specific first.
+
+    Specific means: a literal segment before a constrained capture, before a capture, before ``**``,
+    decided from left to right. Templates of equal rank keep the order in which they were added.
+    Raises TemplateError from ``add`` for a template that cannot be read.
+    """
+
+    def __init__(self) -> None:
+        self._root: _Node[T] = _Node()
+        self._memo: dict[str, tuple[Match[T], ...]] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, template: str, value: T) -> None:
+        """Let ``template`` stand for ``value``."""
+        segments, has_rest = parse_template(template)
+        node = self._root
+        names: list[str] = []
+        for segment in segments:
+            if segment.literal is not None:
+                node = node.literals.setdefault(segment.literal, _Node())
+                continue
+            names.append(segment.name)
+            constraint = segment.pattern.pattern if segment.pattern else ""
+            _, node = node.captures.setdefault(constraint, (segment.pattern, _Node()))
+        (node.rests if has_rest else node.ends).append((value, template, tuple(names)))
+        self._memo.clear()
+        self._size += 1
+
+    def matches(self, path: str) -> tuple[Match[T], ...]:
+        """Return every match of ``path`` (percent-decoded), most specific first."""
+        found = self._memo.get(path)
+        if found is None:
+            if len(self._memo) >= MEMO_ENTRIES:
+                self._memo.clear()
+            found = self._memo[path] = tuple(self._walk(self._root, _split(path), 0, ()))
+        return found
+
+    def match(self, path: str) -> Match[T] | None:
+        """Return the most specific match of ``path``, or None."""
+        found = self.matches(path)
+        return found[0] if found else None
+
+    def _walk(
+        self, node: _Node[T], segments: list[str], index: int, captured: tuple[str, ...]
+    ) -> Iterator[Match[T]]:
+        if index == len(segments):
+            yield from (_match(end, captured) for end in node.ends)
+        else:
+            segment = segments[index]
+            if (child := node.literals.get(segment)) is not None:
+                yield from self._walk(child, segments, index + 1, captured)
+            # An empty segment is never a name: "/images//metadata" matches no template.
+            for constraint in sorted(node.captures, key=len, reverse=True) if segment else ():
+                pattern, child = node.captures[constraint]
+                if pattern is None or pattern.fullmatch(segment):
+                    yield from self._walk(child, segments, index + 1, (*captured, segment))
+        yield from (_match(rest, captured) for rest in node.rests)
+
+
+def parse_template(template: str) -> tuple[list[_Segment], bool]:
+    """Return the segments of ``template`` and whether it ends in ``**``; raises TemplateError."""
+    if not template.startswith("/"):
+        raise TemplateError(f"a path template starts with '/': {template!r}")
+    parts = _split(template)
+    has_rest = bool(parts) and parts[-1] == "**"
+    segments = [_parse_segment(part, template) for part in (parts[:-1] if has_rest else parts)]
+    names = [segment.name for segment in segments if segment.name]
+    for name in names:
+        if names.count(name) > 1:
+            raise TemplateError(f"{{{name}}} stands twice in {template!r}")
+    return segments, has_rest
+
+
+def template_names(template: str) -> tuple[str, ...]:
+    """Return the names that ``template`` captures, in order; raises TemplateError."""
+    return tuple(segment.name for segment in parse_template(template)[0] if segment.name)
+
+
+def _parse_segment(part: str, template: str) -> _Segment:
+    if part == "*":
+        return _Segment(literal=None)
+    if part == "**":
+        raise TemplateError(f"'**' may only stand at the end: {template!r}")
+    if not part.startswith("{"):
+        if "{" in part or "}" in part or "*" in part:
+            raise TemplateError(f"a capture is a whole segment: {part!r} in {template!r}")
+        return _Segment(literal=part)
+    if not part.endswith("}"):
+        raise TemplateError(f"a brace is not closed: {part!r} in {template!r}")
+    name, _, constraint = part[1:-1].partition(":")
+    if not NAME.fullmatch(name):
+        raise TemplateError(f"{name!r} is no name for a capture in {template!r}")
+    try:
+        pattern = re.compile(constraint) if constraint else None
+    except re.error as error:
+        raise TemplateError(f"{constraint!r} in {template!r}: {error}") from error
+    return _Segment(literal=None, name=name, pattern=pattern)
+
+
+def _split(path: str) -> list[str]:
+    return path[1:].split("/") if len(path) > 1 else []
+
+
+def _match(end: tuple[T, str, tuple[str, ...]], captured: tuple[str, ...]) -> Match[T]:
+    value, template, names = end
+    return Match(value, template, {name: text for name, text in zip(names, captured, strict=True) if name})

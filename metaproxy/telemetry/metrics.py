@@ -1,0 +1,119 @@
+"""Counters that cost a dictionary update, shown to Prometheus when it asks.
+
+Children of prometheus_client take a lock on every increment. A process with one event loop needs
+none: these instruments hold plain numbers, and ``Metrics`` is a collector that turns them into metric
+families at scrape time. Labels are fixed sets of words; nothing a client sends may become one.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+Labels = tuple[str, ...]
+Samples = Iterable[tuple[Labels, float]]
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Counter:
+    """A number that only grows, one per combination of label values."""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
+        self.name, self.documentation, self.labels = name, documentation, tuple(labels)
+        self.values: dict[Labels, float] = {} if labels else {(): 0.0}
+
+    def add(self, labels: Labels = (), amount: float = 1.0) -> None:
+        """Add ``amount`` for the label values ``labels``, given in the order of the names."""
+        self.values[labels] = self.values.get(labels, 0.0) + amount
+
+    def family(self) -> Metric:
+        """Return what Prometheus is told."""
+        family = CounterMetricFamily(self.name, self.documentation, labels=self.labels)
+        for labels, value in list(self.values.items()):
+            family.add_metric(labels, value)
+        return family
+
+
+class Gauge:
+    """A number read at scrape time: ``read`` returns pairs of label values and number."""
+
+    def __init__(
+        self, name: str, documentation: str, labels: Sequence[str], read: Callable[[], Samples]
+    ) -> None:
+        self.name, self.documentation, self.labels, self._read = name, documentation, tuple(labels), read
+
+    def family(self) -> Metric:
+        """Return what Prometheus is told."""
+        family = GaugeMetricFamily(self.name, self.documentation, labels=self.labels)
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        return family
+
+
+class Histogram:
+    """Counts of durations by upper bound in seconds, one row per combination of label values."""
+
+    def __init__(
+        self, name: str, documentation: str, labels: Sequence[str] = (), bounds: Sequence[float] = SECONDS
+    ) -> None:
+        self.name, self.documentation, self.labels, self.bounds = name, documentation, tuple(labels), bounds
+        self.rows: dict[Labels, list[int]] = {}
+        self.sums: dict[Labels, float] = {}
+
+    def observe(self, labels: Labels, seconds: float) -> None:
+        """Count one duration for the label values ``labels``."""
+        row = self.rows.get(labels)
+        if row is None:
+            row = self.rows[labels] = [0] * (len(self.bounds) + 1)
+            self.sums[labels] = 0.0
+        row[bisect_left(self.bounds, seconds)] += 1
+        self.sums[labels] += seconds
+
+    def family(self) -> Metric:
+        """Return what Prometheus is told: cumulative counts."""
+        family = HistogramMetricFamily(self.name, self.documentation, labels=self.labels)
+        for labels, row in list(self.rows.items()):
+            total, buckets = 0, []
+            for bound, count in zip([*map(str, self.bounds), "+Inf"], row, strict=True):
+                total += count
+                buckets.append((bound, total))
+            family.add_metric(labels, buckets, sum_value=self.sums[labels])
+        return family
+
+
+class Metrics(Collector):
+    """Every instrument of one pipeline. Pass it to a prometheus_client registry to expose them.
+
+    Asking twice for the same name gives the same instrument, so that stages need not know of each
+    other, and counts go on across a reload.
+    """
+
+    def __init__(self) -> None:
+        self._instruments: dict[str, Counter | Gauge | Histogram] = {}
+
+    def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+        """Return the counter ``name`` (without ``_total``), made at the first call."""
+        found = self._instruments.setdefault(name, Counter(name, documentation, labels))
+        if not isinstance(found, Counter):
+            raise TypeError(f"{name} is no counter")
+        return found
+
+    def histogram(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Histogram:
+        """Return the histogram ``name`` (in seconds), made at the first call."""
+        found = self._instruments.setdefault(name, Histogram(name, documentation, labels))
+        if not isinstance(found, Histogram):
+            raise TypeError(f"{name} is no histogram")
+        return found
+
+    def gauge(
+        self, name: str, documentation: str, labels: Sequence[str], read: Callable[[], Samples]
+    ) -> None:
+        """Show what ``read`` returns at scrape time as gauge ``name``; the last one told wins."""
+        self._instruments[name] = Gauge(name, documentation, labels, read)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every metric family (the collector interface of prometheus_client)."""
+        for instrument in list(self._instruments.values()):
+            yield instrument.family()
