@@ -38,7 +38,7 @@ class Identity:
     groups: tuple[tuple[str, float], ...] = ()
     """Groups with their quality, best first (Repose's X-PP-Groups)."""
     tenant_ids: tuple[str, ...] = ()
-    """Every tenant that the token may act for (v2.0: from the token and from roles); [] is project_id alone."""
+    """Every tenant the token may act for (v2.0: from the token and from roles); () is project_id alone."""
     expires_at: float = 0.0
     audit_ids: tuple[str, ...] = ()
     is_admin_project: bool | None = None

@@ -86,7 +86,7 @@ class Responder:
             self.exchange.outcome, self.exchange.reason = "aborted", "client_disconnected"
         except ResponseAborted:
             raise
-        except Exception:  # noqa: BLE001 - the border: whatever broke, the client gets an answer
+        except Exception:
             logger.exception("request failed", request_id=self.exchange.request_id)
             await self._end_with(Fault(500, "The server failed to answer the request.", reason="defect"))
 
