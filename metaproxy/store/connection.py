@@ -1,0 +1,153 @@
+"""The connection to the store that replicas share, and whether it can be asked at all.
+
+One rule rules this file: a slow or dead store costs a request at most the timeout, once; from then on
+it costs nothing until it is back. So the first failure closes the way for everybody, a background task
+pings until the store answers, and only then is it asked again.
+
+A timeout measures the store, not this process: where the event loop itself stood still, the answer may
+lie unread in the socket. The time by which the timer came late is therefore granted once more.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from metaproxy import clock
+from metaproxy.clock import Clock
+from metaproxy.tasks import TaskSet
+
+T = TypeVar("T")
+Listener = Callable[[], None]
+
+FIRST_PROBE_SECONDS = 0.05
+LONGEST_PROBE_SECONDS = 1.0
+
+logger = structlog.get_logger(__name__)
+
+
+class StoreUnavailable(Exception):
+    """The shared store did not answer in time, refused, or is known to be away."""
+
+
+class SharedStore:
+    """One Redis (or Valkey) that several processes share.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads it.
+        timeout_seconds: how long one call may take, connecting included.
+        prefix: what every key and channel of ours begins with.
+        max_connections: how many connections may be open at once.
+        monotonic: the clock that deadlines are measured with.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = 0.05,
+        prefix: str = "metaproxy:",
+        max_connections: int = 32,
+        monotonic: Clock = clock.monotonic,
+    ) -> None:
+        self.prefix = prefix
+        self.timeout_seconds = timeout_seconds
+        self.available = True
+        """False from the first failure until the store has answered a ping."""
+        self.client: Redis = Redis.from_url(
+            url,
+            socket_timeout=None,  # ours bounds the whole call
+            socket_connect_timeout=timeout_seconds,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=max_connections,
+        )
+        """The redis-py client, for what is not one bounded call (subscriptions)."""
+        self._monotonic = monotonic
+        self._tasks = TaskSet()
+        self._lost: list[Listener] = []
+        self._restored: list[Listener] = []
+
+    def key(self, *parts: str) -> str:
+        """Return the name of a key or channel of ours: the prefix, then ``parts`` joined by colons."""
+        return self.prefix + ":".join(parts)
+
+    def on_lost(self, listener: Listener) -> None:
+        """Call ``listener`` each time the store has become unavailable."""
+        self._lost.append(listener)
+
+    def on_restored(self, listener: Listener) -> None:
+        """Call ``listener`` each time the store answers again after it was lost."""
+        self._restored.append(listener)
+
+    async def start(self) -> None:
+        """Ask once, so that a store that is away at start does not cost the first request."""
+        try:
+            await self.call(lambda client: client.ping())
+        except StoreUnavailable:
+            return
+
+    async def close(self) -> None:
+        """Stop probing and close every connection."""
+        await self._tasks.cancel()
+        await self.client.aclose()
+
+    async def call(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        """Return what ``command`` returns, given the client; raises StoreUnavailable.
+
+        Raises at once while the store is known to be away. NoScriptError passes through: the store is
+        well, it has only forgotten a script.
+        """
+        if not self.available:
+            raise StoreUnavailable("the shared store is away")
+        try:
+            return await self._bounded(command)
+        except NoScriptError:
+            raise
+        except (RedisError, OSError) as error:
+            self._lose(error)
+            raise StoreUnavailable("the shared store failed") from error
+
+    async def _bounded(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        call = asyncio.ensure_future(command(self.client))
+        due = self._monotonic() + self.timeout_seconds
+        try:
+            await asyncio.wait((call,), timeout=self.timeout_seconds)
+            if not call.done():
+                late = self._monotonic() - due
+                await asyncio.wait((call,), timeout=min(max(late, 0.0), self.timeout_seconds))
+            if call.done():
+                return call.result()
+        finally:
+            call.cancel()
+        raise TimeoutError(f"no answer within {self.timeout_seconds} s")
+
+    def _lose(self, error: Exception) -> None:
+        if not self.available:
+            return
+        self.available = False
+        logger.warning("shared store lost", error=type(error).__name__)
+        self._tasks.start(self._probe(), name="store-probe")
+        for listener in self._lost:
+            listener()
+
+    async def _probe(self) -> None:
+        delay = FIRST_PROBE_SECONDS
+        while not await self._answers():
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_PROBE_SECONDS)
+        self.available = True
+        logger.info("shared store restored")
+        for listener in self._restored:
+            listener()
+
+    async def _answers(self) -> bool:
+        try:
+            await self._bounded(lambda client: client.ping())
+        except (RedisError, OSError):
+            return False
+        return True

@@ -1,0 +1,106 @@
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from metaproxy.store.connection import SharedStore, StoreUnavailable
+from tests.redis_server import RedisServer, free_port
+
+pytestmark = pytest.mark.redis
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def ping(store: SharedStore) -> bool:
+    return bool(await store.call(lambda client: client.ping()))
+
+
+async def test_a_call_returns_what_the_store_answers(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=2)
+    await store.start()
+    assert await ping(store)
+    await store.close()
+
+
+async def test_keys_begin_with_the_prefix() -> None:
+    store = SharedStore("redis://127.0.0.1:1/0", prefix="other:")
+    assert store.key("rate", "x") == "other:rate:x"
+    await store.close()
+
+
+async def test_a_store_that_is_away_at_start_is_known_before_the_first_request() -> None:
+    store = SharedStore(f"redis://127.0.0.1:{free_port()}/0", timeout_seconds=0.05)
+    await store.start()
+    assert not store.available
+    await store.close()
+
+
+async def test_a_frozen_store_costs_the_timeout_once_and_then_nothing(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=0.2)
+    await ping(store)
+    redis_server.freeze()
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await ping(store)
+    first = time.monotonic()
+    for _ in range(1000):
+        with pytest.raises(StoreUnavailable):
+            await ping(store)
+    assert first - begun >= 0.2
+    assert time.monotonic() - first < 0.2
+    redis_server.thaw()
+    await store.close()
+
+
+async def test_a_killed_store_is_used_again_when_it_is_back(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=1)
+    events: list[str] = []
+    store.on_lost(lambda: events.append("lost"))
+    store.on_restored(lambda: events.append("restored"))
+    await ping(store)
+    redis_server.kill()
+    with pytest.raises(StoreUnavailable):
+        await ping(store)
+    redis_server.start()
+    await until(lambda: store.available)
+    assert await ping(store)
+    assert events == ["lost", "restored"]
+    await store.close()
+
+
+async def test_a_loop_that_stood_still_is_not_blamed_on_the_store(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=0.05)
+    await ping(store)
+    call = asyncio.ensure_future(ping(store))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(time.sleep, 0.15)
+    assert await call
+    assert store.available
+    await store.close()
+
+
+async def test_an_abandoned_call_leaves_the_store_usable(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=2)
+    await ping(store)
+    call = asyncio.ensure_future(store.call(lambda client: client.blpop(["nothing"], timeout=0)))
+    await asyncio.sleep(0.01)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await ping(store)
+    assert store.available
+    await store.close()
+
+
+async def test_an_error_of_the_server_makes_the_store_unavailable(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=2)
+    with pytest.raises(StoreUnavailable):
+        await store.call(lambda client: client.execute_command("NOSUCHCOMMAND"))
+    assert not store.available
+    await until(lambda: store.available)
+    await store.close()
