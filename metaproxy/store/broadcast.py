@@ -1,0 +1,47 @@
+"""Short messages to every replica: purges of the cache, revocations of tokens.
+
+A message is a few bytes on a named channel. Every subscription of the channel gets it, the sender's
+own among them, in the order in which it was published. Nothing is kept for those who were away: when
+messages may have been missed, ``lost`` is called, and the subscriber must distrust what it knows.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+Receive = Callable[[bytes], None]
+Lost = Callable[[], None]
+Unsubscribe = Callable[[], None]
+
+
+class Broadcast(Protocol):
+    """What replicas tell each other through."""
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        """Send ``payload`` to every subscription of ``channel``; raises OSError when it can't be sent."""
+        ...
+
+    def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
+        """Call ``receive`` with every payload on ``channel`` from now on, until what is returned is called.
+
+        ``lost`` is called whenever messages may have been missed: the connection broke, or is not
+        there yet. Both are called from the event loop and must neither block nor raise.
+        """
+        ...
+
+
+class LocalBroadcast:
+    """The embedded default: messages between the parts of one process. Nothing is ever lost."""
+
+    def __init__(self) -> None:
+        self._receivers: dict[str, list[Receive]] = {}
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        """Hand ``payload`` to every subscription of ``channel``, before returning."""
+        for receive in tuple(self._receivers.get(channel, ())):
+            receive(payload)
+
+    def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
+        """Call ``receive`` with every payload on ``channel``, until what is returned is called."""
+        receivers = self._receivers.setdefault(channel, [])
+        receivers.append(receive)
+        return lambda: receivers.remove(receive)
