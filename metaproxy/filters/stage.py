@@ -9,7 +9,6 @@ Where the answer has already started there is no second start: ``ResponseAborted
 close the connection, so that half an answer never looks like a whole one.
 """
 
-import uuid
 from collections.abc import Awaitable
 
 import structlog
@@ -19,8 +18,13 @@ from metaproxy.clock import monotonic
 from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
 from metaproxy.protocol import faults, headers
 from metaproxy.protocol.faults import Fault
+from metaproxy.request_id import new_request_id
 
 logger = structlog.get_logger("metaproxy")
+
+
+FAILURES = frozenset({500, 502, 503, 504})
+"""Faults that tell of trouble on our side; every other one tells the client that it may not."""
 
 
 class ResponseAborted(Exception):
@@ -52,7 +56,7 @@ class Stage:
     async def _handle_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
         exchange = scope[SCOPE_KEY] = Exchange(
-            request_id=f"req-{uuid.uuid4()}",
+            request_id=new_request_id(),
             started=monotonic(),
             client_address=client[0] if client else "",
             scheme=scope.get("scheme", "http"),
@@ -109,7 +113,7 @@ class Responder:
         if self.status:
             self.exchange.outcome = "aborted"
             raise ResponseAborted(fault.reason) from fault
-        self.exchange.outcome = "failed" if fault.status >= 500 else "refused"
+        self.exchange.outcome = "failed" if fault.status in FAILURES else "refused"
         accept = headers.combined(self.scope["headers"], b"accept")
         media_type = faults.XML if faults.prefers_xml(self.scope["path"], accept) else faults.JSON
         body = faults.render(fault, media_type)

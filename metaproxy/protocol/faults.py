@@ -86,7 +86,7 @@ def prefers_xml(path: str, accept: bytes) -> bool:
     """
     if path.endswith(".xml"):
         return True
-    if path.endswith(".json") or b"xml" not in accept:
+    if path.endswith(".json") or b"xml" not in accept.lower():
         return False
     return _quality(accept, XML) > _quality(accept, JSON)
 

@@ -1,0 +1,140 @@
+"""Stage 2, guard: hygiene of path, headers and framing, before anything else looks at the request.
+
+Facts this file rests on. Nearly every request-smuggling and access-bypass attack needs two readers
+that disagree on one request; so what could be read in two ways is refused (RFC 9112 §6.3, §11.2).
+Servers that speak CGI or WSGI make ``X_User_Id`` and ``X-User-Id`` the same variable, some ``X.User.Id``
+too, so no field whose name has more than letters, digits and hyphens is passed on. Identity headers
+are trusted downstream, so a client's are taken off.
+"""
+
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.exchange import Exchange
+from metaproxy.filters.stage import Stage
+from metaproxy.protocol import forwarded, identity_headers
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import Header, Headers, get_all, via_names
+from metaproxy.protocol.paths import ambiguity
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+SINGLE = frozenset(
+    {
+        b"authorization",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"if-modified-since",
+        b"if-unmodified-since",
+        b"max-forwards",
+        b"range",
+        b"x-auth-token",
+        b"x-service-token",
+        b"x-storage-token",
+    }
+)
+"""Fields that stand once in a request; the second could be the one that the upstream reads."""
+
+_NOTEWORTHY = {b"transfer-encoding", b"expect", b"via"} | forwarded.FIELDS | identity_headers.RESERVED
+_PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-"
+
+
+class Guard(Stage):
+    """Refuses ambiguous requests; takes off headers that a client must not send.
+
+    Answers by itself: 400 (ambiguous path or headers), 417, 431, 501, 508 (a forwarding loop).
+    Writes ``client_address``, ``scheme`` and ``identity_headers_stripped``.
+
+    Args:
+        app: the next application.
+        trusted_proxies: networks whose Forwarded and X-Forwarded-* are believed; anybody else's are
+            taken off.
+        max_headers: how many header fields a request may have.
+        max_header_bytes: how many bytes their names and values may have together.
+        pseudonym: our name in Via, by which a loop is seen.
+        max_passes: how often a request may already have passed a proxy of that name.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        trusted_proxies: Sequence[forwarded.Network] = (),
+        max_headers: int = 100,
+        max_header_bytes: int = 65536,
+        pseudonym: str = "metaproxy",
+        max_passes: int = 4,
+    ) -> None:
+        self.app = app
+        self._trusted_proxies = tuple(trusted_proxies)
+        self._max_headers = max_headers
+        self._max_header_bytes = max_header_bytes
+        self._pseudonym = pseudonym
+        self._max_passes = max_passes
+
+    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or pass it on clean."""
+        self.decide(exchange, scope)
+        await self.app(scope, receive, send)
+
+    def decide(self, exchange: Exchange, scope: Scope) -> bool:
+        """Check the request and clean its headers; raises Fault. Always decides: returns True."""
+        if scope["method"] not in METHODS:
+            raise Fault(501, "The method is not implemented.", reason="method_unknown")
+        problem = ambiguity(scope.get("raw_path") or scope["path"].encode())
+        if problem is not None:
+            raise Fault(400, f"The request is ambiguous: {problem}.", reason="path_ambiguous")
+        headers: list[Header] = scope["headers"]
+        names = [name for name, _ in headers]
+        self._check_size(headers)
+        if len(set(names)) != len(names):
+            _check_repeated(names)
+        if b"".join(names).translate(None, _PLAIN):
+            scope["headers"] = headers = [pair for pair in headers if not pair[0].translate(None, _PLAIN)]
+        if not _NOTEWORTHY.isdisjoint(names):
+            self._look_closer(exchange, scope, headers)
+        exchange.identity_headers_stripped = True
+        return True
+
+    def _check_size(self, headers: Headers) -> None:
+        size = 0
+        for name, value in headers:
+            size += len(name) + len(value)
+        if len(headers) > self._max_headers or size > self._max_header_bytes:
+            raise Fault(431, "The request's header fields are too large.", reason="headers_too_large")
+
+    def _look_closer(self, exchange: Exchange, scope: Scope, headers: list[Header]) -> None:
+        """What only few requests need: framing, expectations, loops, forwarded and identity fields."""
+        _check_framing(headers)
+        if any(value.lower() != b"100-continue" for value in get_all(headers, b"expect")):
+            raise Fault(417, "The expectation cannot be met.", reason="expectation_unknown")
+        if via_names(headers, self._pseudonym) > self._max_passes:
+            raise Fault(508, "The request runs in a loop.", reason="loop_detected")
+        if forwarded.is_trusted(exchange.client_address, self._trusted_proxies):
+            seen = forwarded.origin(headers, exchange.client_address, exchange.scheme, self._trusted_proxies)
+            exchange.client_address, exchange.scheme = seen.address, seen.scheme
+        else:
+            headers = [header for header in headers if header[0] not in forwarded.FIELDS]
+        scope["headers"] = identity_headers.strip(headers)
+
+
+def _check_repeated(names: Sequence[bytes]) -> None:
+    seen: set[bytes] = set()
+    for name in names:
+        if name in SINGLE and name in seen:
+            raise Fault(400, f"The field {name.decode()} stands twice.", reason="header_repeated")
+        seen.add(name)
+
+
+def _check_framing(headers: Headers) -> None:
+    """RFC 9112 §6.1: a Transfer-Encoding beside a Content-Length, or one that is not chunked, is refused."""
+    codings = get_all(headers, b"transfer-encoding")
+    if not codings:
+        return
+    if get_all(headers, b"content-length"):
+        raise Fault(400, "The body's length is told twice.", reason="framing_ambiguous", close=True)
+    if [coding.strip().lower() for coding in codings] != [b"chunked"]:
+        raise Fault(501, "The transfer coding is not known.", reason="transfer_coding_unknown", close=True)

@@ -1,0 +1,105 @@
+"""Stage 1, trace: every request gets an id, every answer Via and that id, every end a line and a count."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.clock import Clock, monotonic
+from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.filters.stage import Responder
+from metaproxy.protocol.headers import Header, Headers, get
+from metaproxy.protocol.routes import RouteTable
+from metaproxy.request_id import is_request_id, new_request_id
+from metaproxy.telemetry.dates import DateField
+from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.requests import RequestRecord
+
+
+class Trace:
+    """Makes the Exchange, wraps ``send`` once, and records how the request ended.
+
+    Writes every field of the Exchange that is known from the request's head. On the answer it writes
+    what the stages left in ``response_headers``, then ``Via`` after the upstream's own,
+    ``X-Compute-Request-Id`` in place of the upstream's (that one goes to the log), and ``Date`` where
+    the upstream sent none (RFC 9110 §6.6.1).
+
+    Args:
+        app: the next application.
+        via: our element of Via.
+        routes: templates of known operations; the template names the route in metrics and log.
+        record: where the end of a request is told.
+        date: makes the Date field.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        via: bytes = b"1.1 metaproxy",
+        routes: RouteTable[object] | None = None,
+        record: RequestRecord | None = None,
+        date: DateField | None = None,
+        clock: Clock = monotonic,
+    ) -> None:
+        self.app = app
+        self.via = via
+        self.date = date or DateField()
+        self.record = record or RequestRecord(Metrics())
+        self._routes = routes or RouteTable()
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI interface."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = self.begin(scope)
+        responder = _TracedResponder(self, exchange, scope, send)
+        try:
+            await responder.run(self.app, receive)
+        finally:
+            self.end(exchange, scope, responder.status, responder.body_bytes)
+
+    def begin(self, scope: Scope) -> Exchange:
+        """Make the Exchange of a request and put it into ``scope``."""
+        client = scope.get("client")
+        match = self._routes.match(scope["path"])
+        exchange = scope[SCOPE_KEY] = Exchange(
+            request_id=new_request_id(),
+            started=self._clock(),
+            client_address=client[0] if client else "",
+            scheme=scope.get("scheme", "http"),
+        )
+        if match is not None:
+            exchange.route, exchange.captures = match.template, match.captures
+        global_request_id = get(scope["headers"], b"x-openstack-request-id")
+        if global_request_id is not None and is_request_id(global_request_id):
+            exchange.global_request_id = global_request_id.decode("ascii")
+        return exchange
+
+    def head(self, exchange: Exchange, answered: Headers) -> list[Header]:
+        """Return the header fields of the answer, given those of the stage that answered."""
+        fields = [field for field in answered if field[0] != b"x-compute-request-id"]
+        fields += exchange.response_headers
+        fields.append((b"via", self.via))
+        fields.append((b"x-compute-request-id", exchange.request_id.encode("ascii")))
+        if get(answered, b"date") is None:
+            fields.append((b"date", self.date()))
+        return fields
+
+    def end(self, exchange: Exchange, scope: Scope, status: int, body_bytes: int) -> None:
+        """Record that the request has ended."""
+        seconds = self._clock() - exchange.started
+        self.record.ended(exchange, scope["method"], scope["path"], status, body_bytes, seconds)
+
+
+class _TracedResponder(Responder):
+    """The responder of the line: its head is the one that Trace writes."""
+
+    __slots__ = ("_trace",)
+
+    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope, send: Send) -> None:
+        super().__init__(exchange, scope, send)
+        self._trace = trace
+
+    def head(self, answered: Headers) -> list[Header]:
+        return self._trace.head(self.exchange, answered)

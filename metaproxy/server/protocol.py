@@ -1,0 +1,196 @@
+"""The HTTP/1.1 edge: uvicorn's httptools protocol, with bounds on size and time.
+
+httptools sets no limit on the size of a head and none on how slowly it comes. Both are held here, and
+what cannot become a request is refused in the API's own words: counted, logged, and the connection
+closed (RFC 9112 §9.6). Deadlines are plain numbers that one sweep compares a few times a second: a
+timer per request would cost each request more than all of this does.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from metaproxy.exchange import Exchange
+from metaproxy.protocol import faults
+from metaproxy.protocol.faults import Fault
+from metaproxy.request_id import new_request_id
+from metaproxy.telemetry.dates import DateField
+from metaproxy.telemetry.requests import RequestRecord
+
+SWEEP_SECONDS = 0.25
+LINGER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """Bounds of one listener: bytes, seconds, connections."""
+
+    header_bytes: int = 65536
+    url_bytes: int = 8192
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    max_connections: int = 10000
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What all connections of a listener share. ``via`` and ``record`` are those of the line."""
+
+    limits: EdgeLimits
+    via: bytes
+    record: RequestRecord
+    date: DateField
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """One client connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        edge: Edge,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.edge = edge
+        self.limits = edge.limits
+        self.deadline = 0.0
+        self.write_deadline = 0.0
+        self._in_head = False
+        self._head_bytes = 0
+        self._leaving = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self.deadline = self.loop.time() + self.limits.header_seconds
+        if len(self.connections) > self.limits.max_connections:
+            self.refuse(Fault(503, "Too many connections.", reason="too_many_connections", retry_after=1))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come: feed the parser, then say how long the next ones may take."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.limits.header_bytes:
+                self.refuse(Fault(431, "The request's head is too large.", reason="headers_too_large"))
+            elif not self.deadline:
+                self.deadline = self.loop.time() + self.limits.header_seconds
+        elif self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
+            self.deadline = self.loop.time() + self.limits.body_seconds
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self.deadline = 0.0
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request's head has come."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A request's head is complete."""
+        self._in_head = False
+        self._head_bytes = 0
+        if len(self.url) > self.limits.url_bytes:
+            self.refuse(Fault(414, "The request's target is too long.", reason="target_too_long"))
+            return
+        super().on_headers_complete()
+        if self._leaving:
+            self.cycle.keep_alive = False
+
+    def on_response_complete(self) -> None:
+        """An answer is out: start the next pipelined request, or be idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.deadline = self.loop.time() + self.limits.idle_seconds
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        self.write_deadline = self.loop.time() + self.limits.body_seconds
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self.write_deadline = 0.0
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser could not read (called by uvicorn)."""
+        self.refuse(Fault(400, "The request is not valid HTTP/1.1.", reason="http_invalid"))
+
+    def refuse(self, fault: Fault) -> None:
+        """Answer what never became a request, and close; break off where an answer is under way."""
+        if self.transport.is_closing():
+            return
+        exchange = Exchange(request_id=new_request_id(), started=self.loop.time(), outcome="refused")
+        exchange.client_address = self.client[0] if self.client else ""
+        exchange.reason = fault.reason
+        busy = self.cycle is not None and not self.cycle.response_complete
+        body = b"" if busy else faults.render(fault, faults.JSON)
+        if busy:
+            exchange.outcome = "aborted"
+            self.transport.abort()
+        else:
+            self.transport.write(b"".join(self._refusal(fault, exchange, body)))
+            self.transport.close()
+        self.edge.record.ended(exchange, "other", "", 0 if busy else fault.status, len(body), 0.0)
+
+    def _refusal(self, fault: Fault, exchange: Exchange, body: bytes) -> Iterable[bytes]:
+        yield STATUS_LINE[fault.status]
+        yield b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+        if fault.retry_after is not None:
+            yield b"retry-after: %d\r\n" % fault.retry_after
+        yield b"via: %b\r\ndate: %b\r\n" % (self.edge.via, self.edge.date())
+        yield b"x-compute-request-id: %b\r\n" % exchange.request_id.encode("ascii")
+        yield b"connection: close\r\n\r\n"
+        yield body
+
+    def shutdown(self) -> None:
+        """Leave gracefully: what runs is finished; an idle client may send what is already on its way."""
+        self._leaving = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.deadline = self.loop.time() + LINGER_SECONDS
+        else:
+            self.cycle.keep_alive = False
+
+    def expire(self, now: float) -> None:
+        """Close the connection if a deadline has passed at ``now`` (the loop's seconds)."""
+        if 0.0 < self.write_deadline < now:
+            self.transport.abort()
+        elif 0.0 < self.deadline < now and not self.flow.read_paused:
+            self._expire()
+
+    def _expire(self) -> None:
+        if self.cycle is not None and self.cycle.response_complete and not self._in_head:
+            self.transport.close()
+        elif self._in_head:
+            self.refuse(Fault(408, "The request's head came too slowly.", reason="header_timeout"))
+        elif self.cycle is None:
+            self.transport.close()
+        else:
+            self.refuse(Fault(408, "The request's body came too slowly.", reason="body_timeout"))
+
+
+async def sweep(connections: Iterable[Any], interval: float = SWEEP_SECONDS) -> None:
+    """Let every connection whose deadline has passed expire; runs until it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(interval)
+        now = loop.time()
+        for connection in list(connections):
+            connection.expire(now)
