@@ -1,0 +1,119 @@
+"""``metaproxy demo``: compute API, identity service and the real proxy, each a process, until Ctrl-C.
+
+The proxy is ``metaproxy serve`` with a configuration file, nothing special: what the demo shows is what
+an operator gets.
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+import tempfile
+from asyncio import TaskGroup
+from contextlib import AsyncExitStack, ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from metaproxy.demo.children import Child, DemoError
+from metaproxy.demo.session import session
+from metaproxy.demo.settings import write_settings
+
+READY_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.05
+
+
+def main(port: int | None = None, admin_port: int | None = None) -> int:
+    """Run the demo until SIGINT or SIGTERM; return the exit status.
+
+    Args:
+        port: where the proxy listens on 127.0.0.1; None takes a free port.
+        admin_port: where the operator's listener listens; None takes a free port.
+    """
+    status = 0
+    try:
+        asyncio.run(_run(*_ports(port, admin_port)))
+    except* DemoError as errors:
+        print(f"metaproxy demo: {_first(errors)}", file=sys.stderr)  # noqa: T201 - the terminal is its interface
+        status = 1
+    return status
+
+
+async def _run(port: int, admin_port: int) -> None:
+    """Run the deployment until a signal cancels it; a child that ends before that raises DemoError."""
+    task = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else sys.exit)
+    with suppress(asyncio.CancelledError):
+        async with AsyncExitStack() as stack, TaskGroup() as watch:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaproxy-demo-")))
+            text = await _deploy(Deployment(stack, watch), folder, port, admin_port)
+            print(text, flush=True)  # noqa: T201 - the terminal is its interface
+
+
+class Deployment:
+    """Starts children; ``stack`` stops them at the end, the last one first, ``watch`` sees them end."""
+
+    def __init__(self, stack: AsyncExitStack, watch: TaskGroup) -> None:
+        self._stack = stack
+        self._watch = watch
+
+    async def start(self, name: str, module: str, *arguments: str, announces: bool = False) -> Child:
+        """Start ``python -m module arguments``."""
+        child = await Child.start(name, module, *arguments, announces=announces)
+        self._stack.push_async_callback(child.stop)
+        self._watch.create_task(child.must_run())
+        return child
+
+
+async def _deploy(deployment: Deployment, folder: Path, port: int, admin_port: int) -> str:
+    """Start everything in order, wait until the proxy answers, and return what to tell the user."""
+    proxy, admin = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}"
+    compute = await deployment.start("compute API", "metaproxy.demo.compute", announces=True)
+    identity = await deployment.start(
+        "identity service", "metaproxy.demo.identity", "--compute-url", f"{proxy}/v2.1", announces=True
+    )
+    compute_url, identity_url = await compute.url(), await identity.url()
+    settings = write_settings(
+        folder, port=port, admin_port=admin_port, compute_url=compute_url, identity_url=identity_url
+    )
+    await deployment.start("proxy", "metaproxy", "serve", "--config", str(settings))
+    await _until_ready(proxy)
+    return session(proxy=proxy, admin=admin, compute=compute_url)
+
+
+async def _until_ready(proxy: str) -> None:
+    """Wait until the proxy brings an answer of the compute API."""
+    async with httpx.AsyncClient() as client:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while not await _answers(client, f"{proxy}/"):
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError as error:
+            raise DemoError(f"the proxy was not ready after {READY_SECONDS:.0f} seconds") from error
+
+
+async def _answers(client: httpx.AsyncClient, url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return (await client.get(url)).is_success
+    return False
+
+
+def _ports(*wanted: int | None) -> list[int]:
+    """Return free ports, those that are ``wanted`` among them; raises DemoError for one that is taken."""
+    ports = []
+    with ExitStack() as listeners:
+        for port in wanted:
+            try:
+                listener = socket.create_server(("127.0.0.1", port or 0))
+            except OSError as error:
+                raise DemoError(f"port {port} cannot be listened on: {error.strerror}") from error
+            ports.append(listeners.enter_context(listener).getsockname()[1])
+    return ports
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
