@@ -1,0 +1,6 @@
+"""``python -m metaproxy``."""
+
+from metaproxy.cli import main
+
+if __name__ == "__main__":
+    main()

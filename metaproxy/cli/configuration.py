@@ -1,0 +1,57 @@
+"""``metaproxy check``, ``schema`` and ``config show``: all that needs no running proxy."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from metaproxy.cli.files import load_or_exit
+from metaproxy.config import Config, effective
+from metaproxy.config.reference import key_reference
+from metaproxy.config.schema import json_schema
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.", show_default=False)]
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands to ``application``."""
+    application.command()(check)
+    application.command()(schema)
+    group = typer.Typer(no_args_is_help=True, help="Look at a configuration.")
+    group.command()(show)
+    application.add_typer(group, name="config")
+
+
+def check(file: File) -> None:
+    """Check a configuration: exit 0, or every error with file, line and key, and exit 2."""
+    typer.echo(f"{file}: ok: {summary(load_or_exit(file))}")
+
+
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="A table of every key instead.")] = False,
+) -> None:
+    """Print the JSON Schema of the configuration."""
+    typer.echo(key_reference() if markdown else json.dumps(json_schema(), indent=2), nl=not markdown)
+
+
+def show(file: File) -> None:
+    """Print a configuration with every default filled in and every secret as ***."""
+    typer.echo(yaml.safe_dump(effective(load_or_exit(file)), sort_keys=False, allow_unicode=True), nl=False)
+
+
+def summary(config: Config) -> str:
+    """Return in one line what ``config`` makes the proxy do."""
+    listeners = ", ".join(map(str, config.server.listen))
+    targets = ", ".join(map(str, config.upstream.targets))
+    rates, routes = len(config.limits.rates), len(config.cache.routes)
+    return (
+        f"{listeners} -> {targets}; identity {config.identity.provider}; "
+        f"{_count(rates, 'rate rule')}, {_count(routes, 'cache route')}, "
+        f"store {'shared' if config.store.url else 'in this process'}"
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

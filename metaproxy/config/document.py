@@ -1,0 +1,191 @@
+"""A YAML file as plain data that remembers on which line each key stands.
+
+PyYAML composes nodes with line marks; what is built from them here refuses duplicate keys, fills in
+``${…}``, and goes on after a problem so that the operator hears of all at once. Texts of PyYAML's own
+errors are not repeated: they quote the file, and the line may hold a password.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from yaml.constructor import SafeConstructor
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from metaproxy.config.interpolation import InterpolationError, interpolate
+from metaproxy.config.problems import ConfigError, KeyPath, Problem, dotted
+
+FILE_BYTES = 4 * 1024 * 1024
+MAX_NODES = 100_000
+MAX_DEPTH = 40
+
+_SCALARS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
+_MERGE = "tag:yaml.org,2002:merge"
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_SYNTAX = (
+    ("alias", "'*' names an anchor that does not exist; text that starts with '*' needs quotes"),
+    (
+        "cannot start any token",
+        "text may not start with this character: use quotes; indent with spaces, not tabs",
+    ),
+    ("mapping values", "a ':' is out of place: check the indentation, and quote text that holds ': '"),
+    ("expected ':'", "a ':' is missing after a key"),
+    ("single document", "there is more than one document in the file: remove the '---' in its middle"),
+    (
+        "",
+        'brackets, quotes or indentation do not match here or above; inside [ ] and { } quote "${NAME}"',
+    ),
+)
+
+
+@dataclass(slots=True)
+class Document:
+    """What a file holds: its data, where each key stands, and what was wrong on the way.
+
+    ``lines`` maps the path of a key to file and line. ``hidden`` are the paths whose text came from
+    outside the file: a message must not quote it.
+    """
+
+    file: str
+    data: object = None
+    lines: dict[KeyPath, tuple[str, int]] = field(default_factory=dict)
+    hidden: set[KeyPath] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """Return a problem with the key at ``path``, at the line of its nearest known ancestor."""
+        known = path
+        while known and known not in self.lines:
+            known = known[:-1]
+        file, line = self.lines.get(known, (self.file, 1))
+        return Problem(file, line, dotted(path), message)
+
+
+def read_document(path: Path, environ: Mapping[str, str], at: KeyPath = ()) -> Document:
+    """Read a YAML file; ``at`` is the key under which its data will stand.
+
+    Raises ConfigError where there is no data to go on with: no file, no text, no YAML.
+    """
+    document = Document(str(path))
+    text = _read_text(path)
+    try:
+        root = yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        raise ConfigError([_syntax_problem(document.file, text, error)]) from None
+    if root is None:
+        raise ConfigError([Problem(document.file, 0, "", "the file is empty")])
+    document.data = _Builder(document, environ, path.parent).build(root, at)
+    return document
+
+
+class _Builder:
+    """Builds the data of one document from its nodes."""
+
+    def __init__(self, document: Document, environ: Mapping[str, str], folder: Path) -> None:
+        self._document = document
+        self._environ = environ
+        self._folder = folder
+        self._constructor = SafeConstructor()
+        self._nodes = 0
+
+    def build(self, node: Node, path: KeyPath) -> object:
+        """Return the data of ``node``, which stands at ``path``."""
+        self._document.lines.setdefault(path, self._place(node))
+        self._nodes += 1
+        # Aliases make a small file large (each level doubles it), and may even contain themselves.
+        if self._nodes > MAX_NODES or len(path) > MAX_DEPTH:
+            raise ConfigError([self._document.problem((), "the file is nested too deeply or holds too much")])
+        match node:
+            case MappingNode():
+                return self._mapping(node, path)
+            case SequenceNode():
+                return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+            case _:
+                return self._scalar(node, path)
+
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
+        data: dict[str, object] = {}
+        merged: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                merged.update(self._merged(value_node, path))
+                continue
+            key = key_node.value
+            place = self._place(key_node)
+            if not isinstance(key_node, ScalarNode) or not isinstance(key, str) or not key:
+                self._complain(path, place, "a key is a word before a ':'")
+            elif key in data:
+                first = self._document.lines[*path, key][1]
+                self._complain(
+                    (*path, key), place, f"the key stands here a second time; the first is on line {first}"
+                )
+            else:
+                self._document.lines[*path, key] = place
+                data[key] = self.build(value_node, (*path, key))
+        return merged | data
+
+    def _merged(self, node: Node, path: KeyPath) -> dict[str, object]:
+        """The mappings that ``<<`` names; of several the first wins (YAML's merge key)."""
+        data: dict[str, object] = {}
+        for source in reversed(node.value) if isinstance(node, SequenceNode) else (node,):
+            if isinstance(source, MappingNode):
+                data.update(self._mapping(source, path))
+            else:
+                self._complain((*path, "<<"), self._place(node), "names a mapping, or a list of them")
+        return data
+
+    def _scalar(self, node: Node, path: KeyPath) -> object:
+        if node.tag not in _SCALARS:
+            self._complain(
+                path, self._place(node), "tags are not used here; text that starts with '!' needs quotes"
+            )
+            return None
+        try:
+            value = self._constructor.construct_object(node)
+            return self._interpolated(value, path) if isinstance(value, str) else value
+        except InterpolationError as error:
+            self._complain(path, self._place(node), str(error))
+        except ValueError:
+            self._complain(path, self._place(node), "looks like a number or a date and is none: use quotes")
+        return node.value
+
+    def _interpolated(self, text: str, path: KeyPath) -> str:
+        if "$" not in text:
+            return text
+        self._document.hidden.add(path)
+        return interpolate(text, self._environ, self._folder)
+
+    def _place(self, node: Node) -> tuple[str, int]:
+        return self._document.file, node.start_mark.line + 1
+
+    def _complain(self, path: KeyPath, place: tuple[str, int], message: str) -> None:
+        self._document.problems.append(Problem(*place, dotted(path), message))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES + 1)
+    except OSError as error:
+        reason = {"No such file or directory": "no such file", "Is a directory": "is a directory, not a file"}
+        message = reason.get(error.strerror or "", f"cannot be read: {error.strerror}")
+        raise ConfigError([Problem(str(path), 0, "", message)]) from None
+    if len(content) > FILE_BYTES:
+        raise ConfigError([Problem(str(path), 0, "", f"is larger than {FILE_BYTES // 1024**2}MiB")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(str(path), line, "", "is not UTF-8 text")]) from None
+
+
+def _syntax_problem(file: str, text: str, error: yaml.YAMLError) -> Problem:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return Problem(file, line, "", "holds a control character, which YAML does not allow")
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    reason = f"{getattr(error, 'context', '')} {getattr(error, 'problem', '')}"
+    message = next(message for word, message in _SYNTAX if word in reason)
+    return Problem(file, mark.line + 1 if mark else 1, "", message)

@@ -1,0 +1,48 @@
+"""The whole configuration as types: a class per mapping of the YAML file, a file per part of it.
+
+Each option is stated once: its default is the field's, its documentation the docstring below the
+field. JSON Schema, key reference and error messages come from here.
+"""
+
+from collections.abc import Iterator
+
+from metaproxy.config.model.authorization import Authorization
+from metaproxy.config.model.cache import Cache
+from metaproxy.config.model.identity import IdentityProvider
+from metaproxy.config.model.limits import Limits
+from metaproxy.config.model.operations import Logging, Store, Tracing
+from metaproxy.config.model.rules import cross_findings
+from metaproxy.config.model.section import Finding, Section
+from metaproxy.config.model.server import Admin, Server, Via
+from metaproxy.config.model.upstream import Upstream
+
+
+class Config(Section):
+    """The configuration of one metaproxy."""
+
+    server: Server
+    """The listener for clients."""
+    admin: Admin = Admin()
+    """The operator's own listener: health, metrics, cache, limits, configuration and a page."""
+    via: Via = Via()
+    """The Via field of requests and responses (RFC 9110 §7.6.3)."""
+    upstream: Upstream
+    """The compute API."""
+    identity: IdentityProvider
+    """Who checks tokens; provider: none switches it off, and has to be written out."""
+    authorization: Authorization = Authorization()
+    """Who may do what."""
+    limits: Limits = Limits()
+    """How much a consumer may ask for."""
+    cache: Cache = Cache()
+    """Answers that are given from memory."""
+    store: Store = Store()
+    """What replicas share: rates, purges, revocations and a second cache level."""
+    logging: Logging = Logging()
+    """What metaproxy writes to its standard output."""
+    tracing: Tracing = Tracing()
+    """Spans for OpenTelemetry; needs the extra otel."""
+
+    def findings(self) -> Iterator[Finding]:
+        """What the sections need of each other."""
+        return cross_findings({name: getattr(self, name) for name in type(self).model_fields})

@@ -1,0 +1,43 @@
+"""The section about who may do what."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from metaproxy.config.model.section import Finding, Method, Section, Template, Text
+from metaproxy.protocol.routes import template_names
+
+
+class RoleRule(Section):
+    """One path, the methods concerned, and the roles that may use them."""
+
+    path: Template
+    """Path template that the rule is for."""
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
+    """Methods that the rule is for; ALL is every one."""
+    roles: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """Roles of which the caller needs one; ANY is everybody with a valid token."""
+
+
+class Authorization(Section):
+    """Who may do what."""
+
+    tenant_in_path: bool = True
+    """Whether the tenant that a path names must be the token's project."""
+    tenant_paths: tuple[Template, ...] = ("/v2/{tenant_id}/**", "/v2.1/{tenant_id}/**")
+    """Where a path names its tenant, as {tenant_id}; deployments mount the API under other prefixes."""
+    tenant_exempt_roles: tuple[Text, ...] = ("admin",)
+    """Roles whose owners may name any tenant."""
+    methods: bool = True
+    """Whether known operations refuse methods that they do not have, with 405 and Allow."""
+    rules: tuple[RoleRule, ...] = ()
+    """Roles needed by path and method; the first rule that matches decides, no match allows."""
+    mask_as_not_found: bool = False
+    """Whether a refusal is told as 404 in place of 403."""
+
+    def findings(self) -> Iterator[Finding]:
+        """A path that is to name a tenant does."""
+        for index, template in enumerate(self.tenant_paths):
+            if "tenant_id" not in template_names(template):
+                yield ("tenant_paths", index), f"{template} does not capture {{tenant_id}}"

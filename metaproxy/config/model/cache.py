@@ -1,0 +1,58 @@
+"""The section about answers that are given from memory."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from metaproxy.config.model.section import Finding, Section, Template
+from metaproxy.config.units import Duration, PositiveDuration, Size
+from metaproxy.protocol.routes import parse_template
+
+
+class CacheRoute(Section):
+    """A path whose answers may be stored."""
+
+    path: Template
+    """Path template of the route; of several that match, the most specific counts."""
+    ttl: PositiveDuration = 60.0
+    """How long an answer is fresh where the origin does not say."""
+    negative_ttl: Duration = 0.0
+    """How long a 404 is fresh; 0s stores none."""
+    stale_while_revalidate: Duration = 0.0
+    """How long past its freshness an answer is given at once while a new one is fetched (RFC 5861)."""
+    stale_if_error: Duration = 0.0
+    """How long past its freshness an answer is given while the upstream fails (RFC 5861)."""
+    from_collection: bool = False
+    """For an item's path: a stored collection answers its items, and an item's miss may fetch it."""
+
+    def findings(self) -> Iterator[Finding]:
+        """An item's path ends in the item's name."""
+        segments, has_rest = parse_template(self.path)
+        if self.from_collection and (has_rest or not segments or not segments[-1].name):
+            yield (
+                ("from_collection",),
+                f"needs a path that ends in the item's name, as …/metadata/{{key}} does, not {self.path}",
+            )
+
+
+class Cache(Section):
+    """Answers that are given from memory."""
+
+    max_bytes: Size = 64 * 1024**2
+    """Memory for stored answers per process; the least recently used go first."""
+    scope: Literal["project", "user", "token", "shared"] = "project"
+    """Who shares a stored answer; shared is for data that everybody may see."""
+    hit_status: Literal[200, 203] = 200
+    """The status of a cached 200; 203 tells it apart (RFC 9110 §15.3.4)."""
+    respect_origin: bool = True
+    """Whether Cache-Control, Expires, Vary and ETag of the origin go before ttl."""
+    client_may_bypass: bool = True
+    """Whether Cache-Control in a request counts: no-cache, max-age, only-if-cached and others."""
+    routes: tuple[CacheRoute, ...] = ()
+    """What may be stored; nothing else is."""
+
+    def findings(self) -> Iterator[Finding]:
+        """No path stands twice."""
+        paths = [route.path for route in self.routes]
+        for index, path in enumerate(paths):
+            if path in paths[:index]:
+                yield ("routes", index, "path"), f"{path} stands in the list twice"

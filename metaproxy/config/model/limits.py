@@ -1,0 +1,121 @@
+"""The section about how much a consumer may ask for."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from metaproxy.config.model.section import BlankIsNone, Finding, Method, Regex, Section, Template, Text
+from metaproxy.config.units import RequestRate, Size
+from metaproxy.protocol.routes import template_names
+
+CONSUMERS = ("project", "user", "address", "global")
+"""What ``per`` may name beside a capture of the rule's own path."""
+
+ItemCount = Annotated[int, Field(ge=1)]
+
+
+class RateRule(Section):
+    """How often requests of one kind may be made by one consumer."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """The rule's name in logs, metrics, the limits answer and RateLimit-Policy."""
+    path: Template | None = None
+    """Path template that the rule is for; neither path nor regex is every path."""
+    regex: Regex | None = None
+    """Regular expression found at the start of the path, in place of path."""
+    query: tuple[Text, ...] = ()
+    """Names of query parameters that must all be there for the rule to match."""
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
+    """Methods that the rule is for; ALL is every one."""
+    per: Annotated[tuple[Text, ...], Field(min_length=1)] = ("project",)
+    """Whose requests share a counter: project, user, address, global, or names that the path captures."""
+    capture_groups: bool = True
+    """With regex: whether every distinct text of its groups has a counter of its own."""
+    rate: RequestRate
+    """Requests per second, minute, hour or day: 1000/minute."""
+    burst: Annotated[int, Field(ge=1)] | None = None
+    """Requests that may come at once (gcra); null is the number in rate."""
+    groups: tuple[Text, ...] = ()
+    """Roles or groups that the rule is for; [] is everybody without a rule of their own."""
+
+    def findings(self) -> Iterator[Finding]:
+        """One kind of path, and only names that it captures."""
+        if self.path is not None and self.regex is not None:
+            yield ("regex",), "stands beside path: a rule has one of them"
+            return
+        known = (*CONSUMERS, *self.captured_names())
+        for index, name in enumerate(self.per):
+            if name not in known:
+                yield (
+                    ("per", index),
+                    f"{name!r} is neither one of {', '.join(CONSUMERS)} nor captured by {self.source()}",
+                )
+        if "global" in self.per and {"project", "user", "address"} & set(self.per):
+            yield (
+                ("per",),
+                "global counts all consumers together and does not go with project, user or address",
+            )
+
+    def captured_names(self) -> tuple[str, ...]:
+        """Return the names that the rule's path or regex captures."""
+        if self.path is not None:
+            return template_names(self.path)
+        return tuple(re.compile(self.regex).groupindex) if self.regex is not None else ()
+
+    def source(self) -> str:
+        """Return what the rule matches, in words for a message."""
+        return self.path or self.regex or "a rule without path"
+
+
+class Concurrency(Section):
+    """Requests of one consumer that run at the same time."""
+
+    per: Literal["project", "user", "address", "global"] = "project"
+    """Whose requests are counted together."""
+    max: ItemCount = 100
+    """How many may run; one more is refused."""
+
+
+class AbsoluteLimits(Section):
+    """Limits of size and number, whatever the rate; null switches one off."""
+
+    request_body: Size | None = 1024 * 1024
+    """Largest request body; above it 413."""
+    items_returned: ItemCount | None = 1000
+    """Items that a metadata answer may hold; above it 413."""
+    image_metadata_items: ItemCount | None = 40
+    """Items that an image may hold; a write of more is 413; told to clients as maxImageMeta."""
+    concurrent: Concurrency | None = Concurrency()
+    """Requests of one consumer that run at the same time."""
+
+
+class Limits(Section):
+    """How much a consumer may ask for."""
+
+    over_limit_status: Literal[413, 429] = 413
+    """The answer to one request too many: 413, as the compute API documents, or 429 (RFC 6585)."""
+    algorithm: Literal["gcra", "fixed-window"] = "gcra"
+    """gcra gives requests back evenly; fixed-window all at once at the end of the unit, as Repose does."""
+    on_store_failure: Literal["local", "allow", "deny"] = "local"
+    """While the store is away: count in this process (local), let through (allow), or 503 (deny)."""
+    endpoint: Annotated[Template | None, BlankIsNone] = "/v2.1/{tenant_id}/limits"
+    """Where consumers ask for their limits; null leaves that path to the upstream."""
+    headers: bool = True
+    """Whether answers carry RateLimit and RateLimit-Policy."""
+    rates: tuple[RateRule, ...] = ()
+    """How often requests may be made; all rules that match must allow a request."""
+    absolute: AbsoluteLimits = AbsoluteLimits()
+    """Limits of size and number."""
+
+    def findings(self) -> Iterator[Finding]:
+        """No two rules share a name."""
+        counted = Counter(rule.name for rule in self.rates)
+        for index, rule in enumerate(self.rates):
+            if counted[rule.name] > 1:
+                yield ("rates", index, "name"), f"{rule.name!r} names more than one rule"
+        for index, rule in enumerate(self.rates):
+            if rule.burst is not None and self.algorithm == "fixed-window":
+                yield ("rates", index, "burst"), "has no meaning with algorithm: fixed-window; remove it"

@@ -1,0 +1,58 @@
+"""The sections about what metaproxy shares and what it tells: store, logging, tracing."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PlainSerializer, SecretStr
+
+from metaproxy.config.addresses import Url
+from metaproxy.config.model.section import REDACTED, BlankIsNone, Section
+from metaproxy.config.units import PositiveDuration
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"(rediss?://[^\s/]+(/[0-9]*)?|unix:///[^\s]+)(\?[^\s]*)?", value.get_secret_value()):
+        raise ValueError("the store is redis://host:port/0, rediss://host:port/0 or unix:///path")
+    return value
+
+
+def _without_password(value: SecretStr | None) -> str | None:
+    if value is None:
+        return None
+    return re.sub(r"//[^/]*@", f"//{REDACTED}@", value.get_secret_value())
+
+
+StoreUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+
+
+class Store(Section):
+    """What replicas share: rates, purges, revocations and a second cache level."""
+
+    url: Annotated[
+        StoreUrl | None, BlankIsNone, PlainSerializer(_without_password, return_type=str | None)
+    ] = None
+    """redis://user:password@host:port/0, rediss:// or unix:///path; null shares nothing."""
+    timeout: PositiveDuration = 0.05
+    """What one call may cost a request at most."""
+    prefix: Annotated[str, Field(pattern=r"^[!-~]{0,64}$")] = "metaproxy:"
+    """What every key in the store starts with, so that several proxies may use one."""
+
+
+class Logging(Section):
+    """What metaproxy writes to its standard output."""
+
+    format: Literal["json", "console"] = "json"
+    """json for machines, console for eyes."""
+    access: bool = True
+    """Whether every request gets a line."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
+
+
+class Tracing(Section):
+    """Spans for OpenTelemetry; needs the extra otel."""
+
+    otlp_endpoint: Annotated[Url | None, BlankIsNone] = None
+    """Where spans are sent (OTLP over HTTP): http://collector:4318; null sends none."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The share of requests that get a trace where the client has not decided: 0 to 1."""

@@ -1,0 +1,66 @@
+"""What one section needs of another.
+
+Each rule names the sections that it reads, so that it also runs while some third section is broken:
+an operator sees everything that is wrong at once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from metaproxy.config.model.authorization import Authorization
+from metaproxy.config.model.cache import Cache
+from metaproxy.config.model.identity import NoIdentity, Tokens
+from metaproxy.config.model.limits import Limits
+from metaproxy.config.model.operations import Store
+from metaproxy.config.model.section import Finding, Section
+from metaproxy.config.model.server import Server
+
+Identity = Tokens | NoIdentity
+
+
+def cross_findings(sections: Mapping[str, Section]) -> Iterator[Finding]:
+    """Yield what is wrong between ``sections``, by name; rules about absent ones are left out."""
+    for names, rule in RULES:
+        if all(name in sections for name in names):
+            yield from rule(*(sections[name] for name in names))
+
+
+def _workers_share_a_store(server: Server, store: Store) -> Iterator[Finding]:
+    if server.workers > 1 and store.url is None:
+        yield (
+            ("server", "workers"),
+            f"{server.workers} workers need store.url: without a shared store each counts rates alone, "
+            f"and every limit would be {server.workers} times as high; set store.url, or workers: 1",
+        )
+
+
+def _rules_need_tokens(identity: Identity, authorization: Authorization) -> Iterator[Finding]:
+    if isinstance(identity, NoIdentity) and authorization.rules:
+        yield ("authorization", "rules"), "need roles, and with identity.provider: none nobody has one"
+
+
+def _rates_need_tokens(identity: Identity, limits: Limits) -> Iterator[Finding]:
+    if not isinstance(identity, NoIdentity):
+        return
+    for index, rule in enumerate(limits.rates):
+        for name in {"project", "user"} & set(rule.per):
+            yield (
+                ("limits", "rates", index, "per"),
+                f"with identity.provider: none there is no {name}; use per: [address] or per: [global]",
+            )
+
+
+def _scopes_need_tokens(identity: Identity, cache: Cache) -> Iterator[Finding]:
+    if isinstance(identity, NoIdentity) and cache.routes and cache.scope != "shared":
+        yield (
+            ("cache", "scope"),
+            f"with identity.provider: none there is no {cache.scope} to keep answers apart by; "
+            "set scope: shared where everybody may see them, or remove cache.routes",
+        )
+
+
+RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Finding]]], ...] = (
+    (("server", "store"), _workers_share_a_store),
+    (("identity", "authorization"), _rules_need_tokens),
+    (("identity", "limits"), _rates_need_tokens),
+    (("identity", "cache"), _scopes_need_tokens),
+)

@@ -1,0 +1,94 @@
+"""What every section of the configuration is made of."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from metaproxy.protocol.routes import parse_template
+
+KeyPath = tuple[str | int, ...]
+Finding = tuple[KeyPath, str]
+
+REDACTED = "***"
+
+
+class Section(BaseModel):
+    """A mapping of the YAML file: frozen, without unknown keys; its docstrings are the documentation.
+
+    What concerns several keys at once is checked by ``findings``, all of it in one go.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong between the keys of this section: the key concerned, and a sentence."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _check_findings(self) -> Self:
+        if findings := list(self.findings()):
+            raise PydanticCustomError("findings", "{text}", findings_context(findings))
+        return self
+
+
+def findings_context(findings: list[Finding]) -> dict[str, object]:
+    """Return the context under which an error carries ``findings`` to whoever reports them."""
+    return {"findings": findings, "text": "; ".join(sentence for _, sentence in findings)}
+
+
+def _blank_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _redacted(secret: SecretStr) -> str:
+    return REDACTED if secret.get_secret_value() else ""
+
+
+def _template(value: str) -> str:
+    parse_template(value)
+    return value
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return value
+
+
+def _header_token(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise ValueError("may hold letters, digits and !#$%&'*+-.^_`|~ only (a token of RFC 9110)")
+    return value
+
+
+def _method(value: str) -> str:
+    if not value.isascii() or not value.isalpha():
+        raise ValueError("a method is a word such as GET")
+    return value.upper()
+
+
+BlankIsNone = BeforeValidator(_blank_is_none)
+"""Lets ``${NAME:-}`` stand for a key that is left out."""
+
+Secret = Annotated[SecretStr, Field(min_length=1), PlainSerializer(_redacted, return_type=str)]
+Text = Annotated[str, Field(min_length=1)]
+Template = Annotated[str, AfterValidator(_template)]
+Regex = Annotated[str, AfterValidator(_regex)]
+HeaderToken = Annotated[str, AfterValidator(_header_token)]
+Method = Annotated[str, AfterValidator(_method)]

@@ -1,0 +1,75 @@
+"""The sections about metaproxy's own listeners: server, admin, via."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from metaproxy.config.addresses import ListenAddress, ListenAddresses, NetworkAddress
+from metaproxy.config.model.section import BlankIsNone, Finding, HeaderToken, Secret, Section
+from metaproxy.config.units import Duration, PositiveDuration, Size
+
+
+class ServerTls(Section):
+    """TLS of the data listener."""
+
+    certificate: Path
+    """PEM file with the certificate and the chain up to, not including, the root."""
+    key: Path
+    """PEM file with the private key."""
+    client_ca: Path | None = None
+    """PEM file of the authorities whose client certificates are demanded; null asks for none."""
+
+
+class Server(Section):
+    """The listener for clients."""
+
+    listen: Annotated[ListenAddresses, Field(min_length=1)] = (ListenAddress("127.0.0.1", 8774),)
+    """host:port, [::]:port or unix:/path; one or a list."""
+    tls: ServerTls | None = None
+    """Certificate and key where metaproxy ends TLS itself; null speaks plain HTTP."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve side by side; more than one needs store.url, or each would count rates alone."""
+    trusted_proxies: tuple[NetworkAddress, ...] = ()
+    """Networks of the proxies in front, whose Forwarded and X-Forwarded-* are believed."""
+    shutdown_grace: Duration = 30.0
+    """How long requests that already run may take to finish after SIGTERM."""
+    header_bytes: Size = 64 * 1024
+    """Largest head of a request; above it the answer is 431."""
+    header_timeout: PositiveDuration = 10.0
+    """How long a client may take to send the head of a request."""
+    body_timeout: PositiveDuration = 30.0
+    """How long a client may send nothing in the middle of a body."""
+    idle_timeout: PositiveDuration = 75.0
+    """How long a connection is kept open between two requests."""
+    max_connections: Annotated[int, Field(ge=1)] = 10000
+    """Open client connections per process."""
+
+
+class Admin(Section):
+    """The operator's own listener: health, metrics, cache, limits, configuration and a page."""
+
+    listen: ListenAddresses = (ListenAddress("127.0.0.1", 9774),)
+    """host:port, [::]:port or unix:/path; one or a list; [] switches the listener off."""
+    token: Annotated[Secret | None, BlankIsNone] = None
+    """Bearer token that callers must show; required as soon as other machines can connect."""
+
+    def findings(self) -> Iterator[Finding]:
+        """A listener that other machines reach needs a token."""
+        exposed = [str(address) for address in self.listen if not address.is_local]
+        if exposed and self.token is None:
+            yield (
+                ("token",),
+                f"is needed, because {exposed[0]} can be reached from other machines: set admin.token, "
+                "or listen on 127.0.0.1 or a unix socket",
+            )
+
+
+class Via(Section):
+    """The Via field of requests and responses (RFC 9110 §7.6.3)."""
+
+    pseudonym: HeaderToken = "metaproxy"
+    """The name by which this proxy goes in the Via field."""
+    version: bool = True
+    """Whether the product and its version follow in a comment: 1.1 metaproxy (metaproxy/0.1.0)."""

@@ -1,0 +1,100 @@
+"""The section about the compute API behind metaproxy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from metaproxy.config.addresses import TargetUrl
+from metaproxy.config.model.section import Finding, Section
+from metaproxy.config.units import PositiveDuration
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class ClientTls(Section):
+    """TLS towards a server that metaproxy calls."""
+
+    verify: bool = True
+    """Whether the server's certificate is checked; switch it off for tests alone."""
+    ca: Path | None = None
+    """PEM file of the authorities that are trusted; null trusts those of the system."""
+    certificate: Path | None = None
+    """PEM file of the client certificate that metaproxy shows."""
+    key: Path | None = None
+    """PEM file of that certificate's private key."""
+
+    def findings(self) -> Iterator[Finding]:
+        """A certificate and its key come together."""
+        if (self.certificate is None) != (self.key is None):
+            missing = "certificate" if self.certificate is None else "key"
+            yield (missing,), "is missing: a client certificate needs both certificate and key"
+
+
+class UpstreamTimeouts(Section):
+    """How long the upstream may take."""
+
+    connect: PositiveDuration = 2.0
+    """For a new connection, the TLS handshake included; then 502 or another target."""
+    read: PositiveDuration = 30.0
+    """For the head of the answer, and for every next piece of its body; then 504."""
+    pool: PositiveDuration = 5.0
+    """How long a request may queue for a connection; then 503."""
+
+
+class HealthCheck(Section):
+    """How targets are watched."""
+
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = "/"
+    """What is asked for; any answer below 500 is healthy."""
+    interval: PositiveDuration = 5.0
+    """Time between two checks of a target."""
+    unhealthy_after: Count = 3
+    """Failures in a row that take a target out."""
+    healthy_after: Count = 2
+    """Successes in a row that take it in again."""
+    eject_for: PositiveDuration = 10.0
+    """How long a target that was taken out stays out at least."""
+
+
+class Breaker(Section):
+    """When a target that fails under real requests is left alone."""
+
+    failures: Count = 20
+    """Failures inside the window that open the breaker."""
+    window: PositiveDuration = 10.0
+    """The time over which failures are counted."""
+    open_for: PositiveDuration = 5.0
+    """How long an open breaker refuses; then one request tries."""
+
+
+class Upstream(Section):
+    """The compute API."""
+
+    targets: Annotated[tuple[TargetUrl, ...], Field(min_length=1)]
+    """http://host:port, https://host:port or unix:/path; of several, the least busy is asked."""
+    host_header: Literal["preserve", "upstream"] = "preserve"
+    """Which Host the upstream sees: the client's (preserve) or the target's (upstream)."""
+    strip_prefix: Annotated[str, Field(pattern=r"^(/[!-~]*[!-.0-~])?$")] = ""
+    """Path prefix that is taken off before forwarding, such as /compute."""
+    timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    """How long connecting, answering and queueing may take."""
+    max_connections: Count = 256
+    """Connections per target; requests above it queue."""
+    queue: Annotated[int, Field(ge=0)] = 1024
+    """Requests that may queue for a connection; one more is answered 503."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """How often a safe request that failed is sent again, to another target where there is one."""
+    health: HealthCheck = HealthCheck()
+    """How targets are watched."""
+    breaker: Breaker = Breaker()
+    """When a failing target is left alone."""
+    tls: ClientTls = ClientTls()
+    """TLS towards https:// targets."""
+
+    def findings(self) -> Iterator[Finding]:
+        """No target stands twice."""
+        for index, target in enumerate(self.targets):
+            if target in self.targets[:index]:
+                yield ("targets", index), f"{target} stands in the list twice"

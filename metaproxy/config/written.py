@@ -1,0 +1,50 @@
+"""Values that stand in YAML as short text and in the program as something better."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+
+class NotWrittenSo(ValueError):
+    """The text has not the form of its kind. The message may be followed by the text: it is no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Annotation for pydantic: how a value is read from YAML, written back, and described.
+
+    Args:
+        kind: the word for it in the key reference (``duration``).
+        parse: turns the YAML value into the program's; raises ValueError with a helpful sentence.
+        text: turns the program's value into what an operator would write.
+        pattern: regular expression of the text, for the JSON Schema.
+        example: one value as an operator would write it.
+    """
+
+    kind: str
+    parse: Callable[[object], Any]
+    text: Callable[[Any], Any]
+    pattern: str
+    example: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let pydantic call ``parse`` and ``text``."""
+        return core_schema.no_info_plain_validator_function(
+            self.parse,
+            serialization=core_schema.plain_serializer_function_ser_schema(self.text),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe the text; a value that is interpolated is known only when it is loaded."""
+        return {
+            "type": "string",
+            "format": self.kind,
+            "pattern": rf"^(?:{self.pattern})$|\$\{{",
+            "examples": [self.example],
+        }
