@@ -48,7 +48,7 @@ class IdentityApi:
                 return json_answer(200, {"version": _version()})
             case "POST", "/v3/auth/tokens":
                 return self._log_in(request)
-            case (("GET" | "HEAD" | "DELETE"), path) if path == TOKENS_PATH:
+            case (("GET" | "HEAD" | "DELETE"), "/v3/auth/tokens"):
                 return self._about_token(request)
         return error(404, "The resource could not be found.")
 

@@ -1,4 +1,4 @@
-"""Runs a module for as long as whoever started it lives: ``python -m metaproxy.demo.leash MODULE [ARGUMENT…]``.
+"""``python -m metaproxy.demo.leash MODULE [ARGUMENT…]``: runs MODULE for as long as its parent lives.
 
 Standard input is a pipe from the parent that is never written to. When the parent ends, however it
 ends, the pipe closes and this process tells itself to terminate: the demo leaves no orphans.

@@ -12,7 +12,7 @@ import tempfile
 from asyncio import TaskGroup
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import httpx
 
@@ -42,9 +42,9 @@ def main(port: int | None = None, admin_port: int | None = None) -> int:
 
 async def _run(port: int, admin_port: int) -> None:
     """Run the deployment until a signal cancels it; a child that ends before that raises DemoError."""
-    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else sys.exit)
+        loop.add_signal_handler(number, cast("asyncio.Task[None]", asyncio.current_task()).cancel)
     with suppress(asyncio.CancelledError):
         async with AsyncExitStack() as stack, TaskGroup() as watch:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaproxy-demo-")))
@@ -88,7 +88,7 @@ async def _until_ready(proxy: str) -> None:
     async with httpx.AsyncClient() as client:
         try:
             async with asyncio.timeout(READY_SECONDS):
-                while not await _answers(client, f"{proxy}/"):
+                while not await _answers(client, f"{proxy}/"):  # noqa: ASYNC110 - another process's event
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError as error:
             raise DemoError(f"the proxy was not ready after {READY_SECONDS:.0f} seconds") from error

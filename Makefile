@@ -1,0 +1,67 @@
+# Everything a developer does here. `make` alone lists it. Needs Python >= 3.11, make and a package index.
+
+PYTHON ?= python3
+PORT ?=
+ADMIN_PORT ?=
+WORKERS ?= auto
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RUN := $(BIN)/python $(if $(COVERAGE_FLOOR),-m coverage run) -m
+# One worker takes a whole file: what its tests share is started once.
+TESTS := pytest -n $(WORKERS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format unit e2e coverage bench test-keystone clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+demo: $(INSTALLED) ## run compute API, identity service and proxy; PORT=8774 ADMIN_PORT=9774 choose the ports
+	@exec $(BIN)/python -m metaproxy demo $(if $(PORT),--port $(PORT)) $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT))
+
+test: $(INSTALLED) ## run the whole suite, real servers and a real Redis included
+	rm -f .coverage .coverage.*
+	$(RUN) $(TESTS) -m "not keystone"
+ifdef COVERAGE_FLOOR
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
+endif
+
+check: $(INSTALLED) ## lint, formatting, types, directions of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## format the code, and mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+unit: $(INSTALLED) ## run the tests that start no processes
+	$(RUN) $(TESTS) -m "not (e2e or redis or keystone)"
+
+e2e: $(INSTALLED) ## run the tests that start real servers
+	$(RUN) $(TESTS) -m e2e
+
+coverage: ## run the whole suite and show what it leaves out
+	@$(MAKE) --no-print-directory test COVERAGE_FLOOR=85
+
+bench: $(INSTALLED) ## measure the hot path
+	$(RUN) pytest tests/bench
+
+test-keystone: $(INSTALLED) ## run against a real Keystone, installed into a virtual environment of its own
+	$(RUN) pytest -m keystone
+
+clean: ## remove the virtual environment, caches and what was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -f .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,90 @@
+"""metaproxy as an operator runs it: a YAML file, a process, real sockets."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from metaproxy.demo.world import METAPROXY, RED, RED_IMAGE, Person
+from tests.e2e.processes import ServerProcess, accepts
+from tests.redis_server import free_port
+
+RED_API = f"/v2.1/{RED.id}"
+METADATA = f"{RED_API}/images/{RED_IMAGE.id}/metadata"
+ITEM = f"{METADATA}/label"
+
+METADATA_ROUTE = "/v2.1/{tenant_id}/images/{image_id}/metadata"
+CACHE = {
+    "routes": [{"path": METADATA_ROUTE + "/{key}", "ttl": "60s"}, {"path": METADATA_ROUTE, "ttl": "60s"}]
+}
+
+
+class Proxy:
+    """One running metaproxy.
+
+    ``sections`` are top-level keys of the configuration that replace the usual ones.
+    """
+
+    def __init__(self, folder: Path, *, upstream: str, identity: str, **sections: Any) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        self.url, self.admin_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.admin_port}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config = folder / "metaproxy.yaml"
+        self.config.write_text(yaml.safe_dump({**self._usual(upstream, identity), **sections}))
+        self.server = ServerProcess(
+            ["metaproxy", "serve", "--config", str(self.config)], folder / "metaproxy.log"
+        )
+
+    def _usual(self, upstream: str, identity: str) -> dict[str, Any]:
+        return {
+            "server": {"listen": f"127.0.0.1:{self.port}"},
+            "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
+            "upstream": {"targets": [upstream]},
+            "identity": keystone(identity),
+            "cache": CACHE,
+        }
+
+    def until_ready(self) -> None:
+        """Wait until the proxy accepts connections."""
+        self.server.until(lambda: accepts(self.port))
+
+    def client(self, person: Person | None = None) -> httpx.Client:
+        """Return a client that speaks for ``person``."""
+        headers = {"X-Auth-Token": person.token} if person else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+
+
+def keystone(url: str) -> dict[str, Any]:
+    """Return the identity section for the Keystone at ``url``."""
+    return {
+        "provider": "keystone-v3",
+        "url": f"{url}/v3",
+        "login": {
+            "username": METAPROXY.name,
+            "password": METAPROXY.password,
+            "user_domain_name": "Default",
+            "project_name": METAPROXY.project.name,
+            "project_domain_name": "Default",
+        },
+        "anonymous": ["/", "/v2.1/"],
+    }
+
+
+@contextmanager
+def running_proxy(folder: Path, *, upstream: str, identity: str, **sections: Any) -> Iterator[Proxy]:
+    """Run metaproxy until the end of the block; it accepts connections when the block begins."""
+    proxy = Proxy(folder, upstream=upstream, identity=identity, **sections)
+    try:
+        proxy.until_ready()
+        yield proxy
+    finally:
+        proxy.server.stop()
+
+
+def requests_seen(service: str) -> int:
+    """Return how many requests a demo service has got."""
+    total: int = httpx.get(f"{service}/_demo/requests", trust_env=False).json()["total"]
+    return total
