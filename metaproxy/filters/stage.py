@@ -9,6 +9,7 @@ Where the answer has already started there is no second start: ``ResponseAborted
 close the connection, so that half an answer never looks like a whole one.
 """
 
+import asyncio
 from collections.abc import Awaitable
 
 import structlog
@@ -87,7 +88,11 @@ class Responder:
         except Fault as fault:
             await self._end_with(fault)
         except ClientDisconnected:
-            self.exchange.outcome, self.exchange.reason = "aborted", "client_disconnected"
+            self.exchange.outcome = "aborted"
+            self.exchange.reason = self.exchange.reason or "client_disconnected"
+        except asyncio.CancelledError:
+            self.exchange.outcome, self.exchange.reason = "aborted", "shutdown"
+            raise
         except ResponseAborted:
             raise
         except Exception:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from metaproxy.exchange import Exchange
+from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.protocol import faults
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
@@ -50,6 +50,9 @@ class Edge:
 
 class EdgeProtocol(HttpToolsProtocol):
     """One client connection."""
+
+    cycle: RequestResponseCycle | None  # type: ignore[assignment]
+    """The request being answered; None before the first, whatever uvicorn's annotation says."""
 
     def __init__(
         self,
@@ -105,7 +108,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self.refuse(Fault(414, "The request's target is too long.", reason="target_too_long"))
             return
         super().on_headers_complete()
-        if self._leaving:
+        if self._leaving and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
@@ -137,26 +140,38 @@ class EdgeProtocol(HttpToolsProtocol):
         """Answer what never became a request, and close; break off where an answer is under way."""
         if self.transport.is_closing():
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._break_off(self.cycle, fault)
+            return
         exchange = Exchange(request_id=new_request_id(), started=self.loop.time(), outcome="refused")
         exchange.client_address = self.client[0] if self.client else ""
         exchange.reason = fault.reason
-        busy = self.cycle is not None and not self.cycle.response_complete
-        body = b"" if busy else faults.render(fault, faults.JSON)
-        if busy:
-            exchange.outcome = "aborted"
+        body = self._write_refusal(fault, exchange.request_id)
+        self.edge.record.ended(exchange, "other", "", fault.status, len(body), 0.0)
+
+    def _break_off(self, cycle: RequestResponseCycle, fault: Fault) -> None:
+        """End a request that the line is working on; the line records it, with our reason."""
+        exchange = cycle.scope.get(SCOPE_KEY)
+        if exchange is not None:
+            exchange.reason = fault.reason
+        if cycle.response_started:
             self.transport.abort()
         else:
-            self.transport.write(b"".join(self._refusal(fault, exchange, body)))
-            self.transport.close()
-        self.edge.record.ended(exchange, "other", "", 0 if busy else fault.status, len(body), 0.0)
+            self._write_refusal(fault, exchange.request_id if exchange is not None else new_request_id())
 
-    def _refusal(self, fault: Fault, exchange: Exchange, body: bytes) -> Iterable[bytes]:
+    def _write_refusal(self, fault: Fault, request_id: str) -> bytes:
+        body = faults.render(fault, faults.JSON)
+        self.transport.write(b"".join(self._refusal(fault, request_id, body)))
+        self.transport.close()
+        return body
+
+    def _refusal(self, fault: Fault, request_id: str, body: bytes) -> Iterable[bytes]:
         yield STATUS_LINE[fault.status]
         yield b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
         if fault.retry_after is not None:
             yield b"retry-after: %d\r\n" % fault.retry_after
         yield b"via: %b\r\ndate: %b\r\n" % (self.edge.via, self.edge.date())
-        yield b"x-compute-request-id: %b\r\n" % exchange.request_id.encode("ascii")
+        yield b"x-compute-request-id: %b\r\n" % request_id.encode("ascii")
         yield b"connection: close\r\n\r\n"
         yield body
 

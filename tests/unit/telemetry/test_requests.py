@@ -1,0 +1,54 @@
+import json
+import os
+
+from metaproxy.exchange import Exchange, Identity
+from metaproxy.telemetry.access_log import AccessLog
+from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.requests import RequestRecord
+
+
+async def test_a_line_tells_who_what_how_and_why() -> None:
+    reader, writer = os.pipe()
+    log = AccessLog(writer)
+    exchange = Exchange(
+        request_id="req-1", started=0.0, client_address="192.0.2.1", route="/images/{image_id}"
+    )
+    exchange.identity = Identity(user_id="u", project_id="p")
+    exchange.outcome, exchange.reason = "refused", "rate_exceeded"
+    exchange.waited("store", 0.25)
+
+    RequestRecord(Metrics(), log, time=lambda: 1000.0).ended(exchange, "GET", "/images/7", 413, 12, 0.5)
+    log.close()
+
+    line = json.loads(os.read(reader, 10000))
+    assert line == {
+        "time": 1000.0,
+        "event": "request",
+        "request_id": "req-1",
+        "global_request_id": "",
+        "client": "192.0.2.1",
+        "method": "GET",
+        "path": "/images/7",
+        "route": "/images/{image_id}",
+        "status": 413,
+        "outcome": "refused",
+        "reason": "rate_exceeded",
+        "cache": "",
+        "project": "p",
+        "user": "u",
+        "bytes": 12,
+        "seconds": 0.5,
+        "waits": {"store": 0.25},
+        "upstream": "",
+        "upstream_request_id": "",
+    }
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_method_that_nobody_knows_is_no_label() -> None:
+    metrics = Metrics()
+
+    RequestRecord(metrics).ended(Exchange(request_id="r", started=0.0), "X" * 50, "/", 501, 0, 0.0)
+
+    assert [labels[1] for labels in metrics.counter("metaproxy_requests", "").values] == ["other"]
