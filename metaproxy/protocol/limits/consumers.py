@@ -1,0 +1,71 @@
+"""Who a request is counted for, as a text that stands in the counters' keys.
+
+A consumer is ``project:<id>``, ``user:<id>``, ``address:<address>`` or ``global:``, several of them
+joined by ``+``. Ids are percent-encoded, so that no id can be mistaken for another consumer.
+
+A request without the identity that a rule counts by is counted by what stands nearest: no project, then
+the user; no user, then the address. Nobody escapes a rule by sending no token.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from urllib.parse import quote
+
+from metaproxy.protocol.limits.rates import IDENTITIES
+
+MEMO_ENTRIES = 65536
+
+ConsumerOf = Callable[[str, str, str], str]
+"""Given project id, user id and address: the consumer."""
+
+
+@lru_cache(MEMO_ENTRIES)
+def consumer(kind: str, identifier: str) -> str:
+    """Return the text for one consumer: ``consumer("project", "a1")`` is ``project:a1``."""
+    return f"{kind}:{quote(identifier, safe=':')}"
+
+
+def by_project(project_id: str, user_id: str, address: str) -> str:
+    """Return the project, or what stands nearest."""
+    return consumer("project", project_id) if project_id else by_user(project_id, user_id, address)
+
+
+def by_user(project_id: str, user_id: str, address: str) -> str:
+    """Return the user, or what stands nearest."""
+    return consumer("user", user_id) if user_id else by_address(project_id, user_id, address)
+
+
+def by_address(project_id: str, user_id: str, address: str) -> str:
+    """Return the client's address."""
+    return consumer("address", address)
+
+
+def by_nobody(project_id: str, user_id: str, address: str) -> str:
+    """Return the one consumer that all requests share."""
+    return "global:"
+
+
+BY_KIND: dict[str, ConsumerOf] = {
+    "project": by_project,
+    "user": by_user,
+    "address": by_address,
+    "global": by_nobody,
+}
+
+
+def consumer_of(per: Sequence[str]) -> ConsumerOf:
+    """Return the function that names the consumer for a rule's ``per``; captured names are left out."""
+    parts = [BY_KIND[kind] for kind in per if kind in IDENTITIES] or [by_nobody]
+    if len(parts) == 1:
+        return parts[0]
+    return lambda project_id, user_id, address: "+".join(
+        dict.fromkeys(part(project_id, user_id, address) for part in parts)
+    )
+
+
+def group_of(names: Sequence[str], configured: frozenset[str]) -> str:
+    """Return the first of ``names`` (best first) that has rules of its own, or "" for the default group."""
+    for name in names:
+        if name in configured:
+            return name
+    return ""

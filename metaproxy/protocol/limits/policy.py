@@ -1,0 +1,72 @@
+"""What the algorithms have in common: a state, and five questions about it.
+
+A state is two integers, ``(amount, since)``: what has been spent, in units of the policy's own, and a
+moment in microseconds. Integers, because a limit must hold exactly: sums of binary fractions drift by
+one request in a long burst. What each algorithm makes of a state is in its own file; one Lua script in
+``store/`` says the same to Redis.
+"""
+
+from typing import NamedTuple, Protocol
+
+MICROSECONDS = 1_000_000
+
+State = tuple[int, int]
+"""What has been spent, and the moment (microseconds) that this refers to."""
+
+UNTOUCHED: State = (0, 0)
+
+
+class Policy(Protocol):
+    """One rate under one algorithm. A ``settled`` state is one that ``settle`` has brought up to now."""
+
+    @property
+    def weight(self) -> int:
+        """What one request spends, in units."""
+
+    @property
+    def capacity(self) -> int:
+        """What may be spent at most, in units."""
+
+    @property
+    def pace(self) -> int:
+        """What else the algorithm needs to settle a state (what, it says itself)."""
+
+    @property
+    def horizon(self) -> int:
+        """Microseconds after which a state that nobody touches is as good as none."""
+
+    def settle(self, state: State, now: int) -> State:
+        """Return ``state`` as it stands at ``now`` (microseconds)."""
+
+    def wait(self, settled: State, now: int, cost: int = 1) -> int:
+        """Return the microseconds after which ``cost`` requests fit; 0 where they fit now."""
+
+    def renewal(self, settled: State, now: int) -> int:
+        """Return the microseconds after which more fit than now; 0 where nothing is spent."""
+
+
+class Standing(NamedTuple):
+    """Where a consumer stands with one rate, in whole requests and whole seconds (rounded up)."""
+
+    remaining: int
+    wait_seconds: int
+    renewal_seconds: int
+
+
+def fits(policy: Policy, settled: State, cost: int = 1) -> bool:
+    """Say whether ``cost`` more requests may be admitted."""
+    return settled[0] + cost * policy.weight <= policy.capacity
+
+
+def spend(policy: Policy, settled: State, cost: int = 1) -> State:
+    """Return the state after ``cost`` requests were admitted."""
+    return settled[0] + cost * policy.weight, settled[1]
+
+
+def standing(policy: Policy, settled: State, now: int) -> Standing:
+    """Return what may be told of a settled state."""
+    return Standing(
+        max(policy.capacity - settled[0], 0) // policy.weight,
+        -(-policy.wait(settled, now) // MICROSECONDS),
+        -(-policy.renewal(settled, now) // MICROSECONDS),
+    )

@@ -1,0 +1,200 @@
+"""Every rule of a configuration, compiled: which of them a request meets.
+
+Path templates stand in one trie. Regular expressions are tried only where the literal text that they
+begin with fits the path's first segment, and what was found for a path is remembered. So the cost of a
+request grows neither with the number of templates nor, usually, with that of expressions.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import parse_qsl, quote
+
+from metaproxy.protocol.limits import fields
+from metaproxy.protocol.limits.consumers import consumer_of
+from metaproxy.protocol.limits.fixed_window import FixedWindow
+from metaproxy.protocol.limits.gcra import Gcra
+from metaproxy.protocol.limits.policy import Policy
+from metaproxy.protocol.limits.rates import RateRule, RuleError
+from metaproxy.protocol.routes import RouteTable
+
+MEMO_ENTRIES = 16384
+
+ALGORITHMS: dict[str, type[Gcra] | type[FixedWindow]] = {"gcra": Gcra, "fixed-window": FixedWindow}
+
+LITERAL_SEGMENT = re.compile(r"\^?/((?:[A-Za-z0-9_~-]|\\[.~-])+)/")
+"""The beginning of an expression that admits one first segment only."""
+
+
+class CompiledRule:
+    """A rule with all that can be known of it at start."""
+
+    __slots__ = ("captured", "consumer_of", "key", "policy", "policy_item", "quoted_name", "rule")
+
+    def __init__(self, rule: RateRule, algorithm: str) -> None:
+        self.rule = rule
+        self.captured = captured_apart(rule)
+        self.policy: Policy = ALGORITHMS[algorithm].of(rule)
+        self.consumer_of = consumer_of(rule.per)
+        # The rate is part of the key: a state of another rate is measured in other units.
+        self.key = f"{quote(rule.name)}@{rule.limit}:{rule.period_seconds}"
+        self.quoted_name = b'"%s"' % rule.name.encode("ascii")
+        self.policy_item = fields.policy_item(rule, self.policy)
+
+    def key_for(self, captured: Iterable[str]) -> str:
+        """Return what the keys of this rule begin with, given the texts that tell its counters apart."""
+        return "/".join((self.key, *(quote(text, safe="") for text in captured), ""))
+
+
+def captured_apart(rule: RateRule) -> tuple[str, ...]:
+    """Return the names of the captures by which the counters of ``rule`` are told apart.
+
+    A group of an expression that has no name stands as "".
+    """
+    if rule.regex and rule.capture_groups:
+        pattern = re.compile(rule.regex)
+        names = {number: name for name, number in pattern.groupindex.items()}
+        return tuple(names.get(number, "") for number in range(1, pattern.groups + 1))
+    captured = rule.captured_names()
+    return tuple(name for name in rule.per if name in captured)
+
+
+class Target:
+    """A rule that a request meets, with the part of its counter's key that the path decides."""
+
+    __slots__ = ("key", "query", "rule")
+
+    def __init__(self, rule: CompiledRule, captured: Iterable[str]) -> None:
+        self.rule = rule
+        self.key = rule.key_for(captured)
+        self.query = frozenset(name.lower() for name in rule.rule.query)
+
+
+Targets = tuple[Target, ...]
+
+
+class RateTable:
+    """Finds the rules that a request meets.
+
+    Args:
+        rules: every rule; names are unique.
+        algorithm: ``gcra`` or ``fixed-window``.
+        exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
+
+    Raises RuleError for two rules of one name, or an unknown algorithm.
+    """
+
+    def __init__(self, rules: Sequence[RateRule], *, algorithm: str, exempt: Sequence[str] = ()) -> None:
+        if algorithm not in ALGORITHMS:
+            raise RuleError(f"the algorithm is one of {', '.join(ALGORITHMS)}, not {algorithm!r}")
+        names = [rule.name for rule in rules]
+        if len(set(names)) < len(names):
+            raise RuleError("two rates have the same name")
+        self.rules = tuple(CompiledRule(rule, algorithm) for rule in rules)
+        self.groups = frozenset(group for rule in rules for group in rule.groups)
+        self._has_queries = any(rule.query for rule in rules)
+        self._finders: tuple[_Templates | _Expressions | _Everywhere, ...] = (
+            _Templates(self.rules),
+            _Expressions(self.rules),
+            _Everywhere(self.rules),
+        )
+        self._exempt: RouteTable[None] = RouteTable()
+        for template in exempt:
+            self._exempt.add(template, None)
+        self._memo: dict[tuple[str, str, str], Targets] = {}
+
+    def targets(self, method: str, path: str, query_string: bytes, group: str) -> Targets:
+        """Return the rules that a consumer of ``group`` meets with this request, in their order."""
+        found = self._memo.get((group, method, path))
+        if found is None:
+            if len(self._memo) >= MEMO_ENTRIES:
+                self._memo.clear()
+            found = self._memo[group, method, path] = self._find(method, path, group)
+        return _with_query(found, query_string) if self._has_queries else found
+
+    def for_group(self, group: str) -> tuple[CompiledRule, ...]:
+        """Return the rules that a consumer of ``group`` may meet."""
+        return tuple(rule for rule in self.rules if _concerns(rule.rule, group))
+
+    def _find(self, method: str, path: str, group: str) -> Targets:
+        if method in ("GET", "HEAD") and self._exempt.matches(path):
+            return ()
+        found = {
+            target.rule: target
+            for finder in self._finders
+            for target in finder.find(path)
+            if _concerns(target.rule.rule, group)
+            and (not target.rule.rule.methods or method in target.rule.rule.methods)
+        }
+        return tuple(found[rule] for rule in self.rules if rule in found)
+
+
+class _Templates:
+    """Rules with a path template."""
+
+    def __init__(self, rules: Sequence[CompiledRule]) -> None:
+        self._table: RouteTable[CompiledRule] = RouteTable()
+        for rule in rules:
+            if rule.rule.path:
+                self._table.add(rule.rule.path, rule)
+
+    def find(self, path: str) -> Iterable[Target]:
+        for match in self._table.matches(path):
+            yield Target(match.value, [match.captures[name] for name in match.value.captured])
+
+
+class _Expressions:
+    """Rules with a regular expression, sorted by the first segment that they insist on."""
+
+    def __init__(self, rules: Sequence[CompiledRule]) -> None:
+        self._by_segment: dict[str, list[tuple[re.Pattern[str], CompiledRule]]] = {}
+        self._anywhere: list[tuple[re.Pattern[str], CompiledRule]] = []
+        for rule in rules:
+            if rule.rule.regex:
+                self._bucket(rule.rule.regex).append((re.compile(rule.rule.regex), rule))
+
+    def candidates(self, path: str) -> list[tuple[re.Pattern[str], CompiledRule]]:
+        """Return the expressions worth trying on ``path``."""
+        return [*self._by_segment.get(path[1:].partition("/")[0], ()), *self._anywhere]
+
+    def find(self, path: str) -> Iterable[Target]:
+        for pattern, rule in self.candidates(path):
+            if (match := pattern.fullmatch(path)) is not None:
+                yield Target(rule, _captured(rule.rule, match))
+
+    def _bucket(self, regex: str) -> list[tuple[re.Pattern[str], CompiledRule]]:
+        found = None if "|" in regex else LITERAL_SEGMENT.match(regex)
+        if found is None:
+            return self._anywhere
+        return self._by_segment.setdefault(found[1].replace("\\", ""), [])
+
+
+class _Everywhere:
+    """Rules that name no path."""
+
+    def __init__(self, rules: Sequence[CompiledRule]) -> None:
+        self._targets = tuple(Target(rule, ()) for rule in rules if not (rule.rule.path or rule.rule.regex))
+
+    def find(self, path: str) -> Iterable[Target]:
+        return self._targets
+
+
+def _captured(rule: RateRule, match: re.Match[str]) -> list[str]:
+    """The texts that tell one counter of an expression from another."""
+    if rule.capture_groups:
+        return [text or "" for text in match.groups()]
+    return [match[name] or "" for name in captured_apart(rule)]
+
+
+def _concerns(rule: RateRule, group: str) -> bool:
+    if not rule.groups:
+        # The rules for all consumers together hold for those with rules of their own, too.
+        return not group or rule.is_global
+    return group in rule.groups
+
+
+def _with_query(targets: Targets, query_string: bytes) -> Targets:
+    if not any(target.query for target in targets):
+        return targets
+    pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    names = {name.lower() for name, _ in pairs}
+    return tuple(target for target in targets if target.query <= names)
