@@ -21,6 +21,7 @@ FAMILIES: tuple[Family, ...] = ("openstack", "repose")
 TOKEN = b"x-auth-token"
 STORAGE_TOKEN = b"x-storage-token"
 SERVICE_TOKEN = b"x-service-token"
+TOKEN_FIELDS = frozenset({TOKEN, STORAGE_TOKEN, SERVICE_TOKEN})
 
 STATUS = b"x-identity-status"
 SERVICE_STATUS = b"x-service-identity-status"
@@ -99,9 +100,7 @@ _GATEWAY = bytes(
     ord(character.lower()) if character.isascii() and character.isalnum() else ord("-")
     for character in map(chr, range(256))
 )
-# The token's fields in this alphabet; the one true spelling is looked up by itself, untranslated.
-_TOKEN_FIELDS = frozenset({TOKEN, STORAGE_TOKEN, SERVICE_TOKEN})
-_GUARDED = RESERVED | _TOKEN_FIELDS
+_GUARDED = RESERVED | TOKEN_FIELDS
 
 
 def strip(headers: Sequence[Header]) -> list[Header]:
@@ -110,7 +109,7 @@ def strip(headers: Sequence[Header]) -> list[Header]:
     Fields of the tokens stay where their name is spelled as it is validated: lower case, hyphens.
     """
     return [
-        pair for pair in headers if pair[0].translate(_GATEWAY) not in _GUARDED or pair[0] in _TOKEN_FIELDS
+        pair for pair in headers if pair[0].translate(_GATEWAY) not in _GUARDED or pair[0] in TOKEN_FIELDS
     ]
 
 

@@ -1,0 +1,204 @@
+"""Stage 3: who is asking.
+
+The token in X-Auth-Token (or its old synonym X-Storage-Token) becomes an Identity, from the token
+cache or from identity itself. What the upstream is told of it is written here and nowhere else: the
+client's own identity headers are gone before.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.clock import Clock, monotonic
+from metaproxy.exchange import Exchange, HeaderPairs, Identity
+from metaproxy.filters.stage import Stage
+from metaproxy.identity.cached import CachedValidator, Verdict
+from metaproxy.identity.rendering import DELEGATED, SERVICE_DELEGATED, service_twins
+from metaproxy.identity.troubles import IdentityUnavailable
+from metaproxy.identity.validator import Rejected
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import Header
+from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS, strip
+from metaproxy.protocol.routes import RouteTable
+
+OnMissing: TypeAlias = Literal["reject", "delegate"]
+
+DECIDED = "metaproxy.authenticated"
+"""The key of the scope that says that its headers are already those for the upstream."""
+
+MISSING = Rejected("token_missing")
+INVALID_TOKEN = "The token is not valid."  # noqa: S105 - a message
+MESSAGES = {"token_missing": "A token is needed.", "token_expired": "The token has expired."}
+
+# Visible ASCII (RFC 9110 §5.5 without obs-text and blanks), of a length that headers carry.
+_TOKEN = re.compile(rb"[!-~]{1,8192}")
+# An empty or dot segment, or an escaped slash, backslash or dot: not a normal form (RFC 3986 §6.2).
+_AMBIGUOUS = re.compile(r"//|\\|/\.{1,2}(/|$)")
+_ESCAPED = re.compile(rb"%(2[ef]|5c)", re.IGNORECASE)
+
+
+class Authenticate(Stage):
+    """Lets requests with a valid token through, and those to anonymous paths without looking.
+
+    Answers 401 to a missing or rejected token, 400 to two different ones, 503 or 504 where identity
+    gives no verdict. Writes ``exchange.identity`` and ``exchange.service_identity``, and replaces
+    ``scope["headers"]``. Reads ``exchange.identity_headers_stripped``.
+
+    Args:
+        app: the next application.
+        validator: knows tokens, or asks.
+        advertise: the identity service that WWW-Authenticate names.
+        anonymous: path templates that need no token.
+        on_missing: what becomes of a request without a valid token: ``reject`` answers 401,
+            ``delegate`` passes it on as X-Identity-Status: Invalid.
+        service_roles: a service token needs one of these roles.
+        accept_expired: whether a valid service token lets an expired token through.
+        monotonic: measures what was waited.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        validator: CachedValidator,
+        advertise: str,
+        anonymous: Iterable[str] = (),
+        on_missing: OnMissing = "reject",
+        service_roles: Iterable[str] = ("service",),
+        accept_expired: bool = False,
+        monotonic: Clock = monotonic,
+    ) -> None:
+        self.app = app
+        self.validator = validator
+        self._challenge = ((b"www-authenticate", f'Keystone uri="{advertise}"'.encode()),)
+        self._anonymous: RouteTable[None] = RouteTable()
+        for template in anonymous:
+            self._anonymous.add(template, None)
+        self._delegates = on_missing == "delegate"
+        self._service_roles = frozenset(service_roles)
+        self._accept_expired = accept_expired
+        self._monotonic = monotonic
+
+    def decide(self, exchange: Exchange, scope: Scope) -> bool:
+        """Decide from memory; False where identity must be asked. Raises Fault. May be repeated."""
+        if DECIDED in scope:
+            return True
+        headers = scope["headers"] if exchange.identity_headers_stripped else strip(scope["headers"])
+        if self._is_anonymous(scope):
+            _pass(scope, headers, DELEGATED)
+            return True
+        user_token, service_token = _tokens(headers)
+        service: Verdict | None = None
+        if service_token:
+            service = self._service_verdict(self.validator.known(service_token))
+            if service is None:
+                return False
+        allow_expired = self._lets_expired_pass(service)
+        user = self.validator.known(user_token, allow_expired=allow_expired) if user_token else MISSING
+        if user is None:
+            return False
+        self._conclude(exchange, scope, headers, user, service)
+        return True
+
+    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its identity; raises Fault."""
+        if not self.decide(exchange, scope):
+            started = self._monotonic()
+            try:
+                await self._ask(exchange, scope)
+            finally:
+                exchange.waited("identity", self._monotonic() - started)
+        await self.app(scope, receive, send)
+
+    async def _ask(self, exchange: Exchange, scope: Scope) -> None:
+        headers = scope["headers"] if exchange.identity_headers_stripped else strip(scope["headers"])
+        user_token, service_token = _tokens(headers)
+        service: Verdict | None = None
+        user: Verdict = MISSING
+        try:
+            if service_token:
+                service = self._service_verdict(await self._resolve(service_token))
+            if user_token:
+                user = await self._resolve(user_token, allow_expired=self._lets_expired_pass(service))
+        except IdentityUnavailable as error:
+            raise error.fault() from error
+        self._conclude(exchange, scope, headers, user, service)
+
+    async def _resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:
+        # Identity need not be asked about what cannot be a token, and could not be sent.
+        if not _TOKEN.fullmatch(token):
+            return Rejected("token_unknown")
+        return await self.validator.resolve(token, allow_expired=allow_expired)
+
+    def _conclude(
+        self,
+        exchange: Exchange,
+        scope: Scope,
+        headers: Sequence[Header],
+        user: Verdict,
+        service: Verdict | None,
+    ) -> None:
+        """Write what the verdicts mean into ``exchange`` and ``scope``, or refuse."""
+        if isinstance(user, Identity):
+            exchange.identity = user
+            told = user.header_pairs
+        else:
+            self._refuse_unless_delegating(user, service=False)
+            told = DELEGATED
+        if isinstance(service, Identity):
+            exchange.service_identity = service
+            told += service_twins(service)
+        elif service is not None:
+            self._refuse_unless_delegating(service, service=True)
+            told += SERVICE_DELEGATED
+        _pass(scope, headers, told)
+
+    def _refuse_unless_delegating(self, verdict: Rejected, *, service: bool) -> None:
+        if self._delegates:
+            return
+        if service:
+            message, reason = "The service token is not valid.", "service_token_rejected"
+        else:
+            message, reason = MESSAGES.get(verdict.reason, INVALID_TOKEN), verdict.reason
+        raise Fault(401, message, reason=reason, headers=self._challenge)
+
+    def _service_verdict(self, verdict: Verdict | None) -> Verdict | None:
+        """Return ``verdict``, or a rejection where a service token has none of the roles."""
+        if isinstance(verdict, Identity) and self._service_roles.isdisjoint(verdict.roles):
+            return Rejected("token_unknown")
+        return verdict
+
+    def _lets_expired_pass(self, service: Verdict | None) -> bool:
+        return self._accept_expired and isinstance(service, Identity)
+
+    def _is_anonymous(self, scope: Scope) -> bool:
+        """Say whether the path needs no token: in its normal form, whatever the client wrote."""
+        path = scope["path"]
+        if self._anonymous.match(path) is None:
+            return False
+        return not _AMBIGUOUS.search(path) and not _ESCAPED.search(scope.get("raw_path") or b"")
+
+
+def _tokens(headers: Iterable[Header]) -> tuple[bytes, bytes]:
+    """Return the user's token and the service token, empty where there is none; raises Fault (400)."""
+    found = [pair for pair in headers if pair[0] in TOKEN_FIELDS]
+    if len(found) == 1 and found[0][0] == TOKEN:
+        return found[0][1], b""
+    values: dict[bytes, bytes] = {}
+    for name, value in found:
+        if name in values:
+            raise Fault(400, f"{name.decode()} stands twice.", reason="token_ambiguous")
+        values[name] = value
+    storage_token = values.get(STORAGE_TOKEN, b"")
+    user_token = values.get(TOKEN, storage_token)
+    if storage_token and storage_token != user_token:
+        raise Fault(400, "x-auth-token and x-storage-token differ.", reason="token_ambiguous")
+    return user_token, values.get(SERVICE_TOKEN, b"")
+
+
+def _pass(scope: Scope, headers: Sequence[Header], told: HeaderPairs) -> None:
+    """Let the upstream be told ``told`` beside the client's ``headers``."""
+    scope["headers"] = [*headers, *told]
+    scope[DECIDED] = True

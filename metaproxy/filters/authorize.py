@@ -1,0 +1,160 @@
+"""Stage 4: may they.
+
+Everything that a path says (its tenant, its methods, its rules) is worked out once per path and kept;
+a request then costs a lookup and a few comparisons.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.exchange import Exchange, Identity
+from metaproxy.filters.stage import Stage
+from metaproxy.identity.rendering import acting_for
+from metaproxy.protocol.access_rules import AccessRule, AccessRules, PathRules, allows
+from metaproxy.protocol.compute_api import (
+    TENANT_PATHS,
+    is_top_level_resource,
+    known_operations,
+    resource_path,
+)
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import Header
+from metaproxy.protocol.routes import RouteTable, template_names
+
+TENANT = "tenant_id"
+MEMO_ENTRIES = 8192
+MEMO_PATH_LENGTH = 512
+"""Longer paths are worked out each time: memory is bounded in bytes, not only in entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PathPolicy:
+    tenants: tuple[str, ...]
+    methods: frozenset[str] | None
+    rules: PathRules
+
+
+class Authorize(Stage):
+    """Lets a request through whose identity may act on the path's tenant, with its method and roles.
+
+    Answers 403 where tenant or roles do not fit (404 if masked), 405 with Allow to a method that a
+    known operation does not have. Reads ``exchange.identity``; a request without one passes the tenant
+    rule, for it has come to an anonymous path, but no rule that asks for a role. An identity with
+    several tenants acts from here on for the one in the path (``exchange.identity``, headers).
+
+    Args:
+        app: the next application.
+        tenant_in_path: whether {tenant_id} of a path must be a tenant of the token.
+        tenant_paths: where a tenant stands, beside the known operations.
+        tenant_exempt_roles: roles for which the tenant does not matter.
+        tenant_prefixes: prefixes of the token's tenants that paths leave out.
+        rules: who may do what; the first that matches decides, none means allowed.
+        methods: whether known operations refuse methods that they do not have.
+        mask_as_not_found: say 404 in place of 403.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        tenant_in_path: bool = True,
+        tenant_paths: Iterable[str] = TENANT_PATHS,
+        tenant_exempt_roles: Iterable[str] = (),
+        tenant_prefixes: Sequence[str] = (),
+        rules: Iterable[AccessRule] = (),
+        methods: bool = True,
+        mask_as_not_found: bool = False,
+    ) -> None:
+        self.app = app
+        self._operations = known_operations()
+        self._tenant_in_path = tenant_in_path
+        self._tenant_table = _tenant_table(tenant_paths)
+        self._exempt = frozenset(tenant_exempt_roles)
+        self._prefixes = tuple(tenant_prefixes)
+        self._rules = AccessRules(rules)
+        self._methods = methods
+        self._masked = mask_as_not_found
+        self._policies: dict[str, _PathPolicy] = {}
+
+    def decide(self, exchange: Exchange, scope: Scope) -> bool:
+        """Decide; always from memory, so always True. Raises Fault. May be repeated."""
+        path, method = scope["path"], scope["method"]
+        policy = self._policies.get(path) or self._policy(path)
+        identity = exchange.identity
+        if identity is not None:
+            for tenant in policy.tenants:
+                if tenant != identity.project_id:
+                    identity = exchange.identity = self._other_tenant(identity, tenant, scope)
+        if policy.methods is not None and method not in policy.methods:
+            raise _method_fault(policy.methods)
+        if policy.rules and not allows(policy.rules, method, identity.roles if identity else ()):
+            raise self._forbidden("role_missing")
+        return True
+
+    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; raises Fault."""
+        self.decide(exchange, scope)
+        await self.app(scope, receive, send)
+
+    def _policy(self, path: str) -> _PathPolicy:
+        operation = self._operations.match(path) or self._operations.match(resource_path(path))
+        tenants: dict[str, None] = {}
+        if self._tenant_in_path:
+            if operation is not None and TENANT in operation.captures:
+                tenants[operation.captures[TENANT]] = None
+            tenants |= dict.fromkeys(_tenants(self._tenant_table, path))
+        allowed = operation.value if operation is not None and self._methods else None
+        policy = _PathPolicy(tuple(tenants), allowed, self._rules.for_path(path))
+        if len(path) <= MEMO_PATH_LENGTH:
+            if len(self._policies) >= MEMO_ENTRIES:
+                self._policies.clear()
+            self._policies[path] = policy
+        return policy
+
+    def _other_tenant(self, identity: Identity, tenant: str, scope: Scope) -> Identity:
+        """Return who acts on ``tenant``, which is not the project of ``identity``; raises Fault."""
+        if tenant in identity.tenant_ids:
+            acting = acting_for(identity, tenant)
+            scope["headers"] = _replaced(scope["headers"], identity, acting)
+            return acting
+        if self._exempt.isdisjoint(identity.roles) and not self._is_prefixed(identity, tenant):
+            raise self._forbidden("tenant_mismatch")
+        return identity
+
+    def _is_prefixed(self, identity: Identity, tenant: str) -> bool:
+        own = (identity.project_id, *identity.tenant_ids)
+        return any(prefix + tenant in own for prefix in self._prefixes)
+
+    def _forbidden(self, reason: str) -> Fault:
+        if self._masked:
+            return Fault(404, "The resource could not be found.", reason=reason)
+        return Fault(403, "This is forbidden to you.", reason=reason)
+
+
+def _tenant_table(templates: Iterable[str]) -> RouteTable[None]:
+    table: RouteTable[None] = RouteTable()
+    for template in templates:
+        if TENANT not in template_names(template):
+            raise ValueError(f"a tenant path names {{{TENANT}}}: {template!r}")
+        table.add(template, None)
+    return table
+
+
+def _tenants(table: RouteTable[None], path: str) -> list[str]:
+    """Return what may be a tenant in ``path``: anything but a collection that stands in its place."""
+    found = [match.captures[TENANT] for match in table.matches(path)]
+    return [segment for segment in found if not is_top_level_resource(segment)]
+
+
+def _replaced(headers: Sequence[Header], identity: Identity, acting: Identity) -> list[Header]:
+    """Return ``headers`` with the fields of ``acting`` where those of ``identity`` stood."""
+    former = frozenset(identity.header_pairs)
+    return [*(pair for pair in headers if pair not in former), *acting.header_pairs]
+
+
+def _method_fault(methods: frozenset[str]) -> Fault:
+    allow = ", ".join(sorted(methods)).encode()
+    message = "The resource does not have this method."
+    return Fault(405, message, reason="method_not_allowed", headers=((b"allow", allow),))

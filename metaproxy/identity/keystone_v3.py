@@ -1,0 +1,170 @@
+"""Tokens validated by Keystone, Identity API v3.
+
+Facts this file rests on (Identity API v3, "Authentication and token management"). A token is validated
+by GET /auth/tokens with our own token in X-Auth-Token and the one in question in X-Subject-Token. 200
+describes it, 404 says that it is unknown, expired or revoked, 401 speaks of our own token. ``nocatalog``
+leaves the catalog out; ``allow_expired=1`` describes expired tokens for a while. A token is scoped to
+a project, a domain, the system or nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from metaproxy.clock import Clock, monotonic, wall
+from metaproxy.exchange import Identity
+from metaproxy.identity.keystone_v3_token import Envelope, Issued, identity_of
+from metaproxy.identity.login import ServiceLogin, ServiceToken
+from metaproxy.identity.times import by_our_clock, seconds_since_epoch
+from metaproxy.identity.troubles import IdentityUnavailable, Trouble
+from metaproxy.identity.validator import TokenRejected, TokenValidator
+from metaproxy.identity.wire import Answered, IdentityWire
+from metaproxy.telemetry.metrics import Metrics
+
+_LOGIN_REFUSALS = frozenset({400, 401, 403, 404})
+# 400: Keystone could not read the token as one, so it is none.
+_SUBJECT_UNKNOWN = frozenset({400, 404})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Password:
+    """A service user's name (or id) and password, scoped to a project, or to the system.
+
+    Names need their domain, by name or by id; ids need none.
+    """
+
+    password: str = field(repr=False)
+    username: str = ""
+    user_id: str = ""
+    user_domain_name: str = ""
+    user_domain_id: str = ""
+    project_name: str = ""
+    project_id: str = ""
+    project_domain_name: str = ""
+    project_domain_id: str = ""
+    system_scope: bool = False
+
+    def request(self) -> dict[str, Any]:
+        """Return the body of the login."""
+        domain = _named(self.user_domain_id, self.user_domain_name)
+        user = _named(self.user_id, self.username, domain) | {"password": self.password}
+        auth: dict[str, Any] = {"identity": {"methods": ["password"], "password": {"user": user}}}
+        if self.system_scope:
+            auth["scope"] = {"system": {"all": True}}
+        elif self.project_id or self.project_name:
+            domain = _named(self.project_domain_id, self.project_domain_name)
+            auth["scope"] = {"project": _named(self.project_id, self.project_name, domain)}
+        return {"auth": auth}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationCredential:
+    """An application credential, which brings its own user and project."""
+
+    id: str
+    secret: str = field(repr=False)
+
+    def request(self) -> dict[str, Any]:
+        """Return the body of the login."""
+        credential = {"id": self.id, "secret": self.secret}
+        method = "application_credential"
+        return {"auth": {"identity": {"methods": [method], method: credential}}}
+
+
+class KeystoneV3(TokenValidator):
+    """Validates tokens at a Keystone.
+
+    Args:
+        transport: carries the requests; closed by ``close``.
+        url: the Identity API, with or without ``/v3``.
+        login: how the proxy itself logs in.
+        timeout: seconds for one call.
+        catalog: whether identities bring the service catalog.
+        metrics: where calls are counted.
+        monotonic, wall: the clocks.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        url: str,
+        *,
+        login: Password | ApplicationCredential,
+        timeout: float = 5.0,
+        catalog: bool = False,
+        metrics: Metrics | None = None,
+        monotonic: Clock = monotonic,
+        wall: Clock = wall,
+    ) -> None:
+        base = url.rstrip("/").removesuffix("/v3") + "/v3"
+        self._wire = IdentityWire(
+            transport, base, timeout=timeout, metrics=metrics, monotonic=monotonic, wall=wall
+        )
+        self._credentials = login
+        self._catalog = catalog
+        self._wall = wall
+        self._login = ServiceLogin(self._log_in, monotonic=monotonic)
+
+    async def start(self) -> None:
+        """Log in; raises IdentityUnavailable."""
+        await self._login.token()
+
+    async def close(self) -> None:
+        """End a renewal that runs, and close the transport."""
+        await self._login.close()
+        await self._wire.close()
+
+    async def validate(self, token: bytes, *, allow_expired: bool = False) -> Identity:
+        """Ask Keystone; see ``TokenValidator.validate``."""
+        with self._wire.counted("validate"):
+            query = [*(() if self._catalog else ("nocatalog=1",)), *(("allow_expired=1",) * allow_expired)]
+            path = "/auth/tokens" + ("?" + "&".join(query) if query else "")
+            answered = await self.get(path, {b"X-Subject-Token": token})
+            if answered.status in _SUBJECT_UNKNOWN and answered.is_json():
+                raise TokenRejected
+            if answered.status != 200:
+                raise self._wire.unavailable(answered)
+            return self._identity(answered, allow_expired=allow_expired)
+
+    async def get(self, path: str, headers: dict[bytes, bytes] | None = None) -> Answered:
+        """GET ``path`` under our own token, renewed once where Keystone no longer takes it.
+
+        Raises IdentityUnavailable where there is no answer, or no login.
+        """
+        service_token = await self._login.token()
+        answered = await self._wire.get(path, service_token, headers)
+        if answered.status != 401:
+            return answered
+        service_token = await self._login.replaced(service_token)
+        answered = await self._wire.get(path, service_token, headers)
+        if answered.status == 401:
+            raise IdentityUnavailable(Trouble.LOGIN_REFUSED, "a new service token is refused")
+        return answered
+
+    def _identity(self, answered: Answered, *, allow_expired: bool) -> Identity:
+        described = answered.decoded(Envelope).token
+        expires_at = by_our_clock(seconds_since_epoch(described.expires_at), answered.headers, self._wall)
+        if not allow_expired and expires_at <= self._wall():
+            raise TokenRejected("token_expired")
+        return identity_of(described, expires_at)
+
+    async def _log_in(self) -> ServiceToken:
+        with self._wire.counted("login"):
+            answered = await self._wire.post("/auth/tokens?nocatalog=1", self._credentials.request())
+            if answered.status in _LOGIN_REFUSALS:
+                raise IdentityUnavailable(Trouble.LOGIN_REFUSED, f"status {answered.status}")
+            if answered.status != 201:
+                raise self._wire.unavailable(answered)
+            expires_at = seconds_since_epoch(answered.decoded(Issued).token.expires_at)
+            lifetime = by_our_clock(expires_at, answered.headers, self._wall) - self._wall()
+            token = answered.headers.get("x-subject-token", "").encode()
+            if not token or lifetime <= 0:
+                raise IdentityUnavailable(Trouble.NONSENSE, "a login without a token")
+            return ServiceToken(token, lifetime)
+
+
+def _named(id_: str, name: str, domain: dict[str, Any] | None = None) -> dict[str, Any]:
+    if id_:
+        return {"id": id_}
+    return {"name": name, **({"domain": domain} if domain is not None else {})}

@@ -1,0 +1,92 @@
+"""The token under which the proxy itself speaks to identity.
+
+It is fetched when first needed, renewed in the background before it expires, and fetched anew when
+identity no longer takes it. A login that was refused is not tried again for a while: identity may
+lock an account that fails too often.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from metaproxy.clock import Clock, monotonic
+from metaproxy.identity.troubles import IdentityUnavailable, Trouble
+from metaproxy.tasks import TaskSet
+
+RENEW_BEFORE = 120.0
+"""Seconds before its expiry at which a service token is renewed; a tenth of its life if that is less."""
+REFUSAL_PAUSE = 5.0
+"""Seconds for which a refused login is not tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceToken:
+    """A token of ours. ``lifetime`` is the seconds from now to its expiry."""
+
+    token: bytes = field(repr=False)
+    lifetime: float
+
+
+class ServiceLogin:
+    """Holds the service token and renews it.
+
+    Args:
+        log_in: fetches a new token; raises IdentityUnavailable.
+    """
+
+    def __init__(
+        self, log_in: Callable[[], Awaitable[ServiceToken]], *, monotonic: Clock = monotonic
+    ) -> None:
+        self._log_in = log_in
+        self._monotonic = monotonic
+        self._lock = asyncio.Lock()
+        self._tasks = TaskSet()
+        self._token = b""
+        self._renew_at = 0.0
+        self._expires_at = 0.0
+        self._refused_until = float("-inf")
+
+    async def token(self) -> bytes:
+        """Return a token that has not expired; raises IdentityUnavailable."""
+        now = self._monotonic()
+        if not self._token or now >= self._expires_at:
+            await self._renew(self._token)
+        elif now >= self._renew_at and not len(self._tasks):
+            self._tasks.start(self._renew_quietly(self._token), name="renew the service token")
+        return self._token
+
+    async def replaced(self, dead: bytes) -> bytes:
+        """Return a token other than ``dead``, which identity refused; raises IdentityUnavailable."""
+        await self._renew(dead)
+        return self._token
+
+    async def close(self) -> None:
+        """End a renewal that still runs."""
+        await self._tasks.cancel()
+
+    async def _renew(self, dead: bytes) -> None:
+        async with self._lock:
+            if self._token != dead:
+                return  # another request has renewed it while this one waited
+            if self._monotonic() < self._refused_until:
+                raise IdentityUnavailable(Trouble.LOGIN_REFUSED, "tried a moment ago")
+            try:
+                fresh = await self._log_in()
+            except IdentityUnavailable as error:
+                if error.trouble is Trouble.LOGIN_REFUSED:
+                    self._refused_until = self._monotonic() + REFUSAL_PAUSE
+                raise
+            self._take(fresh)
+
+    def _take(self, fresh: ServiceToken) -> None:
+        now = self._monotonic()
+        self._token = fresh.token
+        self._expires_at = now + fresh.lifetime
+        self._renew_at = self._expires_at - min(RENEW_BEFORE, fresh.lifetime / 10)
+
+    async def _renew_quietly(self, current: bytes) -> None:
+        try:
+            await self._renew(current)
+        except IdentityUnavailable:
+            # The token at hand still works; push the next attempt away from this one.
+            self._renew_at = self._monotonic() + REFUSAL_PAUSE

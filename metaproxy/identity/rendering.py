@@ -1,0 +1,120 @@
+"""An identity as header fields for the upstream.
+
+Facts this file rests on. Values are UTF-8 on the wire, as keystonemiddleware's are once they have
+passed a WSGI server. A field value holds no control character (RFC 9110 §5.5), and a list is parted
+by commas: both are percent-encoded where a name contains them, so that no name, however it came
+into identity, can add a field or a role. Fields without a value are left out.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+
+from metaproxy.exchange import HeaderPairs, Identity
+from metaproxy.protocol import identity_headers as names
+from metaproxy.protocol.identity_headers import Family
+
+_CONTROL = {code: f"%{code:02X}" for code in (*range(0x20), 0x7F)}
+_LIST_CONTROL = _CONTROL | {ord(","): "%2C"}
+
+# What a service token's identity is told as: the twin of each of its fields.
+_TWINS = {
+    template.format(twin="").encode(): template.format(twin="-service").encode()
+    for template, _ in names.OPENSTACK
+}
+_TENANT_FIELDS = {b"x-project-id": b"", b"x-tenant-id": b"", b"x-authorization": b"Proxy "}
+_TENANT_NAMES = frozenset({b"x-project-name", b"x-tenant-name", b"x-tenant"})
+
+DELEGATED: HeaderPairs = ((names.STATUS, names.INVALID),)
+"""What the upstream is told of a request without a valid token."""
+SERVICE_DELEGATED: HeaderPairs = ((names.SERVICE_STATUS, names.INVALID),)
+"""The same of a service token that is not valid."""
+
+
+class IdentityHeaders:
+    """Renders identities in the families that the operator chose.
+
+    Args:
+        families: ``openstack`` (keystonemiddleware's fields), ``repose`` (its X-PP-* and relatives).
+        send_catalog: whether the service catalog goes along.
+    """
+
+    def __init__(self, families: Sequence[Family] = ("openstack",), *, send_catalog: bool = False) -> None:
+        self._openstack = "openstack" in families
+        self._repose = "repose" in families
+        self.send_catalog = send_catalog
+
+    def render(self, identity: Identity) -> HeaderPairs:
+        """Return the header fields that tell the upstream of ``identity``."""
+        pairs = [(names.STATUS.decode(), names.CONFIRMED.decode())]
+        if self._openstack:
+            pairs += _openstack(identity)
+        if self._repose:
+            pairs += _repose(identity)
+        if self.send_catalog and identity.catalog:
+            pairs += self._catalog(identity.catalog)
+        return tuple((name.encode(), value.encode(errors="replace")) for name, value in pairs if value)
+
+    def applied(self, identity: Identity) -> Identity:
+        """Return ``identity`` with its header fields, and without the catalog they may carry."""
+        return replace(identity, header_pairs=self.render(identity), catalog=None)
+
+    def _catalog(self, catalog: bytes) -> list[tuple[str, str]]:
+        pairs = []
+        if self._openstack:
+            pairs.append((names.OPENSTACK_CATALOG, catalog.decode()))
+        if self._repose:
+            pairs.append((names.REPOSE_CATALOG, base64.b64encode(catalog).decode()))
+        return pairs
+
+
+def service_twins(identity: Identity) -> HeaderPairs:
+    """Return the fields that tell the upstream of a service token's rendered identity."""
+    twins = tuple((_TWINS[name], value) for name, value in identity.header_pairs if name in _TWINS)
+    return ((names.SERVICE_STATUS, names.CONFIRMED), *twins)
+
+
+def acting_for(identity: Identity, tenant_id: str) -> Identity:
+    """Return a rendered ``identity`` that acts for another of its tenants, whose name is not known."""
+    value = _clean(tenant_id).encode(errors="replace")
+    pairs = tuple(
+        (name, _TENANT_FIELDS[name] + value) if name in _TENANT_FIELDS else (name, old)
+        for name, old in identity.header_pairs
+        if name not in _TENANT_NAMES
+    )
+    return replace(identity, project_id=tenant_id, project_name="", header_pairs=pairs)
+
+
+def _openstack(identity: Identity) -> list[tuple[str, str]]:
+    fields = [(template.format(twin=""), attribute) for template, attribute in names.OPENSTACK]
+    pairs = [
+        (name, _value(getattr(identity, attribute)))
+        for name, attribute in (*fields, *names.OPENSTACK_DEPRECATED)
+    ]
+    pairs.append((names.OPENSTACK_SYSTEM_SCOPE, _clean(identity.system_scope)))
+    # An identity that does not say is the admin project's, as keystoneauth reads it.
+    pairs.append((names.OPENSTACK_ADMIN_PROJECT, str(identity.is_admin_project is not False)))
+    return pairs
+
+
+def _repose(identity: Identity) -> list[tuple[str, str]]:
+    tenant = _clean(identity.project_id)
+    groups = ",".join(f"{name.translate(_LIST_CONTROL)};q={quality}" for name, quality in identity.groups)
+    pairs = [
+        (names.REPOSE_AUTHORIZATION, f"Proxy {tenant}" if tenant else "Proxy"),
+        (names.REPOSE_USER, _clean(identity.user_name or identity.user_id)),
+        (names.REPOSE_GROUPS, groups),
+        (names.REPOSE_TOKEN_EXPIRES, _clean(identity.extra.get("token_expires", ""))),
+    ]
+    pairs += [(name, _clean(identity.extra.get(key, ""))) for name, key in names.REPOSE_EXTRA]
+    return pairs
+
+
+def _value(claim: str | tuple[str, ...]) -> str:
+    if isinstance(claim, tuple):
+        return ",".join(member.translate(_LIST_CONTROL) for member in claim)
+    return _clean(claim)
+
+
+def _clean(text: str) -> str:
+    return text.translate(_CONTROL).strip(" ")

@@ -1,0 +1,154 @@
+"""Calls to an identity service over an httpx transport: one place for time limits, bounds and errors.
+
+Facts this file rests on. A transport neither follows redirects nor keeps cookies, so neither can lead
+a token elsewhere. Every call has one deadline for connection, head and body together. httpcore, which
+stands under httpx's own transport, logs whole response heads at DEBUG, and a login's head carries the
+service token: its loggers are held at INFO.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import httpx
+import msgspec
+
+from metaproxy.clock import Clock, monotonic, wall
+from metaproxy.identity.troubles import IdentityUnavailable, Trouble, retry_after, translated, trouble_of
+from metaproxy.identity.validator import TokenRejected
+from metaproxy.telemetry.metrics import Metrics
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""A token of a large cloud, its catalog included, has some hundred KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer of identity, read to its end."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def decoded(self, shape: type[T]) -> T:
+        """Return the body as ``shape``; raises IdentityUnavailable where it is not of that shape."""
+        try:
+            return msgspec.json.decode(self.body, type=shape)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise IdentityUnavailable(Trouble.NONSENSE, type(error).__name__) from None
+
+    def is_json(self) -> bool:
+        """Say whether the body is empty or JSON, as everything that identity itself writes."""
+        try:
+            return not self.body or msgspec.json.decode(self.body, type=msgspec.Raw) is not None
+        except msgspec.DecodeError:
+            return False
+
+
+class IdentityWire:
+    """Sends requests to one identity service.
+
+    Args:
+        transport: carries the requests; closed by ``close``.
+        url: what every path is appended to.
+        timeout: seconds for one call, body included.
+        metrics: where calls are counted, by operation and outcome.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        url: str,
+        *,
+        timeout: float = 5.0,
+        metrics: Metrics | None = None,
+        monotonic: Clock = monotonic,
+        wall: Clock = wall,
+    ) -> None:
+        logging.getLogger("httpcore").setLevel(logging.INFO)
+        metrics = metrics or Metrics()
+        self._transport = transport
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+        self._monotonic = monotonic
+        self._wall = wall
+        self._calls = metrics.counter(
+            "metaproxy_identity_calls", "Calls to the identity service.", ("operation", "outcome")
+        )
+        self._seconds = metrics.histogram(
+            "metaproxy_identity_call_seconds", "Duration of calls to identity.", ("operation",)
+        )
+
+    async def get(self, path: str, token: bytes, headers: Mapping[bytes, bytes] | None = None) -> Answered:
+        """GET ``path`` under the service ``token``; raises IdentityUnavailable without an answer."""
+        return await self._send("GET", path, {b"X-Auth-Token": token, **(headers or {})}, None)
+
+    async def post(self, path: str, body: Any) -> Answered:
+        """POST ``body`` as JSON to ``path``; raises IdentityUnavailable without an answer."""
+        headers = {b"Content-Type": b"application/json"}
+        return await self._send("POST", path, headers, msgspec.json.encode(body))
+
+    def unavailable(self, answered: Answered) -> IdentityUnavailable:
+        """Return what an answer that is no verdict means."""
+        seconds = retry_after(answered.headers.get("retry-after"), self._wall)
+        return IdentityUnavailable(
+            trouble_of(answered.status), f"status {answered.status}", retry_after=seconds
+        )
+
+    @contextmanager
+    def counted(self, operation: str) -> Iterator[None]:
+        """Count the calls made inside as one ``operation``, by how it ends."""
+        started = self._monotonic()
+        outcome = "ok"
+        try:
+            yield
+        except TokenRejected:
+            outcome = "rejected"
+            raise
+        except IdentityUnavailable as error:
+            outcome = error.trouble.value
+            raise
+        except BaseException:
+            outcome = "aborted"
+            raise
+        finally:
+            self._calls.add((operation, outcome))
+            self._seconds.observe((operation,), self._monotonic() - started)
+
+    async def close(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+    async def _send(
+        self, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes | None
+    ) -> Answered:
+        request = httpx.Request(
+            method,
+            self.url + path,
+            headers={b"Accept": b"application/json", b"Accept-Encoding": b"identity", **headers},
+            content=content,
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._timeout)},
+        )
+        with translated():
+            async with asyncio.timeout(self._timeout):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    body = await _read(response)
+                finally:
+                    await response.aclose()
+        return Answered(response.status_code, response.headers, body)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """Return the body of ``response``, which must end within MAX_ANSWER_BYTES."""
+    body = bytearray()
+    async for chunk in cast(AsyncIterable[bytes], response.stream):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise IdentityUnavailable(Trouble.NONSENSE, "an answer without end")
+    return bytes(body)

@@ -1,0 +1,97 @@
+"""Rules that say which roles may use which method on which path.
+
+Facts this file rests on. Rules are read in order and the first that speaks of path and method decides;
+where none does, the request is allowed. A rule without roles lets nobody through, which closes what
+rules before it have not opened. GET speaks of HEAD too (RFC 9110 §9.3.2). The lines of Repose's
+simple-rbac fit this model: a path template, methods or ALL, roles of which any is enough, or ANY.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from metaproxy.protocol.compute_api import resource_path, with_head
+from metaproxy.protocol.routes import RouteTable
+
+
+class Everything:
+    """The type of ``EVERYTHING``: all methods, or any caller whatever its roles."""
+
+    def __repr__(self) -> str:
+        return "EVERYTHING"
+
+
+EVERYTHING: Final = Everything()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRule:
+    """One rule.
+
+    Args:
+        path: a path template.
+        methods: the methods that it speaks of.
+        roles: the roles that it lets through; () lets nobody through.
+        all_roles: whether every one of ``roles`` is needed, not just one.
+    """
+
+    path: str
+    methods: Iterable[str] | Everything = EVERYTHING
+    roles: Iterable[str] | Everything = EVERYTHING
+    all_roles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    position: int
+    methods: frozenset[str] | None
+    roles: frozenset[str] | None
+    all_roles: bool
+
+    def speaks_of(self, method: str) -> bool:
+        return self.methods is None or method in self.methods
+
+    def lets(self, roles: Sequence[str]) -> bool:
+        if self.roles is None:
+            return True
+        if self.all_roles:
+            return bool(self.roles) and self.roles.issubset(roles)
+        return not self.roles.isdisjoint(roles)
+
+
+PathRules: TypeAlias = tuple[tuple[_Compiled, ...], ...]
+
+
+class AccessRules:
+    """Rules in the order in which they are written."""
+
+    def __init__(self, rules: Iterable[AccessRule]) -> None:
+        self._table: RouteTable[_Compiled] = RouteTable()
+        for position, rule in enumerate(rules):
+            methods = None if isinstance(rule.methods, Everything) else with_head(rule.methods)
+            roles = None if isinstance(rule.roles, Everything) else frozenset(rule.roles)
+            self._table.add(rule.path, _Compiled(position, methods, roles, rule.all_roles))
+
+    def for_path(self, path: str) -> PathRules:
+        """Return the rules that speak of ``path``, in order, for each resource it may name.
+
+        ``/limits.json`` may be the resource ``/limits`` in a format, or one of its own: both count.
+        """
+        resources = dict.fromkeys((path, resource_path(path)))
+        found = (self._table.matches(resource) for resource in resources)
+        ordered = (
+            tuple(sorted((match.value for match in matches), key=lambda rule: rule.position))
+            for matches in found
+        )
+        return tuple(rules for rules in ordered if rules)
+
+
+def allows(path_rules: PathRules, method: str, roles: Sequence[str]) -> bool:
+    """Say whether the first rule that speaks of ``method`` lets ``roles`` through, on every resource."""
+    for rules in path_rules:
+        for rule in rules:
+            if rule.speaks_of(method):
+                if not rule.lets(roles):
+                    return False
+                break
+    return True
