@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from metaproxy.config.model.section import Finding, Method, Section, Template, Text
+from metaproxy.config.model.section import Finding, Method, Section, Template, Text, alone
 from metaproxy.protocol.routes import template_names
 
 
@@ -15,9 +15,26 @@ class RoleRule(Section):
     path: Template
     """Path template that the rule is for."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
-    """Methods that the rule is for; ALL is every one."""
-    roles: Annotated[tuple[Text, ...], Field(min_length=1)]
-    """Roles of which the caller needs one; ANY is everybody with a valid token."""
+    """Methods that the rule is for; ALL is every one, GET includes HEAD."""
+    roles: tuple[Text, ...]
+    """Roles of which the caller needs one; [ANY] lets everybody through, [] nobody."""
+    all_roles: bool = False
+    """Whether the caller needs every one of roles, not just one."""
+
+    @property
+    def is_for_all_methods(self) -> bool:
+        """Whether the rule speaks of every method."""
+        return "ALL" in self.methods
+
+    @property
+    def is_for_any_role(self) -> bool:
+        """Whether the rule lets callers through whatever their roles."""
+        return "ANY" in self.roles
+
+    def findings(self) -> Iterator[Finding]:
+        """ALL and ANY leave nothing to add."""
+        yield from alone("methods", self.methods, "ALL")
+        yield from alone("roles", self.roles, "ANY")
 
 
 class Authorization(Section):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from metaproxy.config.model.section import Finding, Section, Template
-from metaproxy.config.units import Duration, PositiveDuration, Size
+from metaproxy.config.units import Duration, Size
 from metaproxy.protocol.routes import parse_template
 
 
@@ -13,8 +13,8 @@ class CacheRoute(Section):
 
     path: Template
     """Path template of the route; of several that match, the most specific counts."""
-    ttl: PositiveDuration = 60.0
-    """How long an answer is fresh where the origin does not say."""
+    ttl: Duration = 60.0
+    """How long an answer is fresh where the origin does not say; 0s stores only what says so itself."""
     negative_ttl: Duration = 0.0
     """How long a 404 is fresh; 0s stores none."""
     stale_while_revalidate: Duration = 0.0
@@ -39,6 +39,8 @@ class Cache(Section):
 
     max_bytes: Size = 64 * 1024**2
     """Memory for stored answers per process; the least recently used go first."""
+    max_entry_bytes: Size = 1024**2
+    """Largest answer that is stored."""
     scope: Literal["project", "user", "token", "shared"] = "project"
     """Who shares a stored answer; shared is for data that everybody may see."""
     hit_status: Literal[200, 203] = 200

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from metaproxy.config.model.section import BlankIsNone, Finding, Method, Regex, Section, Template, Text
+from metaproxy.config.model.section import BlankIsNone, Finding, Method, Regex, Section, Template, Text, alone
 from metaproxy.config.units import RequestRate, Size
 from metaproxy.protocol.routes import template_names
 
@@ -25,9 +25,9 @@ class RateRule(Section):
     path: Template | None = None
     """Path template that the rule is for; neither path nor regex is every path."""
     regex: Regex | None = None
-    """Regular expression found at the start of the path, in place of path."""
+    """Regular expression that the whole path fits, in place of path."""
     query: tuple[Text, ...] = ()
-    """Names of query parameters that must all be there for the rule to match."""
+    """Names of query parameters that a request must all have, in any case."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
     """Methods that the rule is for; ALL is every one."""
     per: Annotated[tuple[Text, ...], Field(min_length=1)] = ("project",)
@@ -41,8 +41,14 @@ class RateRule(Section):
     groups: tuple[Text, ...] = ()
     """Roles or groups that the rule is for; [] is everybody without a rule of their own."""
 
+    @property
+    def is_for_all_methods(self) -> bool:
+        """Whether the rule is for every method."""
+        return "ALL" in self.methods
+
     def findings(self) -> Iterator[Finding]:
         """One kind of path, and only names that it captures."""
+        yield from alone("methods", self.methods, "ALL")
         if self.path is not None and self.regex is not None:
             yield ("regex",), "stands beside path: a rule has one of them"
             return
@@ -105,6 +111,8 @@ class Limits(Section):
     """Where consumers ask for their limits; null leaves that path to the upstream."""
     headers: bool = True
     """Whether answers carry RateLimit and RateLimit-Policy."""
+    max_counters: ItemCount = 100_000
+    """Counters kept per process; the least recently used goes first, and its consumer starts afresh."""
     rates: tuple[RateRule, ...] = ()
     """How often requests may be made; all rules that match must allow a request."""
     absolute: AbsoluteLimits = AbsoluteLimits()
@@ -117,5 +125,8 @@ class Limits(Section):
             if counted[rule.name] > 1:
                 yield ("rates", index, "name"), f"{rule.name!r} names more than one rule"
         for index, rule in enumerate(self.rates):
-            if rule.burst is not None and self.algorithm == "fixed-window":
-                yield ("rates", index, "burst"), "has no meaning with algorithm: fixed-window; remove it"
+            if self.algorithm == "fixed-window" and rule.burst not in (None, rule.rate.limit):
+                yield (
+                    ("rates", index, "burst"),
+                    f"a fixed window has no burst of its own: remove it, or write {rule.rate.limit}",
+                )

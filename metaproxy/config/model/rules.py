@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 from metaproxy.config.model.authorization import Authorization
 from metaproxy.config.model.cache import Cache
-from metaproxy.config.model.identity import NoIdentity, Tokens
+from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.server import Server
+from metaproxy.config.model.tokens import Tokens
 
 Identity = Tokens | NoIdentity
 

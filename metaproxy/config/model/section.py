@@ -50,6 +50,12 @@ def findings_context(findings: list[Finding]) -> dict[str, object]:
     return {"findings": findings, "text": "; ".join(sentence for _, sentence in findings)}
 
 
+def alone(key: str, values: tuple[str, ...], word: str) -> Iterator[Finding]:
+    """Yield a finding where ``word``, which means everything, has company."""
+    if word in values and len(values) > 1:
+        yield (key,), f"{word} means everything: remove it, or the others"
+
+
 def _blank_is_none(value: object) -> object:
     return None if value == "" else value
 

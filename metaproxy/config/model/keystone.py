@@ -1,0 +1,182 @@
+"""The identity section where a Keystone, or a service that speaks its API, checks tokens."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from metaproxy.config.addresses import Url
+from metaproxy.config.model.section import Finding, Secret, Section, Text
+from metaproxy.config.model.tokens import Tokens
+from metaproxy.config.model.upstream import ClientTls
+from metaproxy.config.units import Duration, Percent, PositiveDuration
+
+
+class TokenCache(Section):
+    """How long an answer of the identity service is believed."""
+
+    ttl: Duration = 300.0
+    """How long a valid token is known; never past its own expiry."""
+    negative_ttl: Duration = 10.0
+    """How long an unknown token is known to be unknown."""
+    max_entries: Annotated[int, Field(ge=1)] = 100_000
+    """Tokens kept; the least recently used goes first."""
+    stale_if_unavailable: Duration = 60.0
+    """How long past ttl a validated token is still taken while identity is down; then 503."""
+    jitter: Percent = 0.1
+    """By how much each ttl is shortened at random, so that tokens do not all expire at once."""
+
+
+class ServiceTokens(Section):
+    """The X-Service-Token of another service that acts for a user."""
+
+    roles: tuple[Text, ...] = ("service",)
+    """Roles of which a service token needs one to count."""
+    accept_expired: bool = False
+    """Whether a valid service token lets an expired user token through (Keystone's allow_expired)."""
+
+
+class RevocationEvents(Section):
+    """Asking Keystone which tokens were revoked (GET /v3/OS-REVOKE/events)."""
+
+    enabled: bool = False
+    """Whether to ask; only some Keystones offer it."""
+    interval: PositiveDuration = 30.0
+    """Time between two questions."""
+
+
+class Keystone(Tokens):
+    """What both versions of Keystone have."""
+
+    url: Url
+    """The identity service, its version included: https://keystone.example/v3."""
+    timeout: PositiveDuration = 5.0
+    """How long one call may take; then 504, or 503 with Retry-After."""
+    cache: TokenCache = TokenCache()
+    """How long an answer of the identity service is believed."""
+    tls: ClientTls = ClientTls()
+    """TLS towards an https:// identity service; a private cloud often has its own authority."""
+    send_catalog: bool = False
+    """Whether the upstream gets the service catalog (X-Service-Catalog, X-Catalog)."""
+
+
+class LoginV3(Section):
+    """The account with which metaproxy validates tokens: a user, or an application credential."""
+
+    username: Text | None = None
+    """Name of the service user; needs its domain."""
+    user_id: Text | None = None
+    """Id of the service user, in place of name and domain."""
+    password: Secret | None = None
+    """Password of the service user."""
+    user_domain_name: Text | None = None
+    """Name of the user's domain."""
+    user_domain_id: Text | None = None
+    """Id of the user's domain."""
+    project_name: Text | None = None
+    """Name of the project that the login is scoped to; needs its domain."""
+    project_id: Text | None = None
+    """Id of that project, in place of name and domain."""
+    project_domain_name: Text | None = None
+    """Name of the project's domain."""
+    project_domain_id: Text | None = None
+    """Id of the project's domain."""
+    system_scope: bool = False
+    """Whether the login is for the whole system, in place of a project."""
+    application_credential_id: Text | None = None
+    """Id of an application credential, in place of user and password."""
+    application_credential_secret: Secret | None = None
+    """Secret of that application credential."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Exactly one way to log in, and all that belongs to it."""
+        if self.application_credential_id or self.application_credential_secret:
+            yield from self._credential_findings()
+        else:
+            yield from self._password_findings()
+
+    def _credential_findings(self) -> Iterator[Finding]:
+        for key in ("application_credential_id", "application_credential_secret"):
+            if getattr(self, key) is None:
+                yield (key,), "is missing: an application credential has an id and a secret"
+        for key in sorted(self.model_fields_set):
+            if not key.startswith("application_credential") and getattr(self, key):
+                yield (
+                    (key,),
+                    "does not go with an application credential, which already names user and project",
+                )
+
+    def _password_findings(self) -> Iterator[Finding]:
+        if (self.username is None) == (self.user_id is None):
+            yield (
+                ("username",),
+                "is missing: a login has username or user_id (one of them) and password, "
+                "or application_credential_id and application_credential_secret",
+            )
+        if self.password is None:
+            yield ("password",), "is missing"
+        if self.username and not (self.user_domain_name or self.user_domain_id):
+            yield (
+                ("user_domain_name",),
+                "is missing: a user's name is unique in its domain only (often Default)",
+            )
+        if self.system_scope and (self.project_name or self.project_id):
+            yield ("system_scope",), "stands beside a project: a login is for one of them"
+        if self.project_name and not (self.project_domain_name or self.project_domain_id):
+            yield (
+                ("project_domain_name",),
+                "is missing: a project's name is unique in its domain only (often Default)",
+            )
+
+
+class KeystoneV3(Keystone):
+    """Tokens are checked by a Keystone of API version 3."""
+
+    provider: Literal["keystone-v3"]
+    """keystone-v3, keystone-v2, static or none."""
+    login: LoginV3
+    """The account with which metaproxy validates tokens."""
+    service_tokens: ServiceTokens = ServiceTokens()
+    """The X-Service-Token of another service that acts for a user."""
+    revocation_events: RevocationEvents = RevocationEvents()
+    """Asking Keystone which tokens were revoked."""
+
+
+class LoginV2(Section):
+    """The account with which metaproxy validates tokens."""
+
+    username: Text
+    """Name of the service user."""
+    password: Secret
+    """Password of the service user."""
+    tenant_name: Text | None = None
+    """Name of the tenant that the login is scoped to."""
+    tenant_id: Text | None = None
+    """Id of that tenant, in place of its name."""
+
+    def findings(self) -> Iterator[Finding]:
+        """A tenant has a name or an id."""
+        if self.tenant_name and self.tenant_id:
+            yield ("tenant_id",), "stands beside tenant_name: give one of them"
+
+
+class KeystoneV2(Keystone):
+    """Tokens are checked by an identity service of API version 2.0, such as Rackspace Identity."""
+
+    provider: Literal["keystone-v2"]
+    """keystone-v3, keystone-v2, static or none."""
+    login: LoginV2 | None = None
+    """The account with which metaproxy validates tokens; none with self_validating."""
+    self_validating: bool = False
+    """Whether each token is validated with itself, without an account of our own."""
+    groups: bool = False
+    """Whether the user's groups are fetched (RAX-KSGRP), for limits and X-PP-Groups."""
+    tenant_prefixes: tuple[Text, ...] = ()
+    """Prefixes such as "MossoCloudFS:" that are taken off tenant ids before they are compared."""
+
+    def findings(self) -> Iterator[Finding]:
+        """An account, or self-validation."""
+        if self.login is None and not self.self_validating:
+            yield ("login",), "is missing: give username and password, or set self_validating: true"
+        if self.login is not None and self.self_validating:
+            yield ("login",), "has no use with self_validating: true; remove one of them"

@@ -1,0 +1,21 @@
+"""What every provider of the identity section that checks tokens has."""
+
+from typing import Annotated, Literal
+
+from metaproxy.config.addresses import Url
+from metaproxy.config.model.section import BlankIsNone, Section, Template
+
+HeaderFamily = Literal["openstack", "repose"]
+
+
+class Tokens(Section):
+    """What every provider that checks tokens has."""
+
+    advertise: Annotated[Url | None, BlankIsNone] = None
+    """The identity URL that WWW-Authenticate names to clients; null names url, where there is one."""
+    anonymous: tuple[Template, ...] = ("/", "/v2.1/")
+    """Path templates that need no token."""
+    on_missing: Literal["reject", "delegate"] = "reject"
+    """Without a valid token: 401 (reject), or forward with X-Identity-Status: Invalid (delegate)."""
+    headers: tuple[HeaderFamily, ...] = ("openstack", "repose")
+    """Which families of identity headers the upstream gets."""
