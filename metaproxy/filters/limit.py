@@ -5,6 +5,8 @@ from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from metaproxy import clock
+from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.stage import Stage
@@ -12,7 +14,14 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits import fields
 from metaproxy.protocol.limits.policy import Standing, standing
 from metaproxy.store.counters import Charge, Taken
-from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.metrics import Counter, Metrics
+
+
+def refusals_in(metrics: Metrics) -> Counter:
+    """Return the counter of refusals, which every stage that limits something shares."""
+    return metrics.counter(
+        "metaproxy_limit_refusals", "Requests refused, by the limit that refused them.", ("limit",)
+    )
 
 
 class RateLimit(Stage):
@@ -28,6 +37,7 @@ class RateLimit(Stage):
         over_limit_status: 413 as the compute API has it, or 429.
         headers: whether answers tell the consumer where it stands.
         metrics: counts refusals by rule.
+        monotonic: measures how long the store kept a request waiting.
     """
 
     def __init__(
@@ -38,13 +48,23 @@ class RateLimit(Stage):
         over_limit_status: Literal[413, 429] = 413,
         headers: bool = True,
         metrics: Metrics | None = None,
+        monotonic: Clock = clock.monotonic,
     ) -> None:
         self.app = app
+        self._monotonic = monotonic
         self.rates = rates
         self._over_limit_status = over_limit_status
         self._headers = headers
-        self._refusals = (metrics or Metrics()).counter(
-            "metaproxy_limit_refusals", "Requests refused, by the limit that refused them.", ("limit",)
+        metrics = metrics or Metrics()
+        self._refusals = refusals_in(metrics)
+        metrics.gauge(
+            "metaproxy_limit_counters", "Rate counters in this process.", (), lambda: [((), len(rates))]
+        )
+        metrics.gauge(
+            "metaproxy_limit_without_store",
+            "Requests decided while the shared counters were away.",
+            (),
+            lambda: [((), rates.without_store)],
         )
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
@@ -60,10 +80,26 @@ class RateLimit(Stage):
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is within its rates."""
-        self.decide(exchange, scope)
+        if not self.decide(exchange, scope):
+            await self._ask_store(exchange, scope)
         await self.app(scope, receive, send)
 
+    async def close(self) -> None:
+        """Leave what is being asked of the store."""
+        await self.rates.close()
+
+    async def _ask_store(self, exchange: Exchange, scope: Scope) -> None:
+        charges = self.rates.charges(exchange, scope)
+        begun = self._monotonic()
+        try:
+            taken = await self.rates.take_shared(charges)
+        finally:
+            exchange.waited("store", self._monotonic() - begun)
+        self._conclude(exchange, charges, taken)
+
     def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken) -> None:
+        if not taken.states:
+            return
         told = [
             (charge, standing(charge.rule.policy, state, taken.now))
             for charge, state in zip(charges, taken.states, strict=True)

@@ -10,12 +10,15 @@ from starlette.types import Scope
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange, Identity
+from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import group_of
 from metaproxy.protocol.limits.policy import Standing, standing
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule, RateTable
-from metaproxy.store.counters import Charge, Taken
+from metaproxy.protocol.limits.top import ConsumerCount, TopConsumers
+from metaproxy.store.counters import UNCOUNTED, Charge, SharedCounters, Taken
 from metaproxy.store.memory import MemoryCounters
+from metaproxy.store.unavailable import StoreUnavailable
 
 OnStoreFailure = Literal["local", "allow", "deny"]
 
@@ -23,11 +26,14 @@ NOBODY = Identity()
 
 
 class Rates:
-    """Counts requests against rules, in this process.
+    """Counts requests against rules, in this process or in a store that replicas share.
 
     Args:
         rules: the rates to hold.
         algorithm: ``gcra`` or ``fixed-window``.
+        shared: the counters that replicas share; None counts in this process.
+        on_store_failure: what holds while the shared counters are away: ``local`` counts in this
+            process (each replica grants the whole rate), ``allow`` counts nothing, ``deny`` refuses.
         exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
         max_counters: how many counters this process keeps at most.
         monotonic: the clock that counts.
@@ -40,12 +46,30 @@ class Rates:
         rules: Sequence[RateRule],
         *,
         algorithm: str = "gcra",
+        shared: SharedCounters | None = None,
+        on_store_failure: OnStoreFailure = "local",
         exempt: Sequence[str] = (),
         max_counters: int = 100_000,
         monotonic: Clock = clock.monotonic,
     ) -> None:
         self._table = RateTable(rules, algorithm=algorithm, exempt=exempt)
+        self._shared = shared
+        self._on_store_failure = on_store_failure
         self._local = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
+        self._top = TopConsumers()
+        self._monotonic = monotonic
+        self.rules = tuple(rules)
+        self.without_store = 0
+        """How many requests were decided while the shared counters were away."""
+
+    def __len__(self) -> int:
+        """The number of counters in this process."""
+        return len(self._local)
+
+    async def close(self) -> None:
+        """Leave what is being asked of the store."""
+        if self._shared is not None:
+            await self._shared.close()
 
     def charges(self, exchange: Exchange, scope: Scope) -> list[Charge]:
         """Return the counters that this request would be charged to."""
@@ -54,8 +78,22 @@ class Rates:
         return [_charge(target.rule, target.key, who, exchange.client_address) for target in targets]
 
     def take(self, charges: Sequence[Charge]) -> Taken | None:
-        """Charge all or none, if that can be done from memory; None where the store must be awaited."""
-        return self._local.take(charges)
+        """Charge all or none, where that can be done at once; None where the store must be awaited.
+
+        Raises Fault 503 while the store is away and that means to refuse.
+        """
+        if self._shared is None:
+            return self._recorded(charges, self._local.take(charges))
+        return None if self._shared.available else self._without_store(charges)
+
+    async def take_shared(self, charges: Sequence[Charge]) -> Taken:
+        """Charge all or none in the shared store; raises as ``take`` does where it fails."""
+        if self._shared is None:
+            return self._recorded(charges, self._local.take(charges))
+        try:
+            return self._recorded(charges, await self._shared.take(charges))
+        except StoreUnavailable:
+            return self._without_store(charges)
 
     async def standings(
         self, exchange: Exchange, captures: Mapping[str, str]
@@ -72,11 +110,53 @@ class Rates:
             _charge(rule, rule.key_for(captures.get(name, "") for name in rule.captured), who, address)
             for rule in rules
         ]
-        taken = self._local.peek(charges)
+        taken = await self._peek(charges)
         return [
             (rule.rule, standing(rule.policy, state, taken.now))
             for rule, state in zip(rules, taken.states, strict=True)
         ]
+
+    def top(self, number: int) -> list[ConsumerCount]:
+        """Return the consumers that sent most through this process in the last minutes."""
+        return self._top.top(number, self._monotonic())
+
+    async def reset(self, consumer: str) -> int:
+        """Give ``consumer`` (``project:a1``) all its rates anew; return how many counters it had.
+
+        Raises StoreUnavailable while the shared counters are away.
+        """
+        self._top.forget(consumer)
+        removed = self._local.reset(consumer)
+        return removed if self._shared is None else removed + await self._shared.reset(consumer)
+
+    async def _peek(self, charges: Sequence[Charge]) -> Taken:
+        if self._shared is not None:
+            try:
+                return await self._shared.peek(charges)
+            except StoreUnavailable:
+                self.without_store += 1
+        return self._local.peek(charges)
+
+    def _without_store(self, charges: Sequence[Charge]) -> Taken:
+        self.without_store += 1
+        match self._on_store_failure:
+            case "local":
+                return self._recorded(charges, self._local.take(charges))
+            case "allow":
+                return UNCOUNTED
+            case "deny":
+                raise Fault(
+                    503,
+                    "The limits of this request cannot be checked now.",
+                    reason="store_unavailable",
+                    retry_after=1,
+                )
+
+    def _recorded(self, charges: Sequence[Charge], taken: Taken) -> Taken:
+        now = self._monotonic()
+        for consumer in {charge.consumer for charge in charges}:
+            self._top.record(consumer, now, refused=not taken.admitted)
+        return taken
 
     def _group(self, who: Identity) -> str:
         configured = self._table.groups

@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from metaproxy import clock
 from metaproxy.clock import Clock
+from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
 
 T = TypeVar("T")
@@ -29,10 +30,6 @@ FIRST_PROBE_SECONDS = 0.05
 LONGEST_PROBE_SECONDS = 1.0
 
 logger = structlog.get_logger(__name__)
-
-
-class StoreUnavailable(Exception):
-    """The shared store did not answer in time, refused, or is known to be away."""
 
 
 class SharedStore:

@@ -1,6 +1,7 @@
 """What a store of counters is asked, and what it answers."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from metaproxy.protocol.limits.policy import State
 from metaproxy.protocol.limits.table import CompiledRule
@@ -27,3 +28,28 @@ class Taken(NamedTuple):
 
 
 UNCOUNTED = Taken(admitted=True, states=(), now=0)
+
+
+def belongs_to(key: str, consumer: str) -> bool:
+    """Say whether the counter ``key`` counts requests of ``consumer`` (``project:a1``), if not alone."""
+    return consumer in key.rpartition("/")[2].split("+")
+
+
+class SharedCounters(Protocol):
+    """Counters that several processes share. Every method may raise StoreUnavailable."""
+
+    @property
+    def available(self) -> bool:
+        """Whether the store can be asked at all."""
+
+    async def take(self, charges: Sequence[Charge]) -> Taken:
+        """Charge every counter, or none if one has no room."""
+
+    async def peek(self, charges: Sequence[Charge]) -> Taken:
+        """Return the counters as they stand, without charging anything."""
+
+    async def reset(self, consumer: str) -> int:
+        """Forget every counter of ``consumer``; return how many there were."""
+
+    async def close(self) -> None:
+        """Leave what is being asked."""

@@ -7,7 +7,7 @@ from cachetools import TLRUCache
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, State, fits, spend
-from metaproxy.store.counters import Charge, Taken
+from metaproxy.store.counters import Charge, Taken, belongs_to
 
 
 class MemoryCounters:
@@ -50,7 +50,7 @@ class MemoryCounters:
 
     def reset(self, consumer: str) -> int:
         """Forget every counter of ``consumer`` (``project:a1``); return how many there were."""
-        found = [key for key in self._cells if consumer in key.rpartition("/")[2].split("+")]
+        found = [key for key in self._cells if belongs_to(key, consumer)]
         for key in found:
             self._cells.pop(key, None)
         return len(found)

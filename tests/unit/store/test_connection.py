@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from metaproxy.store.connection import SharedStore, StoreUnavailable
+from metaproxy.store.connection import SharedStore
+from metaproxy.store.unavailable import StoreUnavailable
 from tests.redis_server import RedisServer, free_port
 
 pytestmark = pytest.mark.redis
@@ -100,7 +101,7 @@ async def test_an_abandoned_call_leaves_the_store_usable(redis_server: RedisServ
 async def test_an_error_of_the_server_makes_the_store_unavailable(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=2)
     with pytest.raises(StoreUnavailable):
-        await store.call(lambda client: client.execute_command("NOSUCHCOMMAND"))
+        await store.call(lambda client: client.eval("return redis.error_reply('no')", 0))
     assert not store.available
     await until(lambda: store.available)
     await store.close()

@@ -1,0 +1,5 @@
+"""The one way in which the shared store fails its users."""
+
+
+class StoreUnavailable(Exception):
+    """The shared store did not answer in time, refused, or is known to be away."""
