@@ -1,0 +1,79 @@
+"""The client's side of a request that is being forwarded: its body, and whether it is still there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+import httpx
+from starlette.types import Receive
+
+from metaproxy.exchange import ClientDisconnected
+from metaproxy.tasks import TaskSet
+
+NO_BODY = httpx.ByteStream(b"")
+
+
+class Client(httpx.AsyncByteStream):
+    """Reads a request's body, then watches for the client to hang up.
+
+    Inside its ``with`` block, a client that hangs up ends the block's task: what it awaits is cancelled
+    and the block raises ClientDisconnected.
+
+    Args:
+        receive: the ASGI callable; nobody else may call it meanwhile.
+        has_body: whether the request has a body to be read.
+        tasks: holds the watch.
+    """
+
+    def __init__(self, receive: Receive, *, has_body: bool, tasks: TaskSet) -> None:
+        self._receive = receive
+        self._has_body = has_body
+        self._tasks = tasks
+        self._watching: asyncio.Task[None] | None = None
+        self._is_gone = False
+
+    @property
+    def body(self) -> httpx.AsyncByteStream:
+        """The request's body."""
+        return self if self._has_body else NO_BODY
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request is handled in a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        if not self._has_body:
+            self.watch()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._is_gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise ClientDisconnected from error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            more = message.get("more_body", False)
+            if not more:
+                self.watch()
+            yield message.get("body", b"")
+
+    def watch(self) -> None:
+        """From now on, nobody reads the body: what is left of it is dropped."""
+        if self._watching is None:
+            self._watching = self._tasks.start(self._watch(), name="watch for the client to hang up")
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        self._task.cancel()

@@ -1,0 +1,248 @@
+"""One connection to an upstream: a request is written, its response read, and the next may follow.
+
+A request's body is sent by a task of its own, so that an early response is noticed while the client
+still uploads. Such a response ends the upload, and with it the connection (RFC 9112 §9.3, §9.6).
+"""
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import httpx
+
+from metaproxy.forward.engine.body import ResponseBody
+from metaproxy.forward.engine.parser import ResponseHead, ResponseParser
+from metaproxy.forward.engine.request import OutgoingRequest
+from metaproxy.forward.engine.sending import send_body
+from metaproxy.forward.engine.stall import StallTimer
+from metaproxy.forward.errors import ConnectionReset, InvalidResponse, TruncatedResponse
+from metaproxy.tasks import TaskSet
+
+
+class Patience(NamedTuple):
+    """How many seconds may pass without a byte read, or written, that is waited for."""
+
+    read: float = 30.0
+    write: float = 30.0
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one request at a time.
+
+    Args:
+        patience: its timeouts.
+        on_free: called with the connection when a response is complete and the next may follow.
+        on_lost: called with the connection once it is closed.
+    """
+
+    def __init__(
+        self,
+        patience: Patience,
+        *,
+        on_free: "Callable[[Connection], None]",
+        on_lost: "Callable[[Connection], None]",
+    ) -> None:
+        self._patience = patience
+        self._on_free = on_free
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._stall = StallTimer(self._loop, self._stalled)
+        self._parser = ResponseParser()
+        self._readable = select.poll()
+        self._writable = asyncio.Event()
+        self._tasks = TaskSet()
+        self._upload: asyncio.Task[None] | None = None
+        # Both are set while a response is awaited, the body alone while it is read, none when idle.
+        self._head: asyncio.Future[ResponseHead] | None = None
+        self._body: ResponseBody | None = None
+        self.requests = 0
+        self.answered = False
+        """Whether any byte has come since the last request was written."""
+        self.idle_since = 0.0
+
+    def is_usable(self) -> bool:
+        """Say whether an idle connection may carry a request.
+
+        Asks the kernel: an end or a byte that has arrived and that the loop has not read yet tells
+        that the upstream has done with this connection.
+        """
+        return not self._transport.is_closing() and not self._readable.poll(0)
+
+    async def exchange(self, request: OutgoingRequest) -> tuple[ResponseHead, ResponseBody]:
+        """Send ``request``; return the head of the response, and its body to be read.
+
+        Raises httpx.TransportError, or what reading the request's body raises.
+        """
+        head = self._head = self._loop.create_future()
+        body = self._body = ResponseBody(self)
+        self._parser.expect(request.method)
+        self.requests += 1
+        self.answered = False
+        self._transport.write(request.head)
+        if request.length == 0:
+            self._upload = None
+            self._stall.begin(self._patience.read)
+        else:
+            self._upload = self._tasks.start(self._send(request), name="upload to the upstream")
+        try:
+            response = await head
+            if self._upload is not None and self._body is body:
+                # The body's source must be at rest before anyone else reads from the client.
+                await asyncio.wait([self._upload])
+        except asyncio.CancelledError:
+            if self._body is body:
+                self.abandon()
+            raise
+        return response, body
+
+    def abort(self) -> None:
+        """Close the connection at once. Whatever is under way fails."""
+        self._transport.abort()
+
+    # What a response body asks of its source.
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def awaited(self) -> None:
+        """A reader waits for bytes of the body."""
+        self._stall.begin(self._patience.read)
+
+    def abandon(self) -> None:
+        """Nobody will read the rest of the response."""
+        self._head = self._body = None
+        self._end_upload()
+        self.abort()
+
+    # What a request body's sender writes to.
+
+    async def write(self, data: bytes) -> None:
+        """Write ``data``; returns when there is room for more."""
+        self._transport.write(data)
+        if not self._writable.is_set():
+            self._stall.begin(self._patience.write)
+            await self._writable.wait()
+            self._stall.end()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of asyncio.Protocol."""
+        body = self._body
+        if body is None:
+            # Bytes that no request has asked for: the next answer could be taken for another's.
+            self.abort()
+            return
+        self.answered = True
+        self._stall.progress()
+        try:
+            received = self._parser.feed(data)
+        except InvalidResponse as error:
+            self._fail(error)
+            return
+        if self._head is not None and self._parser.head is not None:
+            self._answer(self._head, self._parser.head)
+        if received:
+            self._stall.end()
+            body.feed(received)
+        if self._parser.complete:
+            self._complete(body)
+
+    def eof_received(self) -> None:
+        """Part of asyncio.Protocol."""
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Part of asyncio.Protocol."""
+        self._end(exc)
+        self._stall.cancel()
+        self._writable.set()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        """Part of asyncio.Protocol."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Part of asyncio.Protocol."""
+        self._writable.set()
+
+    async def _send(self, request: OutgoingRequest) -> None:
+        try:
+            await send_body(request, self)
+        except Exception as error:  # noqa: BLE001 - whatever the body's source raises ends the request
+            self._fail(error)
+        else:
+            self._stall.begin(self._patience.read)
+
+    def _answer(self, waiting: "asyncio.Future[ResponseHead]", head: ResponseHead) -> None:
+        self._head = None
+        self._stall.end()
+        if self._end_upload():
+            self._parser.persistent = False
+        if not waiting.done():
+            waiting.set_result(head)
+
+    def _complete(self, body: ResponseBody) -> None:
+        self._body = None
+        self._stall.end()
+        body.finish()
+        if self._parser.persistent and not self._transport.is_closing():
+            self._on_free(self)
+        else:
+            self.abort()
+
+    def _end_upload(self) -> bool:
+        """Stop sending the request's body; say whether there was more to send."""
+        unfinished = self._upload is not None and not self._upload.done()
+        if self._upload is not None:
+            self._upload.cancel()
+        return unfinished
+
+    def _end(self, error: Exception | None) -> None:
+        """The connection has ended: that may be the end of the body, or an error."""
+        body = self._body
+        if body is None:
+            return
+        if self._head is not None or error is not None:
+            reset = ConnectionReset("the connection ended before the response was complete")
+            reset.__cause__ = error
+            self._fail(reset)
+            return
+        try:
+            self._parser.feed_eof()
+        except TruncatedResponse as truncated:
+            self._fail(truncated)
+        else:
+            self._complete(body)
+
+    def _stalled(self) -> None:
+        if self._writable.is_set():
+            self._fail(httpx.ReadTimeout("the upstream sent nothing in time"))
+        else:
+            self._fail(httpx.WriteTimeout("the upstream took nothing in time"))
+
+    def _fail(self, error: Exception) -> None:
+        head, body = self._head, self._body
+        self._head = self._body = None
+        self._stall.end()
+        self._end_upload()
+        if head is not None and not head.done():
+            head.set_exception(error)
+        if body is not None:
+            body.finish(error)
+        self.abort()

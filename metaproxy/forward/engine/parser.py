@@ -1,0 +1,159 @@
+"""Reading one response after another from the bytes of a connection. No I/O.
+
+llhttp (in httptools) does the grammar, strictly: no folded lines, no bare line feeds, no second
+Content-Length, none beside Transfer-Encoding. Left to us is what needs the request or a limit:
+
+- the answer to HEAD, and 1xx, 204 and 304, have no body whatever their fields say (RFC 9112 §6.3);
+- we accept no transfer coding but ``chunked``, and none from HTTP/1.0 (§6.1);
+- a body with neither length nor chunks ends with the connection (§6.3), one with either must be
+  complete (§8);
+- interim responses are skipped, a limited number of them (RFC 9110 §15.2); 101 answers an Upgrade
+  that we never ask for;
+- heads, trailers and chunk extensions are limited together: a number of bytes without any body.
+"""
+
+from typing import NamedTuple
+
+import httptools
+
+from metaproxy.forward.errors import InvalidResponse, TruncatedResponse
+from metaproxy.protocol.headers import Header, list_members
+
+MAX_HEAD_BYTES = 65536
+MAX_INTERIM_RESPONSES = 16
+
+
+class ResponseHead(NamedTuple):
+    """Status and header fields of a response: names in lower case, order and duplicates kept."""
+
+    status: int
+    headers: list[Header]
+
+
+class ResponseParser:
+    """Reads the responses of one connection, one at a time.
+
+    ``head`` is set when the final response's head is there, ``complete`` when its last byte is.
+    ``persistent`` tells, from then on, whether the connection may carry another request.
+    """
+
+    def __init__(self, max_head_bytes: int = MAX_HEAD_BYTES) -> None:
+        self._max_head_bytes = max_head_bytes
+        self._llhttp = httptools.HttpResponseParser(self)
+        self.expect("GET")
+
+    def expect(self, method: str) -> None:
+        """Make ready for the answer to a request of ``method``."""
+        self.head: ResponseHead | None = None
+        self.complete = False
+        self.persistent = False
+        self._to_head = method == "HEAD"
+        self._until_eof = False
+        self._fields: list[Header] = []
+        self._body: list[bytes] = []
+        self._interim = 0
+        self._without_body = 0
+        self._error = ""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the connection and return the body bytes among them; raises InvalidResponse."""
+        self._without_body += len(data)
+        try:
+            self._llhttp.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self.complete:
+                raise InvalidResponse(str(error)) from error
+            # The answer is whole, and something follows that nobody asked for.
+            self.persistent = False
+        if self._without_body > self._max_head_bytes:
+            self._error = self._error or "too many bytes that are no body"
+        if self._error:
+            raise InvalidResponse(self._error)
+        if self.complete and self._to_head:
+            # llhttp cannot be told that the answer to HEAD has no body, and would wait for one.
+            self._llhttp = httptools.HttpResponseParser(self)
+        return self._take_body()
+
+    def feed_eof(self) -> None:
+        """Take the end of the connection; raises TruncatedResponse where the response needs more."""
+        if self.complete:
+            return
+        if not self._until_eof:
+            raise TruncatedResponse("the connection ended inside a response")
+        self.complete = True
+
+    def on_message_begin(self) -> None:
+        """Called by llhttp."""
+        if self.complete:
+            self.persistent = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by llhttp, for trailers too, which end at this hop (RFC 9110 §6.5.1)."""
+        if self.head is None:
+            self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Called by llhttp."""
+        if self.head is not None:
+            return
+        status, fields, self._fields = self._llhttp.get_status_code(), self._fields, []
+        if 100 <= status < 200:
+            self._skip_interim(status)
+            return
+        self._error = self._error or _defect(status, self._llhttp.get_http_version(), fields)
+        self.head = ResponseHead(status, fields)
+        self._frame(status, fields)
+
+    def on_body(self, data: bytes) -> None:
+        """Called by llhttp."""
+        if self.complete:
+            self.persistent = False
+            return
+        self._without_body = 0
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """Called by llhttp, for interim responses too."""
+        if self.head is not None:
+            self.complete = True
+
+    def _skip_interim(self, status: int) -> None:
+        self._interim += 1
+        if status == 101:
+            self._error = "an upgrade that was not asked for"
+        elif self._interim > MAX_INTERIM_RESPONSES:
+            self._error = "too many interim responses"
+
+    def _frame(self, status: int, fields: list[Header]) -> None:
+        names = {name for name, _ in fields}
+        has_no_body = self._to_head or status in (204, 304)
+        self._until_eof = not has_no_body and names.isdisjoint((b"content-length", b"transfer-encoding"))
+        self.persistent = not self._until_eof and _keeps_alive(self._llhttp.get_http_version(), fields)
+        self.complete = self._to_head
+
+    def _take_body(self) -> bytes:
+        body = self._body
+        if not body:
+            return b""
+        self._body = []
+        return body[0] if len(body) == 1 else b"".join(body)
+
+
+def _defect(status: int, version: str, fields: list[Header]) -> str:
+    """Return what makes the head unacceptable, or ""."""
+    if version not in ("1.1", "1.0"):
+        return f"HTTP version {version}"
+    if not 200 <= status <= 599:
+        return f"status {status}"
+    codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
+    if codings and (codings != [b"chunked"] or version == "1.0"):
+        return "a transfer coding that we cannot undo"
+    return ""
+
+
+def _keeps_alive(version: str, fields: list[Header]) -> bool:
+    """Say whether the connection persists after this response (RFC 9112 §9.3)."""
+    options = {
+        option.lower() for name, value in fields if name == b"connection" for option in list_members(value)
+    }
+    return b"close" not in options and (version == "1.1" or b"keep-alive" in options)

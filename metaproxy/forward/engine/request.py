@@ -1,0 +1,74 @@
+"""Writing a request's head and finding how its body is framed.
+
+Facts this file rests on. A request has a body only where Content-Length or Transfer-Encoding says so
+(RFC 9112 §6.3). A CR, LF or NUL inside a field or blank inside the target would let one request be
+read as two (RFC 9110 §5.5, RFC 9112 §11.1), so what holds one is never written. Methods that are
+idempotent may be repeated when a connection died before the answer began (RFC 9110 §9.2.2).
+"""
+
+import re
+from typing import NamedTuple
+
+import httpx
+
+from metaproxy.forward.errors import UnsendableRequest
+from metaproxy.protocol.headers import Header
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TARGET = re.compile(rb"[^\x00-\x20\x7f]+")
+
+
+class OutgoingRequest(NamedTuple):
+    """A request as the connection writes it.
+
+    ``length`` is the number of body bytes, None for a chunked body; 0 means that there is no body.
+    """
+
+    method: str
+    head: bytes
+    length: int | None
+    body: httpx.AsyncByteStream
+
+
+def outgoing(request: httpx.Request) -> OutgoingRequest:
+    """Return ``request`` ready to be written.
+
+    The target is the documented extension ``target`` of httpx, exact to the byte, or the URL's path
+    and query. Raises UnsendableRequest.
+    """
+    target: bytes = request.extensions.get("target") or request.url.raw_path
+    fields = request.headers.raw
+    if not isinstance(request.stream, httpx.AsyncByteStream):
+        raise UnsendableRequest("the body is no asynchronous stream")
+    return OutgoingRequest(
+        request.method, _head(request.method, target, fields), _body_length(fields), request.stream
+    )
+
+
+def _head(method: str, target: bytes, fields: list[Header]) -> bytes:
+    if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
+        raise UnsendableRequest("the method or the target holds a character that it must not")
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    head = b"".join((method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n", *lines, b"\r\n"))
+    # One line break for every line and no other: cheaper than looking into each field.
+    breaks = len(fields) + 2
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+        raise UnsendableRequest("a header field holds a line break or NUL")
+    return head
+
+
+def _body_length(fields: list[Header]) -> int | None:
+    lengths = []
+    for name, value in fields:
+        lowered = name.lower()
+        if lowered == b"transfer-encoding":
+            return None
+        if lowered == b"content-length":
+            lengths.append(value)
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or not lengths[0].isdigit():
+        raise UnsendableRequest("the length of the body is ambiguous")
+    return int(lengths[0])

@@ -1,0 +1,54 @@
+"""What operators see of the upstream."""
+
+from collections.abc import Sequence
+
+from metaproxy.forward.target import Target
+from metaproxy.telemetry.metrics import Metrics
+
+
+class Instruments:
+    """Counts requests by target and outcome, and shows each target's breaker and health."""
+
+    def __init__(self, metrics: Metrics, targets: Sequence[Target]) -> None:
+        self._requests = metrics.counter(
+            "metaproxy_upstream_requests",
+            "Requests sent to a target, by status class or by why they failed.",
+            ("target", "outcome"),
+        )
+        self._retries = metrics.counter(
+            "metaproxy_upstream_retries", "Requests sent again after this target failed.", ("target",)
+        )
+        self._seconds = metrics.histogram(
+            "metaproxy_upstream_seconds", "Time to the head of the answer.", ("target",)
+        )
+        metrics.gauge(
+            "metaproxy_upstream_breaker",
+            "The target's circuit breaker: 0 closed, 1 half-open, 2 open.",
+            ("target",),
+            lambda: (((target.name,), target.breaker.state.value) for target in targets),
+        )
+        metrics.gauge(
+            "metaproxy_upstream_healthy",
+            "Whether the target passes its health checks.",
+            ("target",),
+            lambda: (((target.name,), float(target.health.is_healthy)) for target in targets),
+        )
+        metrics.gauge(
+            "metaproxy_upstream_active_requests",
+            "Requests that the target has to answer.",
+            ("target",),
+            lambda: (((target.name,), target.busy) for target in targets),
+        )
+
+    def answered(self, target: Target, status: int, seconds: float) -> None:
+        """A response has begun, after ``seconds``."""
+        self._requests.add((target.name, f"{status // 100}xx"))
+        self._seconds.observe((target.name,), seconds)
+
+    def failed(self, target: Target, reason: str) -> None:
+        """A request failed, before its response or in it, for one of ``errors.REASONS``."""
+        self._requests.add((target.name, reason))
+
+    def repeated(self, target: Target) -> None:
+        """A request that ``target`` failed is sent again."""
+        self._retries.add((target.name,))

@@ -1,0 +1,137 @@
+"""One request on its way to the upstream and back."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import httpx
+from starlette.types import Scope, Send
+
+from metaproxy.clock import Clock
+from metaproxy.exchange import Exchange, exchange_of
+from metaproxy.forward.balancer import Balancer
+from metaproxy.forward.client import Client
+from metaproxy.forward.errors import InvalidResponse, TruncatedResponse, fault_of
+from metaproxy.forward.heads import RequestHeads, response_fields, upstream_request_id
+from metaproxy.forward.instruments import Instruments
+from metaproxy.forward.retry import SAFE, RetryBudget
+from metaproxy.forward.target import Attempt, Target
+from metaproxy.protocol.headers import Header, get
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """What all requests to the upstream share. ``retries`` is how often one may be sent again."""
+
+    transport: httpx.AsyncBaseTransport
+    balancer: Balancer
+    heads: RequestHeads
+    retries: int
+    budget: RetryBudget
+    instruments: Instruments
+    monotonic: Clock
+
+
+class Passage:
+    """One request on its way through: made for each, because it has a state of its own."""
+
+    __slots__ = ("_begun", "_client", "_exchange", "_scope", "_send", "_started", "_upstream")
+
+    def __init__(self, upstream: Upstream, scope: Scope, client: Client, send: Send) -> None:
+        self._upstream = upstream
+        self._exchange: Exchange = exchange_of(scope)
+        self._scope = scope
+        self._client = client
+        self._send = send
+        self._started = upstream.monotonic()
+        self._begun = False
+
+    async def run(self) -> None:
+        """Try one target after another until one answers; raises Fault."""
+        upstream = self._upstream
+        upstream.budget.deposit()
+        tried: list[Target] = []
+        while True:
+            target = upstream.balancer.choose(tried)
+            try:
+                with Attempt(target):
+                    return await self._try(target)
+            except httpx.TransportError as error:
+                fault = fault_of(error)
+                upstream.instruments.failed(target, fault.reason)
+                tried.append(target)
+                if not self._may_repeat(error, tried):
+                    raise fault from error
+                upstream.instruments.repeated(target)
+
+    def _may_repeat(self, error: httpx.TransportError, tried: list[Target]) -> bool:
+        """Say whether another attempt is allowed, and take it out of the budget."""
+        upstream = self._upstream
+        if self._begun or len(tried) > upstream.retries or self._scope["method"] not in SAFE:
+            return False
+        if self._client.body is self._client or isinstance(error, httpx.LocalProtocolError):
+            return False
+        # The same target again makes sense for a broken connection alone: what was too slow or no
+        # valid answer will be so again.
+        worth_it = isinstance(error, httpx.NetworkError) or upstream.balancer.has_other(tried)
+        return worth_it and upstream.budget.withdraw()
+
+    async def _try(self, target: Target) -> None:
+        upstream, exchange = self._upstream, self._exchange
+        request = httpx.Request(
+            self._scope["method"],
+            target.url,
+            headers=upstream.heads.fields(exchange, self._scope, target.authority),
+            stream=self._client.body,
+            extensions={"target": upstream.heads.target(self._scope)},
+        )
+        response = await upstream.transport.handle_async_request(request)
+        waited = upstream.monotonic() - self._started
+        exchange.waited("upstream", waited)
+        upstream.instruments.answered(target, response.status_code, waited)
+        exchange.upstream = target.name
+        self._client.watch()
+        try:
+            await self._answer(response)
+        finally:
+            await response.aclose()
+
+    async def _answer(self, response: httpx.Response) -> None:
+        has_no_body = response.status_code in (204, 304)
+        fields = response_fields(response, has_no_body=has_no_body)
+        length = _content_length(fields)
+        self._exchange.upstream_request_id = upstream_request_id(fields)
+        self._begun = True
+        await self._send({"type": "http.response.start", "status": response.status_code, "headers": fields})
+        if has_no_body or self._scope["method"] == "HEAD":
+            await self._send_body(b"", more=False)
+            return
+        await self._stream(response, length)
+
+    async def _stream(self, response: httpx.Response, length: int | None) -> None:
+        """Pass the body on as it comes; its last byte goes with the word that it is the last."""
+        left = length
+        # Our own engine streams nothing else; any other transport has to.
+        stream = cast("httpx.AsyncByteStream", response.stream)
+        async for data in stream:
+            if left is not None:
+                left -= len(data)
+                if left < 0:
+                    raise InvalidResponse("the body is longer than its Content-Length")
+            await self._send_body(data, more=left != 0)
+            if left == 0:
+                return
+        if left:
+            raise TruncatedResponse("the body is shorter than its Content-Length")
+        await self._send_body(b"", more=False)
+
+    async def _send_body(self, data: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+def _content_length(fields: list[Header]) -> int | None:
+    length = get(fields, b"content-length")
+    if length is None:
+        return None
+    if not length.isdigit():
+        raise InvalidResponse("a Content-Length that is no number")
+    return int(length)

@@ -1,0 +1,69 @@
+"""A place that requests can be sent to, and what is known of it."""
+
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from metaproxy.clock import Clock
+from metaproxy.forward.breaker import Breaker
+from metaproxy.forward.errors import is_failure_of_target
+from metaproxy.forward.health import Health
+
+
+class Target:
+    """One upstream.
+
+    Args:
+        name: ``http://host:port``, ``https://host:port`` or ``unix:/path``, as configured.
+        breaker: decides whether requests may pass; it learns from them.
+        health: the verdict of the checks.
+        monotonic: the breaker's clock.
+
+    ``busy`` is the number of requests that it has to answer right now. Raises ValueError for a name of
+    another form.
+    """
+
+    def __init__(self, name: str, *, breaker: Breaker, health: Health, monotonic: Clock) -> None:
+        self.name = name
+        self.url = httpx.URL(name)
+        if self.url.scheme == "unix":
+            self.authority = b"localhost"
+        elif self.url.scheme in ("http", "https") and self.url.host and self.url.raw_path == b"/":
+            self.authority = self.url.netloc
+        else:
+            raise ValueError(f"a target is http://host:port, https://host:port or unix:/path, not {name!r}")
+        self.breaker = breaker
+        self.health = health
+        self.monotonic = monotonic
+        self.busy = 0
+
+
+class Attempt:
+    """One request to a target, from its choice to the last byte of the answer.
+
+    What leaves the block tells the breaker how it went: a transport's error is a failure, where it is
+    the target's; anything else that breaks it off, such as a client that hangs up, tells nothing.
+    """
+
+    __slots__ = ("_is_trial", "_target")
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def __enter__(self) -> Self:
+        self._target.busy += 1
+        self._is_trial = self._target.breaker.enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._target.busy -= 1
+        breaker = self._target.breaker
+        if error is None:
+            breaker.succeeded(trial=self._is_trial)
+        elif isinstance(error, httpx.TransportError) and is_failure_of_target(error):
+            breaker.failed(self._target.monotonic(), trial=self._is_trial)
+        else:
+            breaker.withdrawn(trial=self._is_trial)
