@@ -15,14 +15,13 @@ import httpx
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.exchange import Identity
 from metaproxy.identity.keystone_v3_token import Envelope, Issued, identity_of
-from metaproxy.identity.login import ServiceLogin, ServiceToken
+from metaproxy.identity.login import LOGIN_REFUSALS, ServiceLogin, ServiceToken
 from metaproxy.identity.times import by_our_clock, seconds_since_epoch
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import TokenRejected, TokenValidator
 from metaproxy.identity.wire import Answered, IdentityWire
 from metaproxy.telemetry.metrics import Metrics
 
-_LOGIN_REFUSALS = frozenset({400, 401, 403, 404})
 # 400: Keystone could not read the token as one, so it is none.
 _SUBJECT_UNKNOWN = frozenset({400, 404})
 
@@ -58,7 +57,7 @@ class Password:
         return {"auth": auth}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ApplicationCredential:
     """An application credential, which brings its own user and project."""
 
@@ -104,7 +103,7 @@ class KeystoneV3(TokenValidator):
         self._credentials = login
         self._catalog = catalog
         self._wall = wall
-        self._login = ServiceLogin(self._log_in, monotonic=monotonic)
+        self._login = ServiceLogin(self._wire, self._log_in, monotonic=monotonic)
 
     async def start(self) -> None:
         """Log in; raises IdentityUnavailable."""
@@ -120,27 +119,12 @@ class KeystoneV3(TokenValidator):
         with self._wire.counted("validate"):
             query = [*(() if self._catalog else ("nocatalog=1",)), *(("allow_expired=1",) * allow_expired)]
             path = "/auth/tokens" + ("?" + "&".join(query) if query else "")
-            answered = await self.get(path, {b"X-Subject-Token": token})
+            answered = await self._login.get(path, {b"X-Subject-Token": token})
             if answered.status in _SUBJECT_UNKNOWN and answered.is_json():
                 raise TokenRejected
             if answered.status != 200:
                 raise self._wire.unavailable(answered)
             return self._identity(answered, allow_expired=allow_expired)
-
-    async def get(self, path: str, headers: dict[bytes, bytes] | None = None) -> Answered:
-        """GET ``path`` under our own token, renewed once where Keystone no longer takes it.
-
-        Raises IdentityUnavailable where there is no answer, or no login.
-        """
-        service_token = await self._login.token()
-        answered = await self._wire.get(path, service_token, headers)
-        if answered.status != 401:
-            return answered
-        service_token = await self._login.replaced(service_token)
-        answered = await self._wire.get(path, service_token, headers)
-        if answered.status == 401:
-            raise IdentityUnavailable(Trouble.LOGIN_REFUSED, "a new service token is refused")
-        return answered
 
     def _identity(self, answered: Answered, *, allow_expired: bool) -> Identity:
         described = answered.decoded(Envelope).token
@@ -152,15 +136,13 @@ class KeystoneV3(TokenValidator):
     async def _log_in(self) -> ServiceToken:
         with self._wire.counted("login"):
             answered = await self._wire.post("/auth/tokens?nocatalog=1", self._credentials.request())
-            if answered.status in _LOGIN_REFUSALS:
+            if answered.status in LOGIN_REFUSALS:
                 raise IdentityUnavailable(Trouble.LOGIN_REFUSED, f"status {answered.status}")
             if answered.status != 201:
                 raise self._wire.unavailable(answered)
             expires_at = seconds_since_epoch(answered.decoded(Issued).token.expires_at)
             lifetime = by_our_clock(expires_at, answered.headers, self._wall) - self._wall()
             token = answered.headers.get("x-subject-token", "").encode()
-            if not token or lifetime <= 0:
-                raise IdentityUnavailable(Trouble.NONSENSE, "a login without a token")
             return ServiceToken(token, lifetime)
 
 

@@ -6,15 +6,18 @@ lock an account that fails too often.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from metaproxy.clock import Clock, monotonic
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
+from metaproxy.identity.wire import Answered, IdentityWire
 from metaproxy.tasks import TaskSet
 
 RENEW_BEFORE = 120.0
 """Seconds before its expiry at which a service token is renewed; a tenth of its life if that is less."""
+LOGIN_REFUSALS = frozenset({400, 401, 403, 404})
+"""Statuses of a login that was understood and refused."""
 REFUSAL_PAUSE = 5.0
 """Seconds for which a refused login is not tried again."""
 
@@ -28,15 +31,22 @@ class ServiceToken:
 
 
 class ServiceLogin:
-    """Holds the service token and renews it.
+    """Holds the service token, renews it, and asks identity under it.
 
     Args:
+        wire: carries the questions.
         log_in: fetches a new token; raises IdentityUnavailable.
+        monotonic: measures the token's life.
     """
 
     def __init__(
-        self, log_in: Callable[[], Awaitable[ServiceToken]], *, monotonic: Clock = monotonic
+        self,
+        wire: IdentityWire,
+        log_in: Callable[[], Awaitable[ServiceToken]],
+        *,
+        monotonic: Clock = monotonic,
     ) -> None:
+        self._wire = wire
         self._log_in = log_in
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
@@ -55,10 +65,21 @@ class ServiceLogin:
             self._tasks.start(self._renew_quietly(self._token), name="renew the service token")
         return self._token
 
-    async def replaced(self, dead: bytes) -> bytes:
-        """Return a token other than ``dead``, which identity refused; raises IdentityUnavailable."""
-        await self._renew(dead)
-        return self._token
+    async def get(self, path: str, headers: Mapping[bytes, bytes] | None = None) -> Answered:
+        """GET ``path`` under the service token, renewed once where identity answers 401 to it.
+
+        Raises IdentityUnavailable where there is no answer, or no login.
+        """
+        token = await self.token()
+        answered = await self._wire.get(path, token, headers)
+        if answered.status != 401:
+            return answered
+        await self._renew(token)
+        answered = await self._wire.get(path, self._token, headers)
+        if answered.status == 401:
+            self._refused_until = self._monotonic() + REFUSAL_PAUSE
+            raise IdentityUnavailable(Trouble.LOGIN_REFUSED, "a new service token is refused")
+        return answered
 
     async def close(self) -> None:
         """End a renewal that still runs."""
@@ -79,6 +100,8 @@ class ServiceLogin:
             self._take(fresh)
 
     def _take(self, fresh: ServiceToken) -> None:
+        if not fresh.token or fresh.lifetime <= 0:
+            raise IdentityUnavailable(Trouble.NONSENSE, "a login without a token that lives")
         now = self._monotonic()
         self._token = fresh.token
         self._expires_at = now + fresh.lifetime
