@@ -59,10 +59,11 @@ class RouteTable(Generic[T]):
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
         self._memo: dict[str, tuple[Match[T], ...]] = {}
-        self._size = 0
+        self.templates: list[str] = []
+        """Every template, in the order in which they were added."""
 
     def __len__(self) -> int:
-        return self._size
+        return len(self.templates)
 
     def add(self, template: str, value: T) -> None:
         """Let ``template`` stand for ``value``."""
@@ -78,7 +79,7 @@ class RouteTable(Generic[T]):
             _, node = node.captures.setdefault(constraint, (segment.pattern, _Node()))
         (node.rests if has_rest else node.ends).append((value, template, tuple(names)))
         self._memo.clear()
-        self._size += 1
+        self.templates.append(template)
 
     def matches(self, path: str) -> tuple[Match[T], ...]:
         """Return every match of ``path`` (percent-decoded), most specific first."""

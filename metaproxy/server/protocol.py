@@ -151,7 +151,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _break_off(self, cycle: RequestResponseCycle, fault: Fault) -> None:
         """End a request that the line is working on; the line records it, with our reason."""
-        exchange = cycle.scope.get(SCOPE_KEY)
+        exchange: Exchange | None = cycle.scope.get(SCOPE_KEY)  # type: ignore[assignment] # ours
         if exchange is not None:
             exchange.reason = fault.reason
         if cycle.response_started:

@@ -16,11 +16,13 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from metaproxy.admin import create_admin
 from metaproxy.app import Application, create_app
 from metaproxy.config.model import Config
 from metaproxy.server.banner import banner, facts
-from metaproxy.server.listeners import ListenError, bind, describe, tls_context
+from metaproxy.server.listeners import ListenError, bind, describe, nth, tls_context
 from metaproxy.server.protocol import Edge, EdgeLimits, EdgeProtocol, sweep
+from metaproxy.server.workers import Supervisor
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry import logs
 
@@ -30,17 +32,26 @@ logger = structlog.get_logger("metaproxy")
 def run(config: Config, config_path: Path) -> int:
     """Serve ``config``, read from ``config_path``, until SIGTERM or SIGINT; return the exit code."""
     logs.configure(config.logging.format, config.logging.level)
+    workers = config.server.workers
     try:
         tls = _tls(config)
         listeners = [bind(address) for address in config.server.listen]
-        admin_listeners = [bind(address) for address in config.admin.listen]
+        admin_listeners = [_bind_admin(config, number) for number in range(workers)]
     except ListenError as error:
         print(f"metaproxy: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return 1
     _announce(config, [describe(listener, tls=tls is not None) for listener in listeners], admin_listeners)
-    serve = partial(_serve, config, listeners, admin_listeners, tls)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve())
+
+    def work(number: int) -> int:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(config, listeners, admin_listeners[number], tls))
+
+    return work(0) if workers == 1 else Supervisor(workers, work).run()
+
+
+def _bind_admin(config: Config, worker: int) -> list[socket.socket]:
+    """Return the admin listeners of one worker: each has its own, at the next port or with its number."""
+    return [bind(nth(address, worker)) for address in config.admin.listen]
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:
@@ -48,8 +59,10 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     return tls_context(tls.certificate, tls.key, tls.client_ca) if tls else None
 
 
-def _announce(config: Config, listening: Sequence[str], admin_listeners: Sequence[socket.socket]) -> None:
-    admin = [describe(listener) for listener in admin_listeners]
+def _announce(
+    config: Config, listening: Sequence[str], admin_listeners: Sequence[Sequence[socket.socket]]
+) -> None:
+    admin = [describe(listener) for of_worker in admin_listeners for listener in of_worker]
     if config.logging.format == "console":
         print(banner(config, listening, admin), file=sys.stderr)  # noqa: T201 - the operator's terminal
     else:
@@ -66,7 +79,7 @@ async def _serve(
     await application.start()
     tasks = TaskSet()
     data = _data_server(config, application, tls)
-    admin = _server(application.admin, grace=1.0) if admin_listeners else None
+    admin = _server(create_admin(application), grace=1.0) if admin_listeners else None
     stop = _stop_signal()
     try:
         serving = tasks.start(data.serve(sockets=list(listeners)), name="data-server")

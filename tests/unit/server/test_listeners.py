@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metaproxy.config.addresses import ListenAddress
-from metaproxy.server.listeners import ListenError, bind, describe, port_of, tls_context
+from metaproxy.server.listeners import ListenError, bind, describe, nth, port_of, tls_context
 
 
 def test_port_0_is_any_free_port() -> None:
@@ -82,3 +82,19 @@ def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ListenError, match=r"nonsense.pem: "):
         tls_context(nonsense, nonsense, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "number", "expected"),
+    [
+        (ListenAddress("127.0.0.1", 9774), 0, "127.0.0.1:9774"),
+        (ListenAddress("127.0.0.1", 9774), 2, "127.0.0.1:9776"),
+        (ListenAddress("127.0.0.1", 0), 2, "127.0.0.1:0"),
+        (ListenAddress(path="/run/admin.sock"), 0, "unix:/run/admin.sock"),
+        (ListenAddress(path="/run/admin.sock"), 1, "unix:/run/admin.sock.1"),
+    ],
+)
+def test_every_worker_has_an_admin_address_of_its_own(
+    address: ListenAddress, number: int, expected: str
+) -> None:
+    assert str(nth(address, number)) == expected

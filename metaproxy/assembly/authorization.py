@@ -1,0 +1,31 @@
+"""The section ``authorization``: who may do what."""
+
+from starlette.types import ASGIApp
+
+from metaproxy.config.model import Config
+from metaproxy.config.model.authorization import RoleRule
+from metaproxy.filters.authorize import Authorize
+from metaproxy.protocol.access_rules import EVERYTHING, AccessRule
+
+
+def authorize(app: ASGIApp, config: Config) -> Authorize:
+    """Return the stage that ``config`` describes, in front of ``app``."""
+    section = config.authorization
+    return Authorize(
+        app,
+        tenant_in_path=section.tenant_in_path,
+        tenant_paths=section.tenant_paths,
+        tenant_exempt_roles=section.tenant_exempt_roles,
+        tenant_prefixes=getattr(config.identity, "tenant_prefixes", ()),
+        rules=[_rule(rule) for rule in section.rules],
+        methods=section.methods,
+        mask_as_not_found=section.mask_as_not_found,
+    )
+
+
+def _rule(rule: RoleRule) -> AccessRule:
+    return AccessRule(
+        path=rule.path,
+        methods=EVERYTHING if "ALL" in rule.methods else rule.methods,
+        roles=EVERYTHING if "ANY" in rule.roles else rule.roles,
+    )

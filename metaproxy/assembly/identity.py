@@ -1,0 +1,143 @@
+"""The section ``identity``: who validates tokens, behind which cache."""
+
+from starlette.types import ASGIApp
+
+from metaproxy.assembly.tls import client_context
+from metaproxy.config.model.keystone import (
+    Keystone,
+    KeystoneV2,
+    KeystoneV3,
+    LoginV2,
+    LoginV3,
+    ServiceTokens,
+    TokenCache,
+)
+from metaproxy.config.model.static import Static
+from metaproxy.config.model.static import StaticToken as ConfiguredToken
+from metaproxy.exchange import Identity
+from metaproxy.filters.authenticate import Authenticate
+from metaproxy.forward.transport import UpstreamTransport
+from metaproxy.identity.cached import CachedValidator
+from metaproxy.identity.keystone_v2 import KeystoneV2 as KeystoneV2Validator
+from metaproxy.identity.keystone_v2 import PasswordV2
+from metaproxy.identity.keystone_v3 import ApplicationCredential, Password
+from metaproxy.identity.keystone_v3 import KeystoneV3 as KeystoneV3Validator
+from metaproxy.identity.rendering import IdentityHeaders
+from metaproxy.identity.static import StaticToken, StaticTokens
+from metaproxy.identity.validator import TokenValidator
+from metaproxy.telemetry.metrics import Metrics
+
+Provider = KeystoneV3 | KeystoneV2 | Static
+
+IDENTITY_CONNECTIONS = 64
+IDENTITY_QUEUE = 4096
+
+
+def _cached_validator(section: Provider, metrics: Metrics) -> CachedValidator:
+    """Return the validator that ``section`` describes, behind its token cache."""
+    cache = section.cache if isinstance(section, Keystone) else TokenCache()
+    send_catalog = isinstance(section, Keystone) and section.send_catalog
+    return CachedValidator(
+        _validator(section, metrics),
+        headers=IdentityHeaders(section.headers, send_catalog=send_catalog),
+        ttl=cache.ttl,
+        negative_ttl=cache.negative_ttl,
+        max_entries=cache.max_entries,
+        stale_if_unavailable=cache.stale_if_unavailable,
+        jitter=cache.jitter,
+        metrics=metrics,
+    )
+
+
+def authenticate(app: ASGIApp, section: Provider, metrics: Metrics) -> Authenticate:
+    """Return the stage that ``section`` describes, in front of ``app``."""
+    service_tokens = section.service_tokens if isinstance(section, KeystoneV3) else ServiceTokens()
+    return Authenticate(
+        app,
+        validator=_cached_validator(section, metrics),
+        advertise=section.advertise or (section.url if isinstance(section, Keystone) else ""),
+        anonymous=section.anonymous,
+        on_missing=section.on_missing,
+        service_roles=service_tokens.roles,
+        accept_expired=service_tokens.accept_expired,
+    )
+
+
+def _validator(section: Provider, metrics: Metrics) -> TokenValidator:
+    match section:
+        case KeystoneV3():
+            return KeystoneV3Validator(
+                _transport(section, metrics),
+                section.url,
+                login=_login_v3(section.login),
+                timeout=section.timeout,
+                catalog=section.send_catalog,
+                metrics=metrics,
+            )
+        case KeystoneV2():
+            return KeystoneV2Validator(
+                _transport(section, metrics),
+                section.url,
+                login=_login_v2(section.login) if section.login else None,
+                groups=section.groups,
+                timeout=section.timeout,
+                metrics=metrics,
+            )
+        case Static():
+            return StaticTokens(_static_token(token) for token in section.tokens)
+
+
+def _transport(section: Keystone, metrics: Metrics) -> UpstreamTransport:
+    return UpstreamTransport(
+        connect_timeout=section.timeout,
+        read_timeout=section.timeout,
+        write_timeout=section.timeout,
+        pool_timeout=section.timeout,
+        max_connections=IDENTITY_CONNECTIONS,
+        queue=IDENTITY_QUEUE,
+        ssl_context=client_context(section.tls, "identity"),
+        metrics=metrics,
+        name="identity",
+    )
+
+
+def _login_v3(login: LoginV3) -> Password | ApplicationCredential:
+    if login.application_credential_id and login.application_credential_secret:
+        return ApplicationCredential(
+            login.application_credential_id, login.application_credential_secret.get_secret_value()
+        )
+    return Password(
+        password=login.password.get_secret_value() if login.password else "",
+        username=login.username or "",
+        user_id=login.user_id or "",
+        user_domain_name=login.user_domain_name or "",
+        user_domain_id=login.user_domain_id or "",
+        project_name=login.project_name or "",
+        project_id=login.project_id or "",
+        project_domain_name=login.project_domain_name or "",
+        project_domain_id=login.project_domain_id or "",
+    )
+
+
+def _login_v2(login: LoginV2) -> PasswordV2:
+    return PasswordV2(
+        login.username,
+        login.password.get_secret_value(),
+        tenant_id=login.tenant_id or "",
+        tenant_name=login.tenant_name or "",
+    )
+
+
+def _static_token(token: ConfiguredToken) -> StaticToken:
+    return StaticToken(
+        identity=Identity(
+            user_id=token.user.id,
+            user_name=token.user.name,
+            project_id=token.project.id if token.project else "",
+            project_name=token.project.name if token.project else "",
+            roles=token.roles,
+            expires_at=token.expires.timestamp() if token.expires else 0.0,
+        ),
+        token=token.token.get_secret_value() if token.token else "",
+        token_hash=token.token_hash.get_secret_value() if token.token_hash else "",
+    )
