@@ -204,7 +204,7 @@ class CachedValidator(TokenValidator):
             return error
         self.health.answered()
         name = fingerprint(token)
-        if (identity, name) in self.revoked:
+        if self.revoked.hold(identity, name):
             return self._reject(key, Rejected("token_revoked"))
         identity = replace(self._headers.applied(identity), token_digest=key)
         if revision == self._revision:

@@ -8,13 +8,20 @@ a project, a domain, the system or nothing.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import httpx
 
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.exchange import Identity
-from metaproxy.identity.keystone_v3_token import Envelope, Issued, identity_of
+from metaproxy.identity.keystone_v3_token import (
+    Envelope,
+    Issued,
+    RevocationEvent,
+    RevocationEvents,
+    identity_of,
+)
 from metaproxy.identity.login import LOGIN_REFUSALS, ServiceLogin, ServiceToken
 from metaproxy.identity.times import by_our_clock, seconds_since_epoch
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
@@ -125,6 +132,19 @@ class KeystoneV3(TokenValidator):
             if answered.status != 200:
                 raise self._wire.unavailable(answered)
             return self._identity(answered, allow_expired=allow_expired)
+
+    async def revocation_events(self, since: datetime) -> list[RevocationEvent] | None:
+        """Return what Keystone revoked since then, or None where it does not offer to tell.
+
+        Raises IdentityUnavailable.
+        """
+        with self._wire.counted("events"):
+            answered = await self._login.get(f"/OS-REVOKE/events?since={since:%Y-%m-%dT%H:%M:%SZ}")
+            if answered.status == 404:
+                return None
+            if answered.status != 200:
+                raise self._wire.unavailable(answered)
+            return answered.decoded(RevocationEvents).events
 
     def _identity(self, answered: Answered, *, allow_expired: bool) -> Identity:
         described = answered.decoded(Envelope).token

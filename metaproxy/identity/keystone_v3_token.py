@@ -91,6 +91,23 @@ class Issued(msgspec.Struct):
     token: IssuedToken
 
 
+class RevocationEvent(msgspec.Struct, frozen=True):
+    """What Keystone revoked (OS-REVOKE): every token that has all the attributes named."""
+
+    audit_id: str | None = None
+    audit_chain_id: str | None = None
+    user_id: str | None = None
+    project_id: str | None = None
+    domain_id: str | None = None
+    issued_before: str | None = None
+
+
+class RevocationEvents(msgspec.Struct):
+    """The answer to the question for revocations."""
+
+    events: list[RevocationEvent]
+
+
 def identity_of(token: Token, expires_at: float) -> Identity:
     """Return who ``token`` speaks for; ``expires_at`` is its expiry by our own clock."""
     project = token.project or Project(id="-")

@@ -10,6 +10,9 @@ from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import Identity
 from metaproxy.identity.digests import fingerprint
 
+Name = tuple[str, str]
+"""The attribute of a revocation that names tokens, and its value."""
+
 
 class RevocationError(ValueError):
     """A revocation that names nothing, or cannot be read."""
@@ -19,12 +22,18 @@ class RevocationError(ValueError):
 class Revocation:
     """Names what is revoked; where several attributes stand, an identity must match all.
 
-    ``fingerprint`` is the SHA-256 of a token in hexadecimal. ``audit_id`` names a token, or the login
-    that a chain of tokens began with. Raises RevocationError where no attribute stands.
+    Args:
+        fingerprint: the SHA-256 of a token, in hexadecimal.
+        audit_id: one token, by the first of its audit ids.
+        audit_chain_id: every token that descends from one login, by any of their audit ids.
+        user_id, project_id, domain_id: every token of theirs.
+
+    Raises RevocationError where no attribute stands.
     """
 
     fingerprint: str = field(default="", repr=False)
     audit_id: str = ""
+    audit_chain_id: str = ""
     user_id: str = ""
     project_id: str = ""
     domain_id: str = ""
@@ -44,8 +53,7 @@ class Revocation:
     def from_payload(cls, payload: bytes) -> "Revocation":
         """Return what ``payload`` writes; raises RevocationError."""
         try:
-            fields = msgspec.json.decode(payload, type=dict[str, str])
-            return cls(**fields)
+            return cls(**msgspec.json.decode(payload, type=dict[str, str]))
         except (msgspec.DecodeError, TypeError) as error:
             raise RevocationError("not a revocation") from error
 
@@ -53,21 +61,32 @@ class Revocation:
         """Return the revocation as it is sent to other processes."""
         return msgspec.json.encode({name: value for name, value in asdict(self).items() if value})
 
-    @property
-    def is_final(self) -> bool:
-        """Whether what it names can never be valid again; a user or project may get new tokens."""
-        return bool(self.fingerprint or self.audit_id)
+    def names(self) -> Iterator[Name]:
+        """Yield the names of tokens that can never be valid again; users may get new ones."""
+        for kind in ("fingerprint", "audit_id", "audit_chain_id"):
+            if name := getattr(self, kind):
+                yield kind, name
 
     def matches(self, identity: Identity, token_fingerprint: bytes) -> bool:
         """Say whether it speaks of the token of ``identity``."""
         domains = (identity.domain_id, identity.user_domain_id, identity.project_domain_id)
+        own_names = set(token_names(identity, token_fingerprint))
         return (
-            (not self.fingerprint or self.fingerprint == token_fingerprint.hex())
-            and (not self.audit_id or self.audit_id in identity.audit_ids)
+            all(name in own_names for name in self.names())
             and (not self.user_id or self.user_id == identity.user_id)
             and (not self.project_id or self.project_id in (identity.project_id, *identity.tenant_ids))
             and (not self.domain_id or self.domain_id in domains)
         )
+
+
+def token_names(identity: Identity, token_fingerprint: bytes) -> Iterator[Name]:
+    """Yield every name under which the token of ``identity`` may be revoked.
+
+    The first audit id is the token's own, a second that of the login it descends from (Identity API v3).
+    """
+    yield "fingerprint", token_fingerprint.hex()
+    yield from (("audit_id", audit_id) for audit_id in identity.audit_ids[:1])
+    yield from (("audit_chain_id", audit_id) for audit_id in identity.audit_ids)
 
 
 class RevokedTokens:
@@ -81,22 +100,16 @@ class RevokedTokens:
     def __init__(
         self, *, max_entries: int = 10_000, ttl: float = 86_400.0, monotonic: Clock = monotonic
     ) -> None:
-        self._names: TTLCache[str, None] = TTLCache(maxsize=max_entries, ttl=ttl, timer=monotonic)
+        self._names: TTLCache[Name, None] = TTLCache(maxsize=max_entries, ttl=ttl, timer=monotonic)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def add(self, revocation: Revocation) -> None:
-        """Remember ``revocation`` where it is final."""
-        if revocation.is_final:
-            self._names[revocation.fingerprint or revocation.audit_id] = None
+        """Remember the tokens that ``revocation`` names."""
+        for name in revocation.names():
+            self._names[name] = None
 
-    def __contains__(self, names: tuple[Identity, bytes]) -> bool:
-        """Say whether the token of an identity, with its fingerprint, was revoked."""
-        identity, token_fingerprint = names
-        return any(name in self._names for name in _names(identity, token_fingerprint))
-
-
-def _names(identity: Identity, token_fingerprint: bytes) -> Iterator[str]:
-    yield token_fingerprint.hex()
-    yield from identity.audit_ids
+    def hold(self, identity: Identity, token_fingerprint: bytes) -> bool:
+        """Say whether the token of ``identity`` was revoked."""
+        return any(name in self._names for name in token_names(identity, token_fingerprint))
