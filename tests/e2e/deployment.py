@@ -1,6 +1,6 @@
 """metaproxy as an operator runs it: a YAML file, a process, real sockets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,32 @@ RED_API = f"/v2.1/{RED.id}"
 METADATA = f"{RED_API}/images/{RED_IMAGE.id}/metadata"
 ITEM = f"{METADATA}/label"
 
-METADATA_ROUTE = "/v2.1/{tenant_id}/images/{image_id}/metadata"
-CACHE = {
-    "routes": [{"path": METADATA_ROUTE + "/{key}", "ttl": "60s"}, {"path": METADATA_ROUTE, "ttl": "60s"}]
-}
+ROUTE = "/v2.1/{tenant_id}/images/{image_id}/metadata"
+ROUTE_WITHOUT_TENANT = "/v2.1/images/{image_id}/metadata"
+CACHED = (f"{ROUTE}/{{key}}", ROUTE, f"{ROUTE_WITHOUT_TENANT}/{{key}}", ROUTE_WITHOUT_TENANT)
+CACHE = {"routes": [{"path": path, "ttl": "60s"} for path in CACHED]}
+
+Sections = Mapping[str, Mapping[str, Any]]
+NONE: Sections = {}
 
 
 class Proxy:
     """One running metaproxy.
 
-    ``sections`` are top-level keys of the configuration that replace the usual ones.
+    ``sections`` are top-level keys of the configuration; their keys go over the usual ones.
     """
 
-    def __init__(self, folder: Path, *, upstream: str, identity: str, **sections: Any) -> None:
+    def __init__(self, folder: Path, *, upstream: str, identity: str, sections: Sections = NONE) -> None:
         self.port, self.admin_port = free_port(), free_port()
         self.url, self.admin_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.admin_port}"
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "metaproxy.yaml"
-        self.config.write_text(yaml.safe_dump({**self._usual(upstream, identity), **sections}))
-        self.server = ServerProcess(
-            ["metaproxy", "serve", "--config", str(self.config)], folder / "metaproxy.log"
-        )
+        settings = self._usual(upstream, identity)
+        for name, section in sections.items():
+            settings[name] = settings.get(name, {}) | section
+        self.config.write_text(yaml.safe_dump(settings))
+        arguments = ["metaproxy", "serve", "--config", str(self.config)]
+        self.server = ServerProcess(arguments, folder / "metaproxy.log")
 
     def _usual(self, upstream: str, identity: str) -> dict[str, Any]:
         return {
@@ -74,9 +79,11 @@ def keystone(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def running_proxy(folder: Path, *, upstream: str, identity: str, **sections: Any) -> Iterator[Proxy]:
+def running_proxy(
+    folder: Path, *, upstream: str, identity: str, sections: Sections = NONE
+) -> Iterator[Proxy]:
     """Run metaproxy until the end of the block; it accepts connections when the block begins."""
-    proxy = Proxy(folder, upstream=upstream, identity=identity, **sections)
+    proxy = Proxy(folder, upstream=upstream, identity=identity, sections=sections)
     try:
         proxy.until_ready()
         yield proxy
