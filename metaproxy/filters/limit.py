@@ -9,19 +9,13 @@ from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import Rates
+from metaproxy.filters.refusals import refusals
 from metaproxy.filters.stage import Stage
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits import fields
 from metaproxy.protocol.limits.policy import Standing, standing
 from metaproxy.store.counters import Charge, Taken
-from metaproxy.telemetry.metrics import Counter, Metrics
-
-
-def refusals_in(metrics: Metrics) -> Counter:
-    """Return the counter of refusals, which every stage that limits something shares."""
-    return metrics.counter(
-        "metaproxy_limit_refusals", "Requests refused, by the limit that refused them.", ("limit",)
-    )
+from metaproxy.telemetry.metrics import Metrics
 
 
 class RateLimit(Stage):
@@ -56,7 +50,7 @@ class RateLimit(Stage):
         self._over_limit_status = over_limit_status
         self._headers = headers
         metrics = metrics or Metrics()
-        self._refusals = refusals_in(metrics)
+        self._refusals = refusals(metrics)
         metrics.gauge(
             "metaproxy_limit_counters", "Rate counters in this process.", (), lambda: [((), len(rates))]
         )

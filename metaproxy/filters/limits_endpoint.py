@@ -10,10 +10,11 @@ from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.stage import Stage
 from metaproxy.protocol import faults, headers
+from metaproxy.protocol.compute_api import resource_path
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.answer import Document, merged, rates_of
 from metaproxy.protocol.limits.representation import parse, render
-from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.routes import Match, RouteTable
 
 MAX_UPSTREAM_BYTES = 1024 * 1024
 
@@ -58,19 +59,22 @@ class LimitsEndpoint(Stage):
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Return whether the request is none for the limits, so that the next stage may have it."""
-        return scope["method"] not in ("GET", "HEAD") or self._paths.match(scope["path"]) is None
+        return scope["method"] not in ("GET", "HEAD") or self._match(scope) is None
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the limits; pass on any other."""
         if self.decide(exchange, scope):
             await self.app(scope, receive, send)
             return
-        match = self._paths.match(scope["path"])
+        match = self._match(scope)
         standings = await self._rates.standings(exchange, match.captures if match else {})
         kept, theirs = await self._ask_upstream(scope, receive)
         limits = merged(theirs, rates_of(standings, self._wall()), self._absolute)
         exchange.outcome = "answered"
         await _answer(scope, send, limits, kept)
+
+    def _match(self, scope: Scope) -> Match[None] | None:
+        return self._paths.match(resource_path(scope["path"]))
 
     async def _ask_upstream(self, scope: Scope, receive: Receive) -> tuple[headers.Headers, Document]:
         """The upstream's head (what of it is kept) and document; empty where there is none to be had."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, quote
 
+from metaproxy.protocol.compute_api import resource_path
 from metaproxy.protocol.limits import fields
 from metaproxy.protocol.limits.consumers import consumer_of
 from metaproxy.protocol.limits.fixed_window import FixedWindow
@@ -116,7 +117,7 @@ class RateTable:
         return tuple(rule for rule in self.rules if _concerns(rule.rule, group))
 
     def _find(self, method: str, path: str, group: str) -> Targets:
-        if method in ("GET", "HEAD") and self._exempt.matches(path):
+        if method in ("GET", "HEAD") and self._exempt.match(resource_path(path)):
             return ()
         found = {
             target.rule: target
@@ -138,7 +139,7 @@ class _Templates:
                 self._table.add(rule.rule.path, rule)
 
     def find(self, path: str) -> Iterable[Target]:
-        for match in self._table.matches(path):
+        for match in self._table.matches(resource_path(path)):
             yield Target(match.value, [match.captures[name] for name in match.value.captured])
 
 
@@ -158,7 +159,8 @@ class _Expressions:
 
     def find(self, path: str) -> Iterable[Target]:
         for pattern, rule in self.candidates(path):
-            if (match := pattern.fullmatch(path)) is not None:
+            # A format suffix or a final slash names the same resource: neither leads past a rule.
+            if match := pattern.fullmatch(path) or pattern.fullmatch(resource_path(path)):
                 yield Target(rule, _captured(rule.rule, match))
 
     def _bucket(self, regex: str) -> list[tuple[re.Pattern[str], CompiledRule]]:

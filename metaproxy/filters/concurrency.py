@@ -1,0 +1,82 @@
+"""An absolute limit: how many requests of one consumer may run at the same time."""
+
+from typing import Literal
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.exchange import Exchange, Identity
+from metaproxy.filters.refusals import refusals
+from metaproxy.filters.stage import Stage
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.limits.consumers import consumer_of
+from metaproxy.telemetry.metrics import Metrics
+
+NOBODY = Identity()
+
+RETRY_AFTER_SECONDS = 1
+"""When a running request will end cannot be known."""
+
+
+class ConcurrencyLimit(Stage):
+    """Lets a request through while fewer than ``maximum`` of its consumer run; answers 413 otherwise.
+
+    Counts in this process: with n workers a consumer may have n times as many. A request counts until
+    its answer is complete or its client has gone. Only consumers with a running request are remembered.
+
+    Args:
+        app: the next stage.
+        maximum: how many may run at once.
+        per: ``project``, ``user``, ``address`` or ``global``; a global limit answers 503.
+        over_limit_status: 413 as the compute API has it, or 429.
+        metrics: counts refusals, and tells how many requests run.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        maximum: int,
+        per: Literal["project", "user", "address", "global"] = "project",
+        over_limit_status: Literal[413, 429] = 413,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.app = app
+        self._maximum = maximum
+        self._consumer_of = consumer_of((per,))
+        self._status = 503 if per == "global" else over_limit_status
+        self._running: dict[str, int] = {}
+        metrics = metrics or Metrics()
+        self._refusals = refusals(metrics)
+        metrics.gauge("metaproxy_limit_running", "Requests that run now.", (), lambda: [((), len(self))])
+
+    def __len__(self) -> int:
+        """The number of requests that run."""
+        return sum(self._running.values())
+
+    def decide(self, exchange: Exchange, scope: Scope) -> bool:
+        """Refuse a request whose consumer has enough running. One that ends at once need not be counted."""
+        if self._running.get(self._consumer(exchange), 0) >= self._maximum:
+            self._refusals.add(("concurrent",))
+            raise Fault(
+                self._status,
+                f"More than {self._maximum} requests at the same time are not allowed.",
+                reason="concurrency_exceeded",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        return True
+
+    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count the request for as long as it runs."""
+        self.decide(exchange, scope)
+        consumer = self._consumer(exchange)
+        self._running[consumer] = self._running.get(consumer, 0) + 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._running[consumer] -= 1
+            if not self._running[consumer]:
+                del self._running[consumer]
+
+    def _consumer(self, exchange: Exchange) -> str:
+        who = exchange.identity or NOBODY
+        return self._consumer_of(who.project_id, who.user_id, exchange.client_address)
