@@ -1,0 +1,145 @@
+"""From an answer's head to a stored answer: the rules of storing, freshness and reuse, applied."""
+
+from dataclasses import dataclass
+
+from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.stored import Stored
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching import dates, directives, freshness, reuse, storing, validation
+from metaproxy.protocol.caching.directives import RequestDirectives
+from metaproxy.protocol.caching.freshness import Times
+from metaproxy.protocol.caching.reuse import Terms, VaryValues
+from metaproxy.protocol.caching.storing import NotStorable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The request that an answer was made for, as far as storing must know it."""
+
+    lines: headers.Headers
+    directives: RequestDirectives
+    credentials: bool
+    """Whether it had credentials that nobody here has checked."""
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """An answer that may be stored, but for its body."""
+
+    status: int
+    fields: tuple[headers.Header, ...]
+    terms: Terms
+    vary: VaryValues
+    age: float
+    """Its age on arrival, in seconds."""
+    content_length: int | None
+    """How long the body is said to be."""
+
+    @property
+    def shareable(self) -> bool:
+        """Whether all who wait for it may have it without asking the origin themselves."""
+        return not self.terms.always_validate and self.terms.lifetime > self.age
+
+
+class Admission:
+    """Judges answers by the operator's policy.
+
+    Args:
+        respect_origin: whether what the origin says of freshness goes before a route's ttl.
+        hit_status: the status of hits of a 200: 200, or 203.
+    """
+
+    def __init__(self, *, respect_origin: bool, hit_status: int) -> None:
+        self._respect_origin = respect_origin
+        self._hit_status = hit_status
+
+    def judge(
+        self, asked: Asked, route: CacheRoute, status: int, fields: headers.Headers, times: Times
+    ) -> Admitted | NotStorable:
+        """Decide on an answer whose head has arrived."""
+        said = directives.of_response(fields)
+        verdict = storing.storing(
+            status=status,
+            fields=fields,
+            asked=asked.directives,
+            said=said,
+            explicit_lifetime=freshness.explicit_lifetime(said, fields, times.received),
+            unauthenticated_credentials=asked.credentials,
+            policy=route.policy(respect_origin=self._respect_origin),
+        )
+        if isinstance(verdict, NotStorable):
+            return verdict
+        terms = reuse.terms(
+            verdict.lifetime,
+            said,
+            stale_while_revalidate=route.stale_while_revalidate,
+            stale_if_error=route.stale_if_error,
+            respect_origin=self._respect_origin,
+        )
+        age = freshness.initial_age(fields, times)
+        if reuse.useful_for(terms) <= age and not validation.conditions(fields):
+            return NotStorable("expired")
+        return Admitted(
+            status=status,
+            fields=_dated(storing.stored_fields(fields, said), times.received),
+            terms=terms,
+            vary=reuse.vary_values(reuse.vary_names(fields), asked.lines),
+            age=age,
+            content_length=_content_length(fields),
+        )
+
+    def stored(self, admitted: Admitted, body: bytes, tags: tuple[str, ...], now: float) -> Stored:
+        """Return what is stored of an answer; ``now`` is the monotonic time of its arrival."""
+        return Stored(
+            status=admitted.status,
+            shown_status=self._hit_status if admitted.status == 200 else admitted.status,
+            fields=admitted.fields,
+            body=body,
+            terms=admitted.terms,
+            born=now - admitted.age,
+            vary=admitted.vary,
+            tags=tags,
+        )
+
+    def renewed(
+        self,
+        stale: Stored,
+        asked: Asked,
+        route: CacheRoute,
+        fields: headers.Headers,
+        times: Times,
+        now: float,
+    ) -> Stored | None:
+        """Return ``stale`` as a 304 with ``fields`` renews it; None where it speaks of something else."""
+        if not validation.confirms(stale.fields, fields):
+            return None
+        updated = validation.updated(stale.fields, fields)
+        aged = [field for field in fields if field[0] == b"age"]
+        admitted = self.judge(asked, route, stale.status, [*updated, *aged], times)
+        if isinstance(admitted, NotStorable):
+            # It is right for those who wait for it, and for nobody after them.
+            terms = Terms(lifetime=0.0, always_validate=True)
+            return Stored(
+                status=stale.status,
+                shown_status=stale.shown_status,
+                fields=tuple(updated),
+                body=stale.body,
+                terms=terms,
+                born=now,
+                vary=stale.vary,
+                tags=stale.tags,
+            )
+        return self.stored(admitted, stale.body, stale.tags, now)
+
+
+def _dated(fields: list[headers.Header], received: float) -> tuple[headers.Header, ...]:
+    """Add the time of arrival where the origin gave no Date (RFC 9110 §6.6.1)."""
+    if headers.get(fields, b"date") is None:
+        fields.append((b"date", dates.render(received)))
+    return tuple(fields)
+
+
+def _content_length(fields: headers.Headers) -> int | None:
+    value = headers.get(fields, b"content-length")
+    return int(value) if value is not None and value.isdigit() else None

@@ -1,0 +1,51 @@
+"""What a client gets of a stored answer: the whole, its head, a part, or that nothing has changed.
+
+Only a stored 200 is cut or compared: conditions and ranges are about the content of a success
+(RFC 9110 §13.2.1, §14.2). Conditions go before ranges (§13.2.2).
+"""
+
+from dataclasses import replace
+
+from metaproxy.cache.requests import CacheRequest
+from metaproxy.cache.stored import Hit, Stored
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching import ranges, validation
+
+
+def answer(stored: Stored, request: CacheRequest, method: str, now: float, cache: str) -> Hit:
+    """Return what ``request`` gets of ``stored`` at the monotonic time ``now``."""
+    if not request.plain and stored.status == 200:
+        if request.conditional and _not_modified(stored, request):
+            fields = validation.not_modified_fields(stored.sent_fields)
+            return stored.answer(now, cache, 304, fields, b"", length=-1)
+        if request.range is not None and method == "GET" and _range_applies(stored, request):
+            return _part(stored, request.range, now, cache)
+    hit = stored.hit(now, cache)
+    return replace(hit, body=b"") if method == "HEAD" else hit
+
+
+def _not_modified(stored: Stored, request: CacheRequest) -> bool:
+    return validation.not_modified(
+        tuple(request.fields.items()), etag=stored.etag, last_modified=stored.last_modified
+    )
+
+
+def _range_applies(stored: Stored, request: CacheRequest) -> bool:
+    if_range = request.fields.get(b"if-range")
+    return if_range is None or ranges.if_range_holds(
+        if_range, stored.etag, headers.get(stored.fields, b"last-modified")
+    )
+
+
+def _part(stored: Stored, range_value: bytes, now: float, cache: str) -> Hit:
+    match ranges.select(range_value, len(stored.body)):
+        case ranges.Part() as part:
+            fields = [*stored.sent_fields, (b"content-range", part.content_range())]
+            body = stored.body[part.first : part.last + 1]
+            return stored.answer(now, cache, 206, fields, body)
+        case ranges.Unsatisfiable() as unsatisfiable:
+            fields = validation.not_modified_fields(stored.sent_fields)
+            fields.append((b"content-range", unsatisfiable.content_range()))
+            return stored.answer(now, cache, 416, fields, b"")
+        case _:
+            return stored.hit(now, cache)

@@ -1,0 +1,207 @@
+"""Flights: one request upstream whose answer is read by all who asked for it meanwhile.
+
+A flight is nobody's: it runs as a task of its own, so a client that hangs up takes its own answer with
+it and nothing else. Its answer is kept until the last reader has it as long as it may be shared; one
+that turns out private belongs to the reader who led, and the others go their own way. What is not
+kept flows at the pace of its slowest reader.
+
+A flight is doomed by a purge that overtakes it: it may have read what was there before. Its readers
+had asked before the purge, so they get their answer; nobody joins it, and it is not stored.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+
+from starlette.types import Message
+
+from metaproxy.cache.stored import Stored
+from metaproxy.exchange import ClientDisconnected, Exchange
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching.reuse import VaryValues
+
+OnHead = Callable[["Flight"], None]
+
+
+class Flight:
+    """One request's answer on its way in. ``send`` is what the application gets; readers read beside.
+
+    Args:
+        exchange: the request's own Exchange, where the next stages write what they know.
+        tags: what dooms it.
+        max_kept_bytes: how much of a body is kept for readers who come later.
+        on_head: called when the head is there; sets ``shared``, ``kept`` and ``vary``.
+    """
+
+    def __init__(
+        self, exchange: Exchange, tags: Sequence[str], *, max_kept_bytes: int, on_head: OnHead
+    ) -> None:
+        self.exchange = exchange
+        self.tags = tuple(tags)
+        self.status = 0
+        self.fields: list[headers.Header] = []
+        self.shared = False
+        """Whether all who wait may have the answer; meaningful once ``status`` is known."""
+        self.kept = False
+        """Whether the answer will be stored, as far as its head tells."""
+        self.vary: VaryValues = ()
+        self.ttl = 0.0
+        """How long a kept answer stays fresh from its arrival on, in seconds."""
+        self.doomed = False
+        self.complete = False
+        self.error: BaseException | None = None
+        self.stored: Stored | None = None
+        """What was stored of it, or what it confirmed."""
+        self._max_kept_bytes = max_kept_bytes
+        self._on_head = on_head
+        self._chunks: list[bytes] = []
+        self._dropped = 0
+        self._kept_bytes = 0
+        self._positions: dict[object, int] = {}
+        self._readers_waiting: list[asyncio.Future[None]] = []
+        self._sender_waiting: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def joinable(self) -> bool:
+        """Whether somebody who comes now may still read the answer."""
+        return not self.doomed and not self._dropped and (not self.status or self.shared)
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole body, once complete; None where it was not kept."""
+        return None if self._dropped else b"".join(self._chunks)
+
+    def run_by(self, task: "asyncio.Task[None]") -> None:
+        """Take note of the task that runs the request."""
+        self._task = task
+
+    def land(self, error: BaseException | None = None) -> None:
+        """End the flight; ``error`` is what the request ended with."""
+        self.error = error
+        self.complete = True
+        self._wake_readers()
+
+    async def send(self, message: Message) -> None:
+        """The ``send`` that the application gets; raises ClientDisconnected where nobody wants the answer."""
+        if message["type"] == "http.response.start":
+            self.fields, self.status = list(message["headers"]), message["status"]
+            self._on_head(self)
+            self._wake_readers()
+        elif message["type"] == "http.response.body" and (chunk := message.get("body", b"")):
+            await self._append(chunk)
+
+    async def head(self) -> None:
+        """Wait until ``status`` is known; raises what the request ended with where there is none."""
+        while not self.status and not self.complete:
+            await self._news()
+        if not self.status and self.error is not None:
+            raise self.error.with_traceback(None)
+
+    async def landed(self) -> None:
+        """Wait until the answer is complete."""
+        while not self.complete:
+            await self._news()
+
+    def enter(self, reader: object) -> None:
+        """Count ``reader`` among those who read from the start."""
+        self._positions[reader] = 0
+
+    def leave(self, reader: object) -> None:
+        """Take ``reader`` out; a flight whose answer nobody keeps ends with its last reader."""
+        self._positions.pop(reader, None)
+        self._wake_sender()
+        abandoned = not self._positions and not self.complete and self.status and not self._is_kept()
+        if abandoned and self._task is not None:
+            self._task.cancel()
+
+    async def chunks(self, reader: object) -> AsyncIterator[bytes]:
+        """Yield the body piece by piece; raises what the request ended with, where it broke off."""
+        while True:
+            position = self._positions[reader] - self._dropped
+            if position < len(self._chunks):
+                yield self._chunks[position]
+                self._positions[reader] += 1
+                self._wake_sender()
+            elif self.complete:
+                break
+            else:
+                await self._news()
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+
+    def _is_kept(self) -> bool:
+        return (self.kept or self.shared) and self._kept_bytes <= self._max_kept_bytes
+
+    async def _append(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._kept_bytes += len(chunk)
+        self._wake_readers()
+        if self._is_kept():
+            return
+        if not self._positions:
+            raise ClientDisconnected
+        end = self._dropped + len(self._chunks)
+        while self._positions and min(self._positions.values()) < end:
+            self._sender_waiting = asyncio.get_running_loop().create_future()
+            await self._sender_waiting
+        self._dropped = end
+        self._chunks.clear()
+
+    async def _news(self) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._readers_waiting.append(future)
+        await future
+
+    def _wake_readers(self) -> None:
+        waiting, self._readers_waiting = self._readers_waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _wake_sender(self) -> None:
+        if self._sender_waiting is not None and not self._sender_waiting.done():
+            self._sender_waiting.set_result(None)
+
+
+class Flights:
+    """The flights under way, by what they fetch and by what dooms them."""
+
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, Flight] = {}
+        self._tagged: dict[str, set[Flight]] = {}
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def find(self, key: Hashable) -> Flight | None:
+        """Return the flight that fetches ``key`` and may be joined, or None."""
+        flight = self._flights.get(key)
+        return flight if flight is not None and flight.joinable else None
+
+    def add(self, key: Hashable, flight: Flight) -> None:
+        """Let others find ``flight``."""
+        self._flights[key] = flight
+        for tag in flight.tags:
+            self._tagged.setdefault(tag, set()).add(flight)
+
+    def remove(self, key: Hashable, flight: Flight) -> None:
+        """Take out a flight that has ended."""
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        for tag in flight.tags:
+            tagged = self._tagged.get(tag)
+            if tagged is not None:
+                tagged.discard(flight)
+                if not tagged:
+                    del self._tagged[tag]
+
+    def doom(self, tag: str) -> None:
+        """Doom every flight with ``tag``."""
+        for flight in self._tagged.get(tag, ()):
+            flight.doomed = True
+
+    def doom_all(self) -> None:
+        """Doom every flight."""
+        for flights in self._tagged.values():
+            for flight in flights:
+                flight.doomed = True

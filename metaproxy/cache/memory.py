@@ -1,0 +1,115 @@
+"""The store in memory: bounded in bytes, least recently used out first, purged by tag in one step.
+
+A key holds the variants that Vary tells apart; they come and go together in the order of use. Nothing
+scans for what has expired: an expired answer still serves validation and errors, and goes when its
+room is needed.
+"""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping
+
+from metaproxy.cache.stored import Stored
+from metaproxy.protocol.caching.reuse import selects
+
+Key = Hashable
+
+MAX_VARIANTS = 16
+
+
+class MemoryStore:
+    """Stored answers by key.
+
+    Args:
+        max_bytes: the bound on what all entries take together.
+        max_entry_bytes: the bound on one entry; larger ones are not stored.
+    """
+
+    def __init__(self, *, max_bytes: int, max_entry_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.max_entry_bytes = min(max_entry_bytes, max_bytes)
+        self.bytes = 0
+        self.evictions = 0
+        self._slots: OrderedDict[Key, list[Stored]] = OrderedDict()
+        self._sizes: dict[Key, int] = {}
+        self._tagged: dict[str, set[Key]] = {}
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._slots
+
+    def select(self, key: Key, request: Mapping[bytes, bytes]) -> Stored | None:
+        """Return the newest variant under ``key`` that a request with these fields selects, or None.
+
+        Using a key makes it recent.
+        """
+        slot = self._slots.get(key)
+        if slot is None:
+            return None
+        self._slots.move_to_end(key)
+        for stored in reversed(slot):
+            if selects(stored.vary, request):
+                return stored
+        return None
+
+    def put(self, key: Key, stored: Stored) -> bool:
+        """Store one answer in place of the variant that it renews; False where it is too large."""
+        if stored.size() > self.max_entry_bytes:
+            return False
+        others = [variant for variant in self._slots.get(key, ()) if variant.vary != stored.vary]
+        self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored])
+        while self.bytes > self.max_bytes:
+            self._remove(next(iter(self._slots)))
+            self.evictions += 1
+        return True
+
+    def purge(self, tag: str) -> int:
+        """Remove every key that holds an answer with ``tag``; return how many there were."""
+        keys = tuple(self._tagged.get(tag, ()))
+        for key in keys:
+            self._remove(key)
+        return len(keys)
+
+    def purge_all(self) -> int:
+        """Remove everything; return how many keys there were."""
+        count = len(self._slots)
+        self._slots.clear()
+        self._sizes.clear()
+        self._tagged.clear()
+        self.bytes = 0
+        return count
+
+    def tagged(self, tag: str) -> Iterator[tuple[Key, Stored]]:
+        """Yield every stored answer with ``tag``, without making it recent."""
+        for key in tuple(self._tagged.get(tag, ())):
+            for stored in self._slots[key]:
+                yield key, stored
+
+    def _set(self, key: Key, variants: list[Stored]) -> None:
+        self._remove(key)
+        self._slots[key] = variants
+        self._sizes[key] = size = sum(stored.size() for stored in variants) + key_size(key)
+        self.bytes += size
+        for stored in variants:
+            for tag in stored.tags:
+                self._tagged.setdefault(tag, set()).add(key)
+
+    def _remove(self, key: Key) -> None:
+        variants = self._slots.pop(key, None)
+        if variants is None:
+            return
+        self.bytes -= self._sizes.pop(key)
+        for tag in {tag for stored in variants for tag in stored.tags}:
+            keys = self._tagged[tag]
+            keys.discard(key)
+            if not keys:
+                del self._tagged[tag]
+
+
+def key_size(key: Key) -> int:
+    """Return the bytes that a key takes with the texts it is made of."""
+    if isinstance(key, tuple):
+        return sys.getsizeof(key) + sum(map(key_size, key))
+    return sys.getsizeof(key)

@@ -1,0 +1,76 @@
+"""Who shares stored answers with whom.
+
+An answer is stored for a partition and served to that partition alone. What the origin may look at
+when it decides whether someone may see an answer is part of the partition: within ``project`` scope
+the project, but also the roles and the other marks of rank that a policy rule can name. So a cached
+answer is never served to someone whom the origin might have refused; two users share what is stored
+only if they hold the same roles in the same project.
+"""
+
+from enum import StrEnum
+from hashlib import blake2b
+
+from metaproxy.exchange import Exchange, Identity
+
+MEMO_ENTRIES = 16384
+
+
+class Scope(StrEnum):
+    """How widely stored answers are shared."""
+
+    PROJECT = "project"
+    USER = "user"
+    TOKEN = "token"  # noqa: S105 - a scope, not a secret
+    SHARED = "shared"
+
+
+class Partitions:
+    """Gives each identity its partition, remembered per identity object."""
+
+    def __init__(self, scope: Scope | str) -> None:
+        self.scope = Scope(scope)
+        self._memo: dict[int, tuple[Identity, bytes]] = {}
+
+    def of(self, exchange: Exchange) -> bytes | None:
+        """Return the partition of a request; None where it belongs to nobody known."""
+        if self.scope is Scope.SHARED:
+            return b""
+        identity = exchange.identity
+        if identity is None or (self.scope is Scope.TOKEN and not identity.token_digest):
+            return None
+        found = self._memo.get(id(identity))
+        # The memo holds the identity itself, so that its id cannot come to mean another.
+        partition = found[1] if found is not None and found[0] is identity else self._remember(identity)
+        if exchange.service_identity is not None:
+            return partition + _digest(b"service", self._words(exchange.service_identity))
+        return partition
+
+    def _remember(self, identity: Identity) -> bytes:
+        if len(self._memo) >= MEMO_ENTRIES:
+            self._memo.clear()
+        partition = _digest(self.scope.encode(), self._words(identity))
+        self._memo[id(identity)] = identity, partition
+        return partition
+
+    def _words(self, identity: Identity) -> tuple[str, ...]:
+        words = (
+            identity.project_id,
+            identity.domain_id,
+            identity.system_scope,
+            str(identity.is_admin_project),
+            *sorted(set(identity.roles)),
+        )
+        if self.scope is Scope.PROJECT:
+            return words
+        user = (*words, identity.user_id, identity.user_domain_id)
+        return user if self.scope is Scope.USER else (*user, identity.token_digest.hex())
+
+
+def _digest(kind: bytes, words: tuple[str, ...]) -> bytes:
+    """A short name for ``words``; lengths go in, so that no two lists of words read the same."""
+    digest = blake2b(kind, digest_size=16)
+    for word in words:
+        text = word.encode()
+        digest.update(b"%d:" % len(text))
+        digest.update(text)
+    return digest.digest()

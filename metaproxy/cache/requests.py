@@ -1,0 +1,169 @@
+"""What a request asks of the cache, and the key under which its answer is stored.
+
+Facts this file rests on. Whatever can change the origin's answer must be in the key, in Vary, or keep
+the request away from the cache; else one client chooses what others get. So the key holds the
+partition, the scheme, the host, the exact path and the query, the representation that Accept asks for,
+and the fields that frameworks take for host, scheme or path. A request with a body, with another
+method hidden in a field, or with credentials that nobody here has checked goes past the cache. The
+token is never part of a key: the partition stands for it.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from metaproxy.cache.memory import Key
+from metaproxy.protocol import faults
+from metaproxy.protocol.caching import directives
+from metaproxy.protocol.caching.directives import NOTHING_ASKED, RequestDirectives
+from metaproxy.protocol.caching.validation import CONDITIONAL, NOT_FOR_CACHES
+
+KEYED = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-forwarded-server",
+        b"x-host",
+        b"x-original-url",
+        b"x-rewrite-url",
+    }
+)
+"""Fields from which frameworks make links and routes: part of the key where a request has them."""
+
+METHOD_OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
+
+UNCHECKED_CREDENTIALS = frozenset({b"authorization"})
+
+PAST_THE_CACHE = METHOD_OVERRIDES | NOT_FOR_CACHES
+
+SPECIAL = (
+    KEYED
+    | PAST_THE_CACHE
+    | CONDITIONAL
+    | UNCHECKED_CREDENTIALS
+    | {b"cache-control", b"pragma", b"range", b"if-range", b"content-length", b"transfer-encoding"}
+)
+"""Fields that make a request more than a plain read."""
+
+_FORWARDED_PARTS = re.compile(rb"\b(?:host|proto)=[^;,]*", re.IGNORECASE)
+
+KNOWN_RANGES = frozenset({b"*/*", b"application/*", faults.JSON, faults.XML})
+MEMO_ENTRIES = 4096
+
+NormaliseQuery = Callable[[str, bytes], bytes]
+
+
+@dataclass(slots=True, eq=False)
+class CacheRequest:
+    """A read, as the cache sees it. ``fields`` has every field once, lines combined."""
+
+    key: Key
+    fields: dict[bytes, bytes]
+    plain: bool = True
+    """Whether it asks for nothing but the answer."""
+    directives: RequestDirectives = NOTHING_ASKED
+    bypass: str = ""
+    """The word that says why it goes past the cache; empty where it does not."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the client has a copy and asks for news of it."""
+        return not self.plain and not self.fields.keys().isdisjoint(CONDITIONAL)
+
+    @property
+    def range(self) -> bytes | None:
+        """The part of the answer that is asked for, as the Range field says it."""
+        return self.fields.get(b"range")
+
+
+class RequestReader:
+    """Reads requests; remembers which representation each Accept asks for.
+
+    Args:
+        obey_client: whether Cache-Control of a request counts. Its no-store always does.
+        shared: whether the cache has no partitions, so that credentials are a question for storing.
+        normalised_query: what the key has in place of a query.
+    """
+
+    def __init__(self, *, obey_client: bool, shared: bool, normalised_query: NormaliseQuery) -> None:
+        self._obey_client = obey_client
+        self._past_the_cache = PAST_THE_CACHE if shared else PAST_THE_CACHE | UNCHECKED_CREDENTIALS
+        self._normalised_query = normalised_query
+        self._representations: dict[bytes | None, bytes] = {}
+
+    def read(self, partition: bytes, scheme: str, scope: Scope) -> CacheRequest:
+        """Return what the request in ``scope`` asks of the cache."""
+        lines = scope["headers"]
+        fields: dict[bytes, bytes] = dict(lines)
+        if len(fields) != len(lines):
+            fields = combined(lines)
+        accept = fields.get(b"accept")
+        representation = self._representations.get(accept)
+        if representation is None:
+            representation = self._remember(accept)
+        query = scope["query_string"]
+        if query:
+            query = self._normalised_query(scope["path"], query)
+        key = partition, scheme, fields.get(b"host"), scope["raw_path"], query, representation
+        if SPECIAL.isdisjoint(fields):
+            return CacheRequest(key, fields)
+        return self._special(key, fields)
+
+    def _special(self, key: tuple[object, ...], fields: dict[bytes, bytes]) -> CacheRequest:
+        keyed = [(name, fields[name]) for name in sorted(KEYED & fields.keys())]
+        keyed = [(name, _host_and_scheme(value) if name == b"forwarded" else value) for name, value in keyed]
+        asked = directives.parse_request(fields.get(b"cache-control", b""), fields.get(b"pragma", b""))
+        if not self._obey_client:
+            asked = RequestDirectives(no_store=asked.no_store)
+        return CacheRequest(
+            (*key, *keyed), fields, plain=False, directives=asked, bypass=self._bypass_reason(fields)
+        )
+
+    def _bypass_reason(self, fields: dict[bytes, bytes]) -> str:
+        if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
+            return "body"
+        past = self._past_the_cache & fields.keys()
+        if not past:
+            return ""
+        if past & UNCHECKED_CREDENTIALS:
+            return "credentials"
+        return "condition" if past & NOT_FOR_CACHES else "method_override"
+
+    def _remember(self, accept: bytes | None) -> bytes:
+        if len(self._representations) >= MEMO_ENTRIES:
+            self._representations.clear()
+        representation = self._representations[accept] = representation_of(accept)
+        return representation
+
+
+def representation_of(accept: bytes | None) -> bytes:
+    """Return what tells apart the answers to different Accept fields: JSON, XML, or the field itself.
+
+    JSON is what the API answers unless XML is preferred. A field that names other media types is
+    taken as it is: what the origin makes of it is not known here.
+    """
+    if accept is None:
+        return faults.JSON
+    ranges = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")}
+    if not ranges <= KNOWN_RANGES:
+        return accept
+    return faults.XML if faults.prefers_xml("", accept) else faults.JSON
+
+
+def combined(lines: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return every field once, its lines joined in order (RFC 9110 §5.3)."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in lines:
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    return fields
+
+
+def _host_and_scheme(forwarded: bytes) -> bytes:
+    """What of a Forwarded field (RFC 7239) can change an answer: not the addresses."""
+    return b";".join(_FORWARDED_PARTS.findall(forwarded)).lower()

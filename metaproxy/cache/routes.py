@@ -1,0 +1,117 @@
+"""Which paths are cached, and which stored answers a path concerns.
+
+An answer is tagged with what can change it: its image where the route names one, else its path. A
+write anywhere under an image's path concerns everything stored of that image, whatever the form of
+the path: with a tenant or without, in any version of the API, in JSON or XML.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from metaproxy.protocol.caching.storing import Policy
+from metaproxy.protocol.routes import Match, RouteTable
+
+IMAGE = "{image_id"
+
+REPRESENTATION_SUFFIXES = (".json", ".xml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheRoute:
+    """Answers to GET on ``path`` (a path template) are cached. Numbers are seconds.
+
+    Args:
+        path: the template; the capture ``image_id`` ties answers to an image.
+        ttl: how long an answer is fresh whose origin does not say; 0 stores only what says so itself.
+        negative_ttl: the same for errors that may be cached (404, 410, …).
+        stale_while_revalidate: how long past that a stale answer is sent while a new one is fetched.
+        stale_if_error: how long past that a stale answer is sent where the origin fails.
+        from_collection: the last segment is the key of an item, and a stored answer for the path
+            without it holds all items: it answers for them.
+    """
+
+    path: str
+    ttl: float = 0.0
+    negative_ttl: float = 0.0
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
+    from_collection: bool = False
+
+    def policy(self, *, respect_origin: bool) -> Policy:
+        """Return what storing asks of the operator."""
+        return Policy(ttl=self.ttl, negative_ttl=self.negative_ttl, respect_origin=respect_origin)
+
+
+class CacheRoutes:
+    """The routes of a cache, and the paths whose writes concern them."""
+
+    def __init__(self, routes: Iterable[CacheRoute]) -> None:
+        self._read: RouteTable[CacheRoute] = RouteTable()
+        self._written: RouteTable[None] = RouteTable()
+        prefixes: set[str] = set()
+        for route in routes:
+            self._read.add(route.path, route)
+            if IMAGE in route.path:
+                prefixes.add(image_prefix(route.path))
+        for prefix in sorted(prefixes):
+            self._written.add(f"{prefix}/**", None)
+
+    def match(self, path: str) -> Match[CacheRoute] | None:
+        """Return the route that caches answers for ``path`` (percent-decoded), or None."""
+        return self._read.match(path)
+
+    def normalised_query(self, path: str, query: bytes) -> bytes:
+        """Return the query as the key has it: of an image's path sorted by name, else as it is.
+
+        The compute API reads parameters by name, so their order says nothing; elsewhere it may.
+        Parameters of one name keep their order.
+        """
+        match = self._read.match(path)
+        if match is None or "image_id" not in match.captures:
+            return query
+        pairs = sorted(filter(None, query.split(b"&")), key=_parameter_name)
+        return b"&".join(pairs)
+
+    def read_tags(self, match: Match[CacheRoute], host: bytes, raw_path: bytes) -> tuple[str, ...]:
+        """Return the tags of what is stored for a matched path, the tenant's aside."""
+        image_id = match.captures.get("image_id")
+        return (path_tag(host, raw_path) if image_id is None else image_tag(image_id),)
+
+    def written_tags(
+        self, path: str, host: bytes, raw_path: bytes, known: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """Return the tags of what a write on ``path`` concerns; ``known`` is what stage 1 captured."""
+        captured = [match.captures for match in self._written.matches(path)]
+        tags = {image_tag(found["image_id"]) for found in (*captured, known) if "image_id" in found}
+        if not tags and self._read.match(path):
+            tags = {path_tag(host, raw_path)}
+        return tuple(sorted(tags))
+
+
+def image_prefix(template: str) -> str:
+    """Return ``template`` up to and with its ``{image_id}`` segment."""
+    segments = template.split("/")
+    index = next(i for i, segment in enumerate(segments) if segment.startswith(IMAGE))
+    return "/".join(segments[: index + 1])
+
+
+def image_tag(image_id: str) -> str:
+    """Return the tag of what is stored of an image; a representation's suffix is no part of its id."""
+    image_id = image_id.lower()
+    for suffix in REPRESENTATION_SUFFIXES:
+        image_id = image_id.removesuffix(suffix)
+    return f"image:{image_id}"
+
+
+def tenant_tag(project_id: str) -> str:
+    """Return the tag of what is stored for a tenant."""
+    return f"tenant:{project_id}"
+
+
+def path_tag(host: bytes, raw_path: bytes) -> str:
+    """Return the tag of what is stored of a path without an image, whatever its query."""
+    return f"path:{host.decode('latin-1').lower()}{raw_path.decode('latin-1')}"
+
+
+def _parameter_name(pair: bytes) -> bytes:
+    return pair.partition(b"=")[0]

@@ -1,0 +1,145 @@
+"""A stored answer, and what is sent of it.
+
+Everything that is the same for every hit is made once: the header list, the serialised head, the
+entity tag. What changes with time (Age, Cache-Status) changes once a second, so a busy answer's hit is
+made once a second and handed out as it is in between.
+"""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching import cache_status, dates, validation
+from metaproxy.protocol.caching.reuse import Terms, VaryValues
+
+REASON_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+
+FIELD_BYTES = 190
+"""What one header field takes beside its text: two bytes objects, their pair, its places in two lists."""
+ENTRY_BYTES = 1200
+"""What an entry takes beside its texts: objects, key, places in the indexes, the hit made of it.
+
+Both measured with tests/bench/cache_memory.py; they round up."""
+
+
+@dataclass(slots=True, eq=False)
+class Hit:
+    """An answer from memory, complete but for what the first stage adds (Via, X-Compute-Request-Id).
+
+    ``headers`` and ``head_bytes`` say the same: the stored fields with Date as stored, Content-Length,
+    Age and Cache-Status. ``head_bytes`` is the status line and these fields as HTTP/1.1 writes them,
+    without the empty line at the end, so that more fields can follow. Both are shared between
+    requests: never change them.
+    """
+
+    status: int
+    headers: list[headers.Header]
+    body: bytes
+    age: int
+    cache_status: str
+    outcome: str
+    """``hit`` or ``stale``."""
+    head_bytes: bytes
+    revalidate: bool = False
+    """Whether the answer is stale and must be validated in the background, which takes the whole stage."""
+
+    def told_as(self, outcome: str, status: str) -> "Hit":
+        """Return the same answer for a request that went forward: ``status`` is its Cache-Status."""
+        told = (b"cache-status", status.encode("ascii"))
+        fields = [told if field[0] == b"cache-status" else field for field in self.headers]
+        return Hit(
+            self.status, fields, self.body, self.age, status, outcome, serialised_head(self.status, fields)
+        )
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Stored:
+    """One stored answer to GET.
+
+    ``fields`` are the origin's, without those that are not stored. ``born`` is the monotonic time at
+    which the answer's age was 0.
+    """
+
+    status: int
+    fields: tuple[headers.Header, ...]
+    body: bytes
+    terms: Terms
+    born: float
+    vary: VaryValues = ()
+    tags: tuple[str, ...] = ()
+    """What it can be purged by: ``image:…``, ``tenant:…``, ``path:…``."""
+    shown_status: int = 0
+    """The status of hits: the answer's own, or 203 where the operator wants hits told apart."""
+    detail: str = ""
+    """What Cache-Status adds: ``collection`` for an item taken from a stored collection."""
+    etag: bytes = field(init=False)
+    fresh_until: float = field(init=False)
+    """Monotonic seconds until which it may be sent to anyone who asks for nothing special."""
+    _sent: list[headers.Header] = field(init=False)
+    _hit: Hit | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        own = headers.get(self.fields, b"etag")
+        self.etag = own or validation.strong_etag(self.body, headers.get(self.fields, b"content-type") or b"")
+        self._sent = list(self.fields) if own else [*self.fields, (b"etag", self.etag)]
+        self.shown_status = self.shown_status or self.status
+        self.fresh_until = -1.0 if self.terms.always_validate else self.born + self.terms.lifetime
+
+    def age(self, now: float) -> float:
+        """Return its age in seconds at the monotonic time ``now``."""
+        return now - self.born
+
+    def hit(self, now: float, cache: str) -> Hit:
+        """Return the answer as it is sent at ``now``; ``cache`` is our name in Cache-Status."""
+        age = int(now - self.born)
+        hit = self._hit
+        if hit is None or hit.age != age:
+            hit = self._hit = self.answer(now, cache, self.shown_status, self._sent, self.body)
+        return hit
+
+    def answer(
+        self,
+        now: float,
+        cache: str,
+        status: int,
+        fields: list[headers.Header],
+        body: bytes,
+        *,
+        length: int | None = None,
+    ) -> Hit:
+        """Return an answer made of this one: the whole, a part, or the news that nothing changed.
+
+        ``length`` is what Content-Length says where that is not the length of ``body``; -1 for none.
+        """
+        age = self.age(now)
+        ttl = self.terms.lifetime - age
+        told = cache_status.hit(cache, ttl, self.detail)
+        complete = [*fields, (b"age", b"%d" % max(age, 0)), (b"cache-status", told.encode("ascii"))]
+        if length != -1:
+            complete.append((b"content-length", b"%d" % (len(body) if length is None else length)))
+        outcome = "hit" if ttl > 0 else "stale"
+        return Hit(status, complete, body, int(age), told, outcome, serialised_head(status, complete))
+
+    @property
+    def sent_fields(self) -> list[headers.Header]:
+        """The fields of a hit, before Age, Cache-Status and Content-Length."""
+        return self._sent
+
+    @property
+    def last_modified(self) -> float | None:
+        """Last-Modified in seconds since the epoch, or Date where there is none (RFC 9110 §13.1.3)."""
+        value = headers.get(self.fields, b"last-modified") or headers.get(self.fields, b"date")
+        return dates.parse(value) if value else None
+
+    def size(self) -> int:
+        """Return the bytes of memory that it takes, estimated from above."""
+        texts = sum(len(name) + len(value) + FIELD_BYTES for name, value in self.fields)
+        heads = 2 * sum(len(name) + len(value) + 4 for name, value in self.fields)
+        return len(self.body) + texts + heads + ENTRY_BYTES
+
+
+def serialised_head(status: int, fields: list[headers.Header]) -> bytes:
+    """Return a head as HTTP/1.1 writes it (RFC 9112 §2.1), without the empty line at its end."""
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASON_PHRASES.get(status, b""))]
+    lines += [b"%b: %b\r\n" % field for field in fields]
+    return b"".join(lines)

@@ -1,0 +1,65 @@
+"""HTTP dates (RFC 9110 §5.6.7).
+
+Three forms are read: IMF-fixdate, the obsolete RFC 850 form and asctime. Only IMF-fixdate is written.
+Names are case-sensitive and the zone is GMT: what looks otherwise is no date, and a cache must take
+an answer with an invalid Expires for stale (RFC 9111 §5.3), so nothing is guessed here.
+"""
+
+import re
+from calendar import timegm
+from datetime import UTC, datetime
+from functools import lru_cache
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+_MONTH = f"(?P<month>{'|'.join(MONTHS)})"
+_FORMS = (
+    re.compile(rf"(?:{'|'.join(DAYS)}), (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT"),
+    re.compile(
+        r"(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday), "
+        rf"(?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT"
+    ),
+    re.compile(rf"(?:{'|'.join(DAYS)}) {_MONTH} (?P<day>\d\d| \d) {_TIME} (?P<year>\d{{4}})"),
+)
+
+
+@lru_cache(maxsize=1024)
+def parse(field_value: bytes, this_year: int = 2026) -> float | None:
+    """Return seconds since the epoch, or None for what is no HTTP date.
+
+    ``this_year`` decides the century of a two-digit year: a date that seems more than 50 years ahead
+    lies in the past.
+    """
+    text = field_value.decode("latin-1")
+    for form in _FORMS:
+        if found := form.fullmatch(text):
+            return _seconds(found, this_year)
+    return None
+
+
+def render(seconds: float) -> bytes:
+    """Return ``seconds`` since the epoch as an IMF-fixdate."""
+    moment = datetime.fromtimestamp(int(seconds), UTC)
+    return (
+        f"{DAYS[moment.weekday()]}, {moment.day:02} {MONTHS[moment.month - 1]} {moment.year:04} "
+        f"{moment:%H:%M:%S} GMT"
+    ).encode("ascii")
+
+
+def _seconds(found: re.Match[str], this_year: int) -> float | None:
+    year = int(found["year"])
+    if len(found["year"]) == 2:
+        year += this_year // 100 * 100
+        if year > this_year + 50:
+            year -= 100
+    second = min(int(found["second"]), 59)  # a leap second is told as the one before it
+    month = MONTHS.index(found["month"]) + 1
+    try:
+        moment = datetime(
+            year, month, int(found["day"]), int(found["hour"]), int(found["minute"]), second, tzinfo=UTC
+        )
+    except ValueError:
+        return None
+    return float(timegm(moment.utctimetuple()))

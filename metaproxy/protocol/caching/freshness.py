@@ -1,0 +1,58 @@
+"""How long an answer is fresh, and how old it is (RFC 9111 §4.2).
+
+Facts this file rests on. In a shared cache s-maxage goes before max-age, and both before Expires minus
+Date (§4.2.1). An invalid Expires, above all "0", means already expired (§5.3). The age at arrival is
+the larger of what the dates say and what the Age field says plus the time on the way (§4.2.3). Where
+the origin says nothing a cache may guess (§4.2.2): here the operator's ttl is the guess.
+"""
+
+from dataclasses import dataclass
+
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching import dates
+from metaproxy.protocol.caching.directives import ResponseDirectives, delta_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a request was sent and its answer received, in wall-clock seconds since the epoch."""
+
+    requested: float
+    received: float
+
+
+def explicit_lifetime(
+    directives: ResponseDirectives, fields: headers.Headers, received: float
+) -> float | None:
+    """Return the seconds for which the origin calls its answer fresh; None where it is silent (§4.2.1)."""
+    if directives.s_maxage is not None:
+        return directives.s_maxage
+    if directives.max_age is not None:
+        return directives.max_age
+    expires = headers.get_all(fields, b"expires")
+    if not expires or directives.targeted:  # RFC 9213 §2.1: a targeted field goes before Expires
+        return None
+    if len(set(expires)) > 1:
+        return 0.0
+    expiry = dates.parse(expires[0])
+    return 0.0 if expiry is None else max(0.0, expiry - date_of(fields, received))
+
+
+def initial_age(fields: headers.Headers, times: Times) -> float:
+    """Return the age that an answer had when it arrived, in seconds (§4.2.3)."""
+    apparent_age = max(0.0, times.received - date_of(fields, times.received))
+    corrected_age = age_of(fields) + (times.received - times.requested)
+    return max(apparent_age, corrected_age)
+
+
+def date_of(fields: headers.Headers, received: float) -> float:
+    """Return the answer's Date; the time of its arrival where there is none that can be read."""
+    value = headers.get(fields, b"date")
+    date = dates.parse(value) if value is not None else None
+    return received if date is None else date
+
+
+def age_of(fields: headers.Headers) -> float:
+    """Return the Age field: its first member, 0 where that is invalid (§5.1)."""
+    value = headers.get(fields, b"age")
+    return 0.0 if value is None else delta_seconds(value.partition(b",")[0].strip())

@@ -1,0 +1,147 @@
+"""Which answers may be stored (RFC 9111 §3).
+
+This cache is shared and stores whole answers to GET. Storing what is not understood is refused:
+parts (206), answers that vary on everything, answers to a request with a body. A partition of the
+cache that belongs to one authenticated consumer is still a shared cache here: ``private`` and
+Set-Cookie keep their meaning, because one project has many users.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching.directives import RequestDirectives, ResponseDirectives
+
+CACHEABLE_BY_DEFAULT = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
+"""RFC 9110 §15.1, without 206: parts are not combined here."""
+
+UNDERSTOOD = CACHEABLE_BY_DEFAULT | {
+    302,
+    303,
+    307,
+    400,
+    401,
+    403,
+    406,
+    409,
+    413,
+    415,
+    421,
+    422,
+    429,
+    500,
+    503,
+}
+"""Statuses whose caching this file knows, for must-understand (§5.2.2.3)."""
+
+NEVER_STORED = frozenset({206, 304, 416})
+"""Parts and answers to conditions: they describe a stored answer, they are none."""
+
+ERRORS = range(400, 600)
+
+NOT_STORED_FIELDS = frozenset(
+    {
+        b"age",
+        b"cache-status",
+        b"content-length",
+        b"set-cookie",
+        b"set-cookie2",
+        b"proxy-authentication-info",
+        b"authentication-info",
+        b"x-compute-request-id",
+        b"x-openstack-request-id",
+    }
+)
+"""Beside the hop-by-hop fields (§3.1): what is true of one exchange only. Written anew for each answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storable:
+    """The answer may be stored, fresh for ``lifetime`` seconds."""
+
+    lifetime: float
+    explicit: bool
+    """Whether the origin said so, rather than the operator's ttl."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotStorable:
+    """The answer must not be stored; ``reason`` is one word from a fixed set."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the operator says where the origin may be silent. Numbers are seconds.
+
+    ``ttl`` is the lifetime of an answer without one of its own, ``negative_ttl`` that of an error.
+    ``respect_origin`` off: the ttl goes before the origin's lifetime; no-store and private still hold.
+    """
+
+    ttl: float = 0.0
+    negative_ttl: float = 0.0
+    respect_origin: bool = True
+
+    def heuristic_lifetime(self, status: int) -> float:
+        """Return the seconds for which an answer of ``status`` is fresh where its origin is silent."""
+        return self.negative_ttl if status in ERRORS else self.ttl
+
+
+def storing(
+    *,
+    status: int,
+    fields: headers.Headers,
+    asked: RequestDirectives,
+    said: ResponseDirectives,
+    explicit_lifetime: float | None,
+    unauthenticated_credentials: bool,
+    policy: Policy,
+) -> Storable | NotStorable:
+    """Decide whether the answer to a GET may be stored.
+
+    ``unauthenticated_credentials``: the request carried credentials that this proxy has not checked
+    itself, so that who may see the answer is known to the origin alone (§3.5).
+    """
+    refusal = _refusal(status, fields, asked, said)
+    if refusal:
+        return NotStorable(refusal)
+    if unauthenticated_credentials and not allows_sharing(said):
+        return NotStorable("credentials")
+    if explicit_lifetime is not None and policy.respect_origin:
+        return Storable(explicit_lifetime, explicit=True)
+    if _has_set_cookie(fields) and not said.public:
+        # Nobody said that this is for all, and it looks made for one.
+        return NotStorable("set_cookie")
+    if status in CACHEABLE_BY_DEFAULT or said.public:  # §4.2.2
+        return Storable(policy.heuristic_lifetime(status), explicit=False)
+    return NotStorable("status")
+
+
+def allows_sharing(said: ResponseDirectives) -> bool:
+    """Whether the answer to a request with credentials may serve others (§3.5)."""
+    return said.public or said.must_revalidate or said.s_maxage is not None
+
+
+def stored_fields(fields: headers.Headers, said: ResponseDirectives) -> list[headers.Header]:
+    """Return the fields to store: without hop-by-hop ones (§3.1) and those that qualified directives name."""
+    left_out: Collection[bytes] = NOT_STORED_FIELDS | said.private_fields | said.no_cache_fields
+    return [field for field in headers.end_to_end(fields) if field[0] not in left_out]
+
+
+def _refusal(status: int, fields: headers.Headers, asked: RequestDirectives, said: ResponseDirectives) -> str:
+    if status < 200 or status in NEVER_STORED:
+        return "status"
+    if said.must_understand and status not in UNDERSTOOD:
+        return "not_understood"
+    if asked.no_store or (said.no_store and not said.must_understand):
+        return "no_store"
+    if said.private:
+        return "private"
+    if b"*" in headers.list_members(headers.combined(fields, b"vary")):
+        return "vary"
+    return ""
+
+
+def _has_set_cookie(fields: headers.Headers) -> bool:
+    return any(name in (b"set-cookie", b"set-cookie2") for name, _ in fields)

@@ -1,0 +1,92 @@
+"""Validation: asking the origin whether a stored answer still holds, and being asked (RFC 9111 §4.3).
+
+Facts this file rests on. A cache asks with If-None-Match where it has an ETag and with
+If-Modified-Since where it has a Last-Modified (§4.3.1). If-None-Match goes before If-Modified-Since
+and compares weakly (RFC 9110 §13.1.2, §13.1.3). If-Match and If-Unmodified-Since are not for caches
+(§4.3.2). A 304 updates the stored fields, save those that describe the stored content (§3.2). Where
+an origin has no ETag, a strong one can be made here: the same bytes of the same type have the same.
+"""
+
+from hashlib import blake2b
+
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching import dates
+from metaproxy.protocol.caching.storing import NOT_STORED_FIELDS
+
+CONDITIONAL = frozenset({b"if-none-match", b"if-modified-since"})
+"""The conditions that a cache may answer from a stored answer."""
+
+NOT_FOR_CACHES = frozenset({b"if-match", b"if-unmodified-since"})
+
+CONTENT_FIELDS = frozenset({b"content-length", b"content-encoding", b"content-type", b"content-range"})
+"""What describes the stored bytes: not updated by a 304 (§3.2), not sent with one (RFC 9110 §15.4.5)."""
+
+
+def strong_etag(body: bytes, content_type: bytes) -> bytes:
+    """Return a strong entity tag for ``body``: its hash, and that of its media type."""
+    return b'"%s"' % blake2b(body, digest_size=16, key=content_type[:64]).hexdigest().encode()
+
+
+def conditions(stored: headers.Headers) -> list[headers.Header]:
+    """Return the fields that ask the origin whether a stored answer still holds (§4.3.1)."""
+    etag = headers.get(stored, b"etag")
+    last_modified = headers.get(stored, b"last-modified")
+    asked = [(b"if-none-match", etag)] if etag is not None else []
+    if last_modified is not None and dates.parse(last_modified) is not None:
+        asked.append((b"if-modified-since", last_modified))
+    return asked
+
+
+def not_modified(request: headers.Headers, *, etag: bytes, last_modified: float | None) -> bool:
+    """Whether a stored 200 with these validators makes the answer to ``request`` a 304 (§4.3.2).
+
+    ``last_modified`` is in seconds since the epoch: of the answer's Last-Modified, or of its Date
+    where it has none (RFC 9110 §13.1.3).
+    """
+    if_none_match = headers.get_all(request, b"if-none-match")
+    if if_none_match:
+        return _matches(b", ".join(if_none_match), etag)
+    since = headers.get_all(request, b"if-modified-since")
+    if len(since) != 1 or last_modified is None:
+        return False
+    moment = dates.parse(since[0])
+    return moment is not None and last_modified <= moment
+
+
+def confirms(stored: headers.Headers, answer: headers.Headers) -> bool:
+    """Whether a 304 speaks of the stored answer: what it says of validators must agree (§4.3.4)."""
+    new_tag, stored_tag = headers.get(answer, b"etag"), headers.get(stored, b"etag")
+    if new_tag is not None and stored_tag is not None:
+        return _opaque(new_tag) == _opaque(stored_tag)
+    modified = headers.get(answer, b"last-modified")
+    return new_tag is None and modified in (None, headers.get(stored, b"last-modified"))
+
+
+def updated(stored: headers.Headers, answer: headers.Headers) -> list[headers.Header]:
+    """Return the stored fields as a 304 updates them (§3.2): each field it has replaces all of its name."""
+    kept_out = CONTENT_FIELDS | NOT_STORED_FIELDS
+    newer = [field for field in headers.end_to_end(answer) if field[0] not in kept_out]
+    replaced = {name for name, _ in newer}
+    return [field for field in stored if field[0] not in replaced] + newer
+
+
+def not_modified_fields(stored: headers.Headers) -> list[headers.Header]:
+    """Return the fields of a 304 for a stored answer (RFC 9110 §15.4.5)."""
+    return [field for field in stored if field[0] not in CONTENT_FIELDS]
+
+
+def without_conditions(request: headers.Headers) -> list[headers.Header]:
+    """Return the fields of a request that asks for the whole answer, whatever the client has."""
+    return [field for field in request if field[0] not in CONDITIONAL]
+
+
+def _matches(if_none_match: bytes, etag: bytes) -> bool:
+    """Weak comparison with each member (RFC 9110 §8.8.3.2); ``*`` matches whatever is stored."""
+    if if_none_match.strip() == b"*":
+        return True
+    wanted = _opaque(etag)
+    return any(_opaque(member) == wanted for member in headers.list_members(if_none_match))
+
+
+def _opaque(etag: bytes) -> bytes:
+    return etag.removeprefix(b"W/")
