@@ -5,6 +5,7 @@ an operator gets.
 """
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -108,7 +109,9 @@ def _ports(*wanted: int | None) -> list[int]:
             try:
                 listener = socket.create_server(("127.0.0.1", port or 0))
             except OSError as error:
-                raise DemoError(f"port {port} cannot be listened on: {error.strerror}") from error
+                raise DemoError(
+                    f"port {port} cannot be listened on: {os.strerror(error.errno or 0)}"
+                ) from error
             ports.append(listeners.enter_context(listener).getsockname()[1])
     return ports
 

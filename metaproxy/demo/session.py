@@ -7,7 +7,7 @@ from metaproxy.demo.world import ALICE, BOB, RED, RED_IMAGE
 STEPS: Final = (
     ("A metadata item, through every stage", 'curl -i -H "X-Auth-Token: $ALICE" $ITEM'),
     ("Again: from memory, with Age and Cache-Status", 'curl -i -H "X-Auth-Token: $ALICE" $ITEM'),
-    ("The compute API has seen one request only", "curl -s {compute}/_demo/requests"),
+    ("The compute API was asked for it once (GET / are health checks)", "curl -s {compute}/_demo/requests"),
     (
         "A write through the proxy …",
         'curl -i -X PUT -H "X-Auth-Token: $ALICE" -H "Content-Type: application/json"'

@@ -18,9 +18,7 @@ STOP_SECONDS = 30.0
 class ServerProcess:
     """``python -m …`` with its output in a file, so that no pipe can fill up and block it."""
 
-    def __init__(
-        self, arguments: Sequence[str], output: Path, *, environment: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], output: Path) -> None:
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ READY = "Ctrl-C here stops everything."
 PASTED = {
     "A metadata item, through every stage": ['{"meta": {"label": "Updated"}}', "HTTP/1.1 200"],
     "Again: from memory": ['{"meta": {"label": "Updated"}}', "age: ", "metaproxy; hit"],
-    "The compute API has seen one request only": ['/metadata/label": 1'],
+    "The compute API was asked for it once": ['/metadata/label": 1'],
     "A write through the proxy": ['{"meta": {"label": "Changed"}}', "HTTP/1.1 200"],
     "… is seen by the very next read": ['{"meta": {"label": "Changed"}}'],
     "Another tenant": ["HTTP/1.1 403", '"forbidden"'],
@@ -62,7 +63,7 @@ def pasted(text: str) -> dict[str, str]:
     exports = "\n".join(line for line in text.splitlines() if line.startswith("export "))
     lines = text.splitlines()
     printed = {}
-    for title, command in zip(lines, lines[1:], strict=False):
+    for title, command in pairwise(lines):
         if title.startswith("# "):
             run = subprocess.run(
                 ["bash", "-c", f"{exports}\n{command}"],

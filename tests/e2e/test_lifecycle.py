@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, taken_port: int) -> None:
 
 
 def test_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    line = only_line(serve(tmp_path, MINIMAL.format(port=0, token="${file:/nowhere/secret}")))
+    line = only_line(serve(tmp_path, MINIMAL.format(port=0, token='"${file:/nowhere/secret}"')))
     assert "/nowhere/secret" in line
 
 
