@@ -19,6 +19,7 @@ from metaproxy.config.problems import ConfigError, KeyPath, Problem, dotted
 FILE_BYTES = 4 * 1024 * 1024
 MAX_NODES = 100_000
 MAX_DEPTH = 40
+TOO_LARGE = "the file is nested too deeply or holds too much"
 
 _SCALARS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
 _MERGE = "tag:yaml.org,2002:merge"
@@ -33,10 +34,7 @@ _SYNTAX = (
     ("mapping values", "a ':' is out of place: check the indentation, and quote text that holds ': '"),
     ("expected ':'", "a ':' is missing after a key"),
     ("single document", "there is more than one document in the file: remove the '---' in its middle"),
-    (
-        "",
-        'brackets, quotes or indentation do not match here or above; inside [ ] and { } quote "${NAME}"',
-    ),
+    ("", 'brackets, quotes or indentation do not match; inside [ ] and { } quote "${NAME}"'),
 )
 
 
@@ -71,6 +69,7 @@ def read_document(path: Path, environ: Mapping[str, str], at: KeyPath = ()) -> D
     document = Document(str(path))
     text = _read_text(path)
     try:
+        _check_depth(document.file, text)
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         raise ConfigError([_syntax_problem(document.file, text, error)]) from None
@@ -96,7 +95,7 @@ class _Builder:
         self._nodes += 1
         # Aliases make a small file large (each level doubles it), and may even contain themselves.
         if self._nodes > MAX_NODES or len(path) > MAX_DEPTH:
-            raise ConfigError([self._document.problem((), "the file is nested too deeply or holds too much")])
+            raise ConfigError([self._document.problem((), TOO_LARGE)])
         match node:
             case MappingNode():
                 return self._mapping(node, path)
@@ -181,11 +180,23 @@ def _read_text(path: Path) -> str:
         raise ConfigError([Problem(str(path), line, "", "is not UTF-8 text")]) from None
 
 
+def _check_depth(file: str, text: str) -> None:
+    """Refuse deep nesting before it is composed: libyaml's composer recurses until the stack is gone."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ConfigError([Problem(file, line, "", TOO_LARGE)])
+
+
 def _syntax_problem(file: str, text: str, error: yaml.YAMLError) -> Problem:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return Problem(file, line, "", "holds a control character, which YAML does not allow")
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    context, mark = getattr(error, "context_mark", None), getattr(error, "problem_mark", None)
     reason = f"{getattr(error, 'context', '')} {getattr(error, 'problem', '')}"
     message = next(message for word, message in _SYNTAX if word in reason)
+    if message is _SYNTAX[-1][1] and context and mark and context.line < mark.line:
+        message += f" (it began on line {context.line + 1})"
     return Problem(file, mark.line + 1 if mark else 1, "", message)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -65,7 +66,7 @@ def _include_tokens_file(document: Document, folder: Path, environ: Mapping[str,
     try:
         tokens = read_document(folder / identity["tokens_file"], environ, at=("identity", "tokens"))
     except ConfigError as error:
-        document.problems.extend(error.problems)
+        document.problems.extend(replace(problem, key="identity.tokens") for problem in error.problems)
         identity["tokens"] = []
         return
     identity["tokens"] = tokens.data
@@ -82,9 +83,9 @@ def _all_problems(document: Document, error: ValidationError) -> list[Problem]:
         sections = _sound_sections(document, broken)
         problems += [document.problem(path, sentence) for path, sentence in cross_findings(sections)]
     # What could not be interpolated is no number either: the first thing said of a key is enough.
-    first: dict[tuple[str, str], Problem] = {}
+    first: dict[str, Problem] = {}
     for problem in problems:
-        first.setdefault((problem.file, problem.key or problem.message), problem)
+        first.setdefault(problem.key or str(problem), problem)
     return list(first.values())
 
 

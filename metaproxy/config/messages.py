@@ -15,8 +15,11 @@ from metaproxy.config.document import Document
 from metaproxy.config.keys import section_at
 from metaproxy.config.problems import KeyPath, Problem
 from metaproxy.config.written import NotWrittenSo
+from metaproxy.protocol.routes import TemplateError
 
 Context = Mapping[str, Any]
+
+DATE = "a date with its zone is expected: 2027-01-01T00:00:00Z"
 
 SENTENCES: Mapping[str, Callable[[Context], str]] = {
     "string_type": lambda _: "text is expected; put it in quotes",
@@ -29,16 +32,18 @@ SENTENCES: Mapping[str, Callable[[Context], str]] = {
     "bool_type": lambda _: "true or false is expected",
     "bool_parsing": lambda _: "true or false is expected",
     "path_type": lambda _: "the path of a file is expected",
-    "tuple_type": lambda _: "a list is expected",
+    "tuple_type": lambda _: "a list is expected: [a, b], or a line with '- ' for each",
     "model_type": lambda _: "a mapping (key: value) is expected",
     "model_attributes_type": lambda _: "a mapping (key: value) is expected",
     "greater_than_equal": lambda context: f"must be at least {context['ge']}",
     "less_than_equal": lambda context: f"must be at most {context['le']}",
     "string_too_short": lambda _: "must not be empty",
     "too_short": lambda _: "must not be empty",
-    "string_pattern_mismatch": lambda context: f"must match {context['pattern']}",
     "union_tag_not_found": lambda _: "is missing: keystone-v3, keystone-v2, static, or none for everybody",
-    "timezone_aware": lambda _: "a date needs its zone: 2027-01-01T00:00:00Z",
+    "datetime_type": lambda _: DATE,
+    "datetime_parsing": lambda _: DATE,
+    "datetime_from_date_parsing": lambda _: DATE,
+    "timezone_aware": lambda _: DATE,
     "findings": lambda context: str(context["text"]),
 }
 """What is said by pydantic's name of the error; the value may follow."""
@@ -46,7 +51,7 @@ SENTENCES: Mapping[str, Callable[[Context], str]] = {
 QUOTED = frozenset(
     {
         "int_type", "int_parsing", "int_from_float", "float_type", "float_parsing",
-        "bool_type", "bool_parsing", "greater_than_equal", "less_than_equal", "string_pattern_mismatch",
+        "bool_type", "bool_parsing", "greater_than_equal", "less_than_equal",
     }
 )  # fmt: skip
 """Errors after which the value is quoted."""
@@ -95,6 +100,8 @@ def _sentence(details: ErrorDetails, *, hide: bool) -> str:
             return _choice(context["expected_tags"], details["input"]["provider"], hide=hide)
         case "value_error":
             reason = context["error"]
+            if hide and isinstance(reason, TemplateError):
+                return "what came from outside the file is no path template"
             return (
                 f"{reason}{quote.replace(', not', '; it says') if isinstance(reason, NotWrittenSo) else ''}"
             )
@@ -115,7 +122,8 @@ def _choice(expected: str, value: object, *, hide: bool) -> str:
     sentence = f"one of {', '.join(words)} is expected"
     if hide or not isinstance(value, str | int):
         return sentence
-    return f"{sentence}{_quote(value)}{_suggestion(str(value), words)}"
+    suggestion = _suggestion(value, words) if isinstance(value, str) else ""
+    return f"{sentence}{_quote(value)}{suggestion}"
 
 
 def _unknown_key(location: tuple[str | int, ...]) -> str:
@@ -131,5 +139,5 @@ def _suggestion(word: str, known: list[str]) -> str:
 
 def _description(location: tuple[str | int, ...]) -> str:
     field = section_at(location[:-1]).model_fields[str(location[-1])]
-    description = field.description or ""
-    return description[:1].lower() + description[1:].rstrip(".")
+    description = (field.description or "").rstrip(".")
+    return description if description[:2].isupper() else description[:1].lower() + description[1:]

@@ -1,5 +1,6 @@
 """Values that stand in YAML as short text and in the program as something better."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,3 +49,14 @@ class Written:
             "pattern": rf"^(?:{self.pattern})$|\$\{{",
             "examples": [self.example],
         }
+
+
+def text_of(kind: str, pattern: str, sentence: str, example: str) -> Written:
+    """Return the annotation for text that must match ``pattern``; ``sentence`` tells an operator how."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise NotWrittenSo(sentence)
+        return value
+
+    return Written(kind, parse, str, pattern, example)

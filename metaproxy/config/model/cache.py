@@ -1,9 +1,9 @@
 """The section about answers that are given from memory."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from metaproxy.config.model.section import Finding, Section, Template
+from metaproxy.config.model.section import Finding, NumberInText, Section, Template
 from metaproxy.config.units import Duration, Size
 from metaproxy.protocol.routes import parse_template
 
@@ -43,7 +43,7 @@ class Cache(Section):
     """Largest answer that is stored."""
     scope: Literal["project", "user", "token", "shared"] = "project"
     """Who shares a stored answer; shared is for data that everybody may see."""
-    hit_status: Literal[200, 203] = 200
+    hit_status: Annotated[Literal[200, 203], NumberInText] = 200
     """The status of a cached 200; 203 tells it apart (RFC 9110 §15.3.4)."""
     respect_origin: bool = True
     """Whether Cache-Control, Expires, Vary and ETag of the origin go before ttl."""

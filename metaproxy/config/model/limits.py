@@ -7,20 +7,40 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from metaproxy.config.model.section import BlankIsNone, Finding, Method, Regex, Section, Template, Text, alone
+from metaproxy.config.model.section import (
+    BlankIsNone,
+    Finding,
+    Method,
+    NumberInText,
+    Regex,
+    Section,
+    Template,
+    Text,
+    alone,
+)
 from metaproxy.config.units import RequestRate, Size
+from metaproxy.config.written import text_of
 from metaproxy.protocol.routes import template_names
 
 CONSUMERS = ("project", "user", "address", "global")
 """What ``per`` may name beside a capture of the rule's own path."""
 
+RuleName = Annotated[
+    str,
+    text_of(
+        "name",
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "a name has letters, digits, '.', '_' and '-', and at most 64 of them",
+        "metadata-reads",
+    ),
+]
 ItemCount = Annotated[int, Field(ge=1)]
 
 
 class RateRule(Section):
     """How often requests of one kind may be made by one consumer."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: RuleName
     """The rule's name in logs, metrics, the limits answer and RateLimit-Policy."""
     path: Template | None = None
     """Path template that the rule is for; neither path nor regex is every path."""
@@ -101,7 +121,7 @@ class AbsoluteLimits(Section):
 class Limits(Section):
     """How much a consumer may ask for."""
 
-    over_limit_status: Literal[413, 429] = 413
+    over_limit_status: Annotated[Literal[413, 429], NumberInText] = 413
     """The answer to one request too many: 413, as the compute API documents, or 429 (RFC 6585)."""
     algorithm: Literal["gcra", "fixed-window"] = "gcra"
     """gcra gives requests back evenly; fixed-window all at once at the end of the unit, as Repose does."""

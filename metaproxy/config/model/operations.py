@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, SecretStr
 from metaproxy.config.addresses import Url
 from metaproxy.config.model.section import REDACTED, BlankIsNone, Section
 from metaproxy.config.units import PositiveDuration
+from metaproxy.config.written import text_of
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -25,6 +26,11 @@ def _without_password(value: SecretStr | None) -> str | None:
 StoreUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
+KeyPrefix = Annotated[
+    str, text_of("text", r"[!-~]{0,64}", "a prefix has no spaces, and at most 64 characters", "metaproxy:")
+]
+
+
 class Store(Section):
     """What replicas share: rates, purges, revocations and a second cache level."""
 
@@ -34,7 +40,7 @@ class Store(Section):
     """redis://user:password@host:port/0, rediss:// or unix:///path; null shares nothing."""
     timeout: PositiveDuration = 0.05
     """What one call may cost a request at most."""
-    prefix: Annotated[str, Field(pattern=r"^[!-~]{0,64}$")] = "metaproxy:"
+    prefix: KeyPrefix = "metaproxy:"
     """What every key in the store starts with, so that several proxies may use one."""
 
 

@@ -35,19 +35,28 @@ def _workers_share_a_store(server: Server, store: Store) -> Iterator[Finding]:
 
 
 def _rules_need_tokens(identity: Identity, authorization: Authorization) -> Iterator[Finding]:
-    if isinstance(identity, NoIdentity) and authorization.rules:
-        yield ("authorization", "rules"), "need roles, and with identity.provider: none nobody has one"
+    if not isinstance(identity, NoIdentity):
+        return
+    for index, rule in enumerate(authorization.rules):
+        if rule.roles and not rule.is_for_any_role:
+            yield (
+                ("authorization", "rules", index, "roles"),
+                "with identity.provider: none nobody has a role; only [ANY] and [] make sense",
+            )
 
 
 def _rates_need_tokens(identity: Identity, limits: Limits) -> Iterator[Finding]:
     if not isinstance(identity, NoIdentity):
         return
     for index, rule in enumerate(limits.rates):
-        for name in {"project", "user"} & set(rule.per):
+        place = ("limits", "rates", index)
+        if absent := [name for name in rule.per if name in ("project", "user")]:
             yield (
-                ("limits", "rates", index, "per"),
-                f"with identity.provider: none there is no {name}; use per: [address] or per: [global]",
+                (*place, "per"),
+                f"with identity.provider: none there is no {absent[0]}; use per: [address] or per: [global]",
             )
+        if rule.groups:
+            yield (*place, "groups"), "with identity.provider: none nobody has a role or group; remove it"
 
 
 def _scopes_need_tokens(identity: Identity, cache: Cache) -> Iterator[Finding]:

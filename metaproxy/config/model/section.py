@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from metaproxy.config.written import text_of
 from metaproxy.protocol.routes import parse_template
 
 KeyPath = tuple[str | int, ...]
@@ -77,24 +78,18 @@ def _regex(value: str) -> str:
     return value
 
 
-def _header_token(value: str) -> str:
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
-        raise ValueError("may hold letters, digits and !#$%&'*+-.^_`|~ only (a token of RFC 9110)")
-    return value
-
-
-def _method(value: str) -> str:
-    if not value.isascii() or not value.isalpha():
-        raise ValueError("a method is a word such as GET")
-    return value.upper()
+def _as_number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 BlankIsNone = BeforeValidator(_blank_is_none)
 """Lets ``${NAME:-}`` stand for a key that is left out."""
 
+NumberInText = BeforeValidator(_as_number)
+"""Lets a fixed set of numbers be chosen by ``${NAME}``, which is text."""
+
 Secret = Annotated[SecretStr, Field(min_length=1), PlainSerializer(_redacted, return_type=str)]
 Text = Annotated[str, Field(min_length=1)]
 Template = Annotated[str, AfterValidator(_template)]
 Regex = Annotated[str, AfterValidator(_regex)]
-HeaderToken = Annotated[str, AfterValidator(_header_token)]
-Method = Annotated[str, AfterValidator(_method)]
+Method = Annotated[str, text_of("method", "[A-Z]+", "a method is a word in capitals such as GET", "GET")]

@@ -7,8 +7,19 @@ from typing import Annotated
 from pydantic import Field
 
 from metaproxy.config.addresses import ListenAddress, ListenAddresses, NetworkAddress
-from metaproxy.config.model.section import BlankIsNone, Finding, HeaderToken, Secret, Section
+from metaproxy.config.model.section import BlankIsNone, Finding, Secret, Section
 from metaproxy.config.units import Duration, PositiveDuration, Size
+from metaproxy.config.written import text_of
+
+Pseudonym = Annotated[
+    str,
+    text_of(
+        "token",
+        r"[!#$%&'*+.^_`|~0-9A-Za-z-]+",
+        "a pseudonym has letters, digits and !#$%&'*+-.^_`|~ alone (a token of RFC 9110)",
+        "metaproxy",
+    ),
+]
 
 
 class ServerTls(Section):
@@ -69,7 +80,7 @@ class Admin(Section):
 class Via(Section):
     """The Via field of requests and responses (RFC 9110 §7.6.3)."""
 
-    pseudonym: HeaderToken = "metaproxy"
+    pseudonym: Pseudonym = "metaproxy"
     """The name by which this proxy goes in the Via field."""
     version: bool = True
     """Whether the product and its version follow in a comment: 1.1 metaproxy (metaproxy/0.1.0)."""

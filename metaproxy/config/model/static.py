@@ -73,7 +73,7 @@ class Static(Tokens):
         if not self.tokens:
             where = f"{self.tokens_file} holds none" if self.tokens_file else "nobody could log in"
             yield ("tokens",), f"is empty: {where}; give tokens or tokens_file"
-        digests = [token.digest() for token in self.tokens]
-        for index, digest in enumerate(digests):
-            if digest in digests[:index]:
-                yield ("tokens", index), f"is the token of tokens[{digests.index(digest)}] again"
+        first: dict[bytes, int] = {}
+        for index, token in enumerate(self.tokens):
+            if (earlier := first.setdefault(token.digest(), index)) != index:
+                yield ("tokens", index), f"is the token of tokens[{earlier}] again"

@@ -9,7 +9,20 @@ from pydantic import Field
 from metaproxy.config.addresses import TargetUrl
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.units import PositiveDuration
+from metaproxy.config.written import text_of
 
+RequestPath = Annotated[
+    str, text_of("path", r"/[!-~]*", "a path starts with '/' and has no spaces: /healthcheck", "/")
+]
+Prefix = Annotated[
+    str,
+    text_of(
+        "path",
+        r"(?:/[!-~]*[!-.0-~])?",
+        "a prefix starts with '/' and does not end with it: /compute",
+        "/compute",
+    ),
+]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -46,7 +59,7 @@ class UpstreamTimeouts(Section):
 class HealthCheck(Section):
     """How targets are watched."""
 
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = "/"
+    path: RequestPath = "/"
     """What is asked for; any answer below 500 is healthy."""
     interval: PositiveDuration = 5.0
     """Time between two checks of a target."""
@@ -76,7 +89,7 @@ class Upstream(Section):
     """http://host:port, https://host:port or unix:/path; of several, the least busy is asked."""
     host_header: Literal["preserve", "upstream"] = "preserve"
     """Which Host the upstream sees: the client's (preserve) or the target's (upstream)."""
-    strip_prefix: Annotated[str, Field(pattern=r"^(/[!-~]*[!-.0-~])?$")] = ""
+    strip_prefix: Prefix = ""
     """Path prefix that is taken off before forwarding, such as /compute."""
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
     """How long connecting, answering and queueing may take."""
