@@ -1,0 +1,96 @@
+"""The rules of the house that no other tool holds."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "metaproxy"
+TESTS = ROOT / "tests"
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+MAX_LINES = 300
+
+TOP_LEVEL = {
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "Makefile",
+    "metaproxy",
+    "tests",
+    "config",
+    "deploy",
+}
+
+TESTED_THROUGH = {
+    "__main__.py": "e2e/test_lifecycle.py",
+    "demo/run.py": "e2e/test_demo.py",
+    "demo/children.py": "e2e/test_demo.py",
+    "demo/leash.py": "e2e/test_demo.py",
+    "demo/process.py": "e2e/test_demo.py",
+    "demo/operations.py": "unit/demo/test_compute.py",
+    "demo/representations.py": "unit/demo/test_compute.py",
+}
+"""Source files that no test imports, and the test that shows them at work from outside."""
+
+
+def name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@cache
+def imported_by_tests() -> frozenset[str]:
+    """Every name that a test imports from the project; a module is among them by its dotted name."""
+    return frozenset(
+        dotted
+        for test in TESTS.rglob("*.py")
+        for node in ast.walk(ast.parse(test.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+        for dotted in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    )
+
+
+@pytest.mark.parametrize("source", sorted(PACKAGE.rglob("*.py")), ids=name)
+def test_a_source_file_is_short(source: Path) -> None:
+    assert len(source.read_text().splitlines()) <= MAX_LINES
+
+
+def test_every_source_file_is_tested_by_name_or_through_another() -> None:
+    tested = {source for source in SOURCES if module(source) in imported_by_tests()}
+    assert {name(source) for source in SOURCES if source not in tested} == TESTED_THROUGH.keys()
+
+
+@pytest.mark.parametrize("test", sorted(set(TESTED_THROUGH.values())))
+def test_what_tests_it_is_there(test: str) -> None:
+    assert (TESTS / test).is_file()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a package's source has no repository around it")
+def test_the_top_level_holds_what_belongs_there() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    names = {path.partition("/")[0] for path in listed}
+    assert {entry for entry in names if not entry.startswith(".")} <= TOP_LEVEL
+
+
+def test_imports_run_one_way() -> None:
+    command = shutil.which("lint-imports", path=Path(sys.executable).parent)
+    assert command is not None
+    checked = subprocess.run([command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_whole_package_is_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
