@@ -7,10 +7,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.assembly import identity, limits, upstream
 from metaproxy.assembly.authorization import authorize
+from metaproxy.assembly.caching import cache
 from metaproxy.assembly.routes import operation_routes
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.filters.authenticate import Authenticate
+from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.limits_endpoint import LimitsEndpoint
@@ -59,10 +61,14 @@ class Application:
         # Built from the last stage to the first; read from bottom to top, it is the way of a request.
         self.forward = upstream.forward(config.upstream, via, self.metrics)
         app: ASGIApp = self.forward
+        self.cache: MetadataCache | None = None
+        if config.cache.routes:
+            self.cache = app = cache(app, config.cache)
         # The limits endpoint stands behind the rates, which exempt it: asking is never charged.
         self.rates = limits.rates(config.limits)
+        self.limits_endpoint: LimitsEndpoint | None = None
         if config.limits.endpoint:
-            app = LimitsEndpoint(
+            self.limits_endpoint = app = LimitsEndpoint(
                 app,
                 rates=self.rates,
                 path=config.limits.endpoint,

@@ -118,19 +118,25 @@ class Responder:
         if self.status:
             self.exchange.outcome = "aborted"
             raise ResponseAborted(fault.reason) from fault
-        self.exchange.outcome = "failed" if fault.status in FAILURES else "refused"
-        accept = headers.combined(self.scope["headers"], b"accept")
-        media_type = faults.XML if faults.prefers_xml(self.scope["path"], accept) else faults.JSON
-        body = faults.render(fault, media_type)
-        fields = [
-            (b"content-type", media_type),
-            (b"content-length", b"%d" % len(body)),
-            *fault.headers,
-        ]
-        if fault.retry_after is not None:
-            fields.append((b"retry-after", b"%d" % fault.retry_after))
-        if fault.close:
-            fields.append((b"connection", b"close"))
+        self.exchange.outcome = outcome_of(fault)
+        fields, body = fault_answer(fault, self.scope)
         await self.send({"type": "http.response.start", "status": fault.status, "headers": fields})
-        shown = b"" if self.scope["method"] == "HEAD" else body
-        await self.send({"type": "http.response.body", "body": shown, "more_body": False})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def outcome_of(fault: Fault) -> str:
+    """Return how a request ended that ended with ``fault``."""
+    return "failed" if fault.status in FAILURES else "refused"
+
+
+def fault_answer(fault: Fault, scope: Scope) -> tuple[list[headers.Header], bytes]:
+    """Return the header fields and the body of the answer that tells ``fault`` to the client of ``scope``."""
+    accept = headers.combined(scope["headers"], b"accept")
+    media_type = faults.XML if faults.prefers_xml(scope["path"], accept) else faults.JSON
+    body = faults.render(fault, media_type)
+    fields = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *fault.headers]
+    if fault.retry_after is not None:
+        fields.append((b"retry-after", b"%d" % fault.retry_after))
+    if fault.close:
+        fields.append((b"connection", b"close"))
+    return fields, b"" if scope["method"] == "HEAD" else body

@@ -52,10 +52,13 @@ class Trace:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = self.begin(scope)
+        await self.run(self.begin(scope), self.app, scope, receive, send)
+
+    async def run(self, exchange: Exchange, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let ``app`` answer the request of ``exchange``, which ``begin`` has made; record its end."""
         responder = _TracedResponder(self, exchange, scope, send)
         try:
-            await responder.run(self.app, receive)
+            await responder.run(app, receive)
         finally:
             self.end(exchange, scope, responder.status, responder.body_bytes)
 

@@ -10,17 +10,23 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.fast_lane import FastLane
 from metaproxy.protocol import faults
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.requests import RequestRecord
+
+AnyASGI = Any
+"""An ASGI application: uvicorn and starlette each have types of their own for the same thing."""
 
 SWEEP_SECONDS = 0.25
 LINGER_SECONDS = 1.0
@@ -46,6 +52,18 @@ class Edge:
     via: bytes
     record: RequestRecord
     date: DateField
+    fast_lane: FastLane | None = None
+
+
+class _Answered:
+    """Stands for a request that the fast lane has answered, where uvicorn looks at its cycle."""
+
+    response_started = response_complete = True
+    disconnected = more_body = False
+    message_event = asyncio.Event()
+
+
+ANSWERED: Any = _Answered()
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -107,9 +125,60 @@ class EdgeProtocol(HttpToolsProtocol):
         if len(self.url) > self.limits.url_bytes:
             self.refuse(Fault(414, "The request's target is too long.", reason="target_too_long"))
             return
-        super().on_headers_complete()
-        if self._leaving and self.cycle is not None:
-            self.cycle.keep_alive = False
+        http_version = self.parser.get_http_version()
+        self._complete_scope(http_version)
+        keep_alive = http_version != "1.0" and not self._leaving and self.parser.should_keep_alive()
+        app = self._answered_at_once(keep_alive=keep_alive)
+        if app is not None:
+            self._take_the_line(app, keep_alive=keep_alive)
+
+    def _complete_scope(self, http_version: str) -> None:
+        target = httptools.parse_url(self.url)
+        path = target.path.decode("ascii")
+        scope: Any = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = http_version
+        scope["raw_path"] = target.path
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["query_string"] = target.query or b""
+
+    def _answered_at_once(self, *, keep_alive: bool) -> AnyASGI | None:
+        """Let the fast lane answer; return the application that must be asked where it has not."""
+        lane, cycle = self.edge.fast_lane, self.cycle
+        busy = cycle is not None and not cycle.response_complete
+        if lane is None or busy or self.flow.write_paused:
+            return self.app
+        answer = lane.answer(self.scope, keep_alive=keep_alive)  # type: ignore[arg-type] # a dict
+        if not isinstance(answer, bytes):
+            return answer
+        self.transport.write(answer)
+        self.cycle = ANSWERED
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+        return None
+
+    def _take_the_line(self, app: AnyASGI, *, keep_alive: bool) -> None:
+        before = self.cycle
+        self.cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            # Pipelined: answered when those before it are.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
 
     def on_response_complete(self) -> None:
         """An answer is out: start the next pipelined request, or be idle."""

@@ -1,0 +1,32 @@
+"""The section ``cache``: answers that are given from memory."""
+
+from starlette.types import ASGIApp
+
+from metaproxy.cache.routes import CacheRoute
+from metaproxy.config.model.cache import Cache
+from metaproxy.config.model.cache import CacheRoute as ConfiguredRoute
+from metaproxy.filters.cache import MetadataCache
+
+
+def cache(app: ASGIApp, section: Cache) -> MetadataCache:
+    """Return the stage that ``section`` describes, in front of ``app``."""
+    return MetadataCache(
+        app,
+        routes=[_route(route) for route in section.routes],
+        max_bytes=section.max_bytes,
+        scope=section.scope,
+        hit_status=section.hit_status,
+        respect_origin=section.respect_origin,
+        client_may_bypass=section.client_may_bypass,
+    )
+
+
+def _route(route: ConfiguredRoute) -> CacheRoute:
+    return CacheRoute(
+        path=route.path,
+        ttl=route.ttl,
+        negative_ttl=route.negative_ttl,
+        stale_while_revalidate=route.stale_while_revalidate,
+        stale_if_error=route.stale_if_error,
+        from_collection=route.from_collection,
+    )
