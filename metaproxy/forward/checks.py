@@ -70,6 +70,9 @@ class HealthChecks:
             async with asyncio.timeout(self._interval):
                 response = await self._transport.handle_async_request(request)
                 await response.aclose()
+        except httpx.PoolTimeout:
+            # A queue of our own says nothing new about the target.
+            return target.health.is_healthy
         except (httpx.TransportError, TimeoutError):
             return False
         return response.status_code < 500

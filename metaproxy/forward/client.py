@@ -13,6 +13,9 @@ from metaproxy.tasks import TaskSet
 
 NO_BODY = httpx.ByteStream(b"")
 
+WATCH_AFTER_SECONDS = 0.02
+"""Most answers are complete before; they are spared the task that watches."""
+
 
 class Client(httpx.AsyncByteStream):
     """Reads a request's body, then watches for the client to hang up.
@@ -30,7 +33,7 @@ class Client(httpx.AsyncByteStream):
         self._receive = receive
         self._has_body = has_body
         self._tasks = tasks
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | asyncio.TimerHandle | None = None
         self._is_gone = False
 
     @property
@@ -70,7 +73,11 @@ class Client(httpx.AsyncByteStream):
     def watch(self) -> None:
         """From now on, nobody reads the body: what is left of it is dropped."""
         if self._watching is None:
-            self._watching = self._tasks.start(self._watch(), name="watch for the client to hang up")
+            loop = asyncio.get_running_loop()
+            self._watching = loop.call_later(WATCH_AFTER_SECONDS, self._start_to_watch)
+
+    def _start_to_watch(self) -> None:
+        self._watching = self._tasks.start(self._watch(), name="watch for the client to hang up")
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

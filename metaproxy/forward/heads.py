@@ -6,7 +6,6 @@ to which every hop appends (RFC 9110 §7.6.3, RFC 7239 §4); the guard has taken
 for. The expectation of 100-continue is met by our server (RFC 9110 §10.1.1). Host comes first (§7.2).
 """
 
-from collections.abc import Iterator
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
@@ -66,29 +65,27 @@ class RequestHeads:
     def fields(self, exchange: Exchange, scope: Scope, authority: bytes) -> list[Header]:
         """Return the header fields for the target whose own name is ``authority``."""
         received: Headers = scope["headers"]
-        received_host = get(received, b"host")
-        host = (self._preserves_host and received_host) or authority
-        dropped = _NOT_PASSED | _nominated(received)
-        fields = [(b"host", host)]
-        fields += [field for field in received if field[0] not in dropped]
-        if has_chunked_body(received):
+        names = {name for name, _ in received}
+        received_host = get(received, b"host") if b"host" in names else None
+        fields = [(b"host", (self._preserves_host and received_host) or authority)]
+        fields += _passed(received, names)
+        if b"transfer-encoding" in names:
             fields.append((b"transfer-encoding", b"chunked"))
-        fields.append((b"via", _appended(received, b"via", self._via)))
-        fields += _forwarded(exchange, scope, received, received_host)
+        fields.append((b"via", _appended(received, names, b"via", self._via)))
+        fields += _forwarded(exchange, scope, names, received_host)
         request_id = exchange.global_request_id or exchange.request_id
         fields.append((_REQUEST_ID, request_id.encode("ascii")))
         return fields
 
 
-def has_chunked_body(received: Headers) -> bool:
-    """Say whether a request's body comes in chunks; the guard lets no other coding through."""
-    return any(name == b"transfer-encoding" for name, _ in received)
-
-
 def has_body(received: Headers) -> bool:
-    """Say whether a request has a body (RFC 9112 §6.3)."""
-    length = get(received, b"content-length")
-    return has_chunked_body(received) if length is None else length != b"0"
+    """Say whether a request has a body (RFC 9112 §6.3); the guard lets no coding but chunked through."""
+    for name, value in received:
+        if name == b"transfer-encoding":
+            return True
+        if name == b"content-length":
+            return value != b"0"
+    return False
 
 
 def response_fields(response: httpx.Response, *, has_no_body: bool) -> list[Header]:
@@ -111,35 +108,39 @@ def upstream_request_id(fields: Headers) -> str:
     return ""
 
 
-def _nominated(received: Headers) -> frozenset[bytes]:
-    options = combined(received, b"connection").lower()
-    return frozenset(list_members(options)) - _NEVER_NOMINATED if options else frozenset()
+def _passed(received: Headers, names: set[bytes]) -> Headers:
+    if names.isdisjoint(_NOT_PASSED):
+        return received
+    dropped = _NOT_PASSED
+    if b"connection" in names:
+        options = combined(received, b"connection").lower()
+        dropped |= frozenset(list_members(options)) - _NEVER_NOMINATED
+    return [field for field in received if field[0] not in dropped]
 
 
-def _appended(received: Headers, name: bytes, element: bytes) -> bytes:
-    before = combined(received, name)
-    return before + b", " + element if before else element
+def _appended(received: Headers, names: set[bytes], name: bytes, element: bytes) -> bytes:
+    return combined(received, name) + b", " + element if name in names else element
 
 
-def _forwarded(exchange: Exchange, scope: Scope, received: Headers, host: bytes | None) -> Iterator[Header]:
-    """Yield Forwarded and its older kin, told of the peer that has connected to us."""
+def _forwarded(exchange: Exchange, scope: Scope, names: set[bytes], host: bytes | None) -> list[Header]:
+    """Return Forwarded and its older kin, telling of the peer that has connected to us."""
+    received: Headers = scope["headers"]
     peer = scope.get("client")
     address = peer[0] if peer else ""
-    if address or get(received, b"x-forwarded-for"):
-        addresses = (
-            _appended(received, b"x-forwarded-for", address.encode())
-            if address
-            else combined(received, b"x-forwarded-for")
-        )
-        yield b"x-forwarded-for", addresses
-    yield b"x-forwarded-proto", exchange.scheme.encode()
-    forwarded_host = get(received, b"x-forwarded-host") or host
-    if forwarded_host:
-        yield b"x-forwarded-host", forwarded_host
-    yield (
-        b"forwarded",
-        _appended(received, b"forwarded", _element(address, scope.get("scheme", "http"), host)),
-    )
+    element = _element(address, scope.get("scheme", "http"), host)
+    fields = [
+        (b"x-forwarded-proto", exchange.scheme.encode()),
+        (b"forwarded", _appended(received, names, b"forwarded", element)),
+    ]
+    # X-Forwarded-For has no word for a peer without address, such as one on a unix socket.
+    if address:
+        addresses = _appended(received, names, b"x-forwarded-for", address.encode())
+        fields.append((b"x-forwarded-for", addresses))
+    elif b"x-forwarded-for" in names:
+        fields.append((b"x-forwarded-for", combined(received, b"x-forwarded-for")))
+    if forwarded_host := get(received, b"x-forwarded-host") or host:
+        fields.append((b"x-forwarded-host", forwarded_host))
+    return fields
 
 
 def _element(address: str, scheme: str, host: bytes | None) -> bytes:

@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         self.answered = False
         """Whether any byte has come since the last request was written."""
         self.idle_since = 0.0
+        self.is_closed = False
 
     def is_usable(self) -> bool:
         """Say whether an idle connection may carry a request.
@@ -74,22 +75,20 @@ class Connection(asyncio.Protocol):
 
         Raises httpx.TransportError, or what reading the request's body raises.
         """
+        if self._transport.is_closing():
+            raise ConnectionReset("the connection ended before the request was sent")
         head = self._head = self._loop.create_future()
         body = self._body = ResponseBody(self)
         self._parser.expect(request.method)
         self.requests += 1
         self.answered = False
         self._transport.write(request.head)
-        if request.length == 0:
-            self._upload = None
-            self._stall.begin(self._patience.read)
-        else:
-            self._upload = self._tasks.start(self._send(request), name="upload to the upstream")
+        upload = self._upload = self._begin_upload(request)
         try:
             response = await head
-            if self._upload is not None and self._body is body:
+            if upload is not None:
                 # The body's source must be at rest before anyone else reads from the client.
-                await asyncio.wait([self._upload])
+                await asyncio.wait([upload])
         except asyncio.CancelledError:
             if self._body is body:
                 self.abandon()
@@ -171,6 +170,7 @@ class Connection(asyncio.Protocol):
         self._end(exc)
         self._stall.cancel()
         self._writable.set()
+        self.is_closed = True
         self._on_lost(self)
 
     def pause_writing(self) -> None:
@@ -180,6 +180,12 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Part of asyncio.Protocol."""
         self._writable.set()
+
+    def _begin_upload(self, request: OutgoingRequest) -> "asyncio.Task[None] | None":
+        if request.length == 0:
+            self._stall.begin(self._patience.read)
+            return None
+        return self._tasks.start(self._send(request), name="upload to the upstream")
 
     async def _send(self, request: OutgoingRequest) -> None:
         try:

@@ -65,7 +65,7 @@ class ResponseParser:
                 raise InvalidResponse(str(error)) from error
             # The answer is whole, and something follows that nobody asked for.
             self.persistent = False
-        if self._without_body > self._max_head_bytes:
+        if self._without_body > self._max_head_bytes or len(data) > self._max_head_bytes < self._head_bytes():
             self._error = self._error or "too many bytes that are no body"
         if self._error:
             raise InvalidResponse(self._error)
@@ -130,6 +130,11 @@ class ResponseParser:
         self._until_eof = not has_no_body and names.isdisjoint((b"content-length", b"transfer-encoding"))
         self.persistent = not self._until_eof and _keeps_alive(self._llhttp.get_http_version(), fields)
         self.complete = self._to_head
+
+    def _head_bytes(self) -> int:
+        """Size of a head that came in one piece with its body, and so was not counted on the way."""
+        fields = self.head.headers if self.head is not None else self._fields
+        return sum(len(name) + len(value) for name, value in fields)
 
     def _take_body(self) -> bytes:
         body = self._body

@@ -13,7 +13,7 @@ import httpx
 
 from metaproxy.clock import Clock
 from metaproxy.forward.engine.connection import Connection
-from metaproxy.forward.errors import QueueFull
+from metaproxy.forward.errors import ConnectionReset, QueueFull
 
 Callback = Callable[[Connection], None]
 OpenConnection = Callable[[Callback, Callback], Awaitable[Connection]]
@@ -129,6 +129,9 @@ class Pool:
         except BaseException:
             self._free_slot()
             raise
+        if connection.is_closed:
+            self._free_slot()
+            raise ConnectionReset("the connection ended as soon as it was there")
         self._open.add(connection)
         return connection
 
@@ -175,7 +178,10 @@ class Pool:
             self._reap_in(self._limits.idle_seconds)
 
     def _lost(self, connection: Connection) -> None:
-        self._open.discard(connection)
+        if connection not in self._open:
+            # It was never handed out: whoever opened it holds its slot.
+            return
+        self._open.remove(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         self._free_slot()

@@ -18,6 +18,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(rb"[^\x00-\x20\x7f]+")
+_FRAMING = re.compile(rb"\n(content-length|transfer-encoding):", re.IGNORECASE)
 
 
 class OutgoingRequest(NamedTuple):
@@ -42,9 +43,10 @@ def outgoing(request: httpx.Request) -> OutgoingRequest:
     fields = request.headers.raw
     if not isinstance(request.stream, httpx.AsyncByteStream):
         raise UnsendableRequest("the body is no asynchronous stream")
-    return OutgoingRequest(
-        request.method, _head(request.method, target, fields), _body_length(fields), request.stream
-    )
+    head = _head(request.method, target, fields)
+    # One look at the whole head spares most requests a look at each name.
+    length = _body_length(fields) if _FRAMING.search(head) else 0
+    return OutgoingRequest(request.method, head, length, request.stream)
 
 
 def _head(method: str, target: bytes, fields: list[Header]) -> bytes:
