@@ -37,7 +37,7 @@ class RequestBodyLimit(Stage):
                 return False
         if length is None:
             # Without either field an HTTP/1 request has no body (RFC 9112 §6.3); HTTP/2 needs neither.
-            return scope["http_version"].startswith("1")
+            return bool(scope["http_version"].startswith("1"))
         if not length.isdigit():
             return False
         if int(length) > self._max_bytes:

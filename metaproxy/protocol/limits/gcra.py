@@ -5,14 +5,17 @@ still fits. Hence the promise: in any stretch of t seconds at most burst + limit
 are admitted, and a consumer who keeps to the rate is never refused.
 
 Units make this exact: a request weighs ``period / g`` units and the bucket leaks ``limit / g`` units a
-microsecond, where g is the greatest common divisor of both, so nothing is ever rounded.
+microsecond, where g is the greatest common divisor of both, so nothing is ever rounded. Only where a
+bucket would hold more units than Redis can count (2^53) is a request's weight rounded, up.
 """
 
 from dataclasses import dataclass
 from math import gcd
 
 from metaproxy.protocol.limits.policy import MICROSECONDS, State
-from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.limits.rates import RateRule, RuleError
+
+MOST_UNITS = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,17 @@ class Gcra:
 
     @classmethod
     def of(cls, rule: RateRule) -> "Gcra":
-        """Return the bucket of ``rule``."""
+        """Return the bucket of ``rule``; raises RuleError for a burst that cannot be counted."""
         period = rule.period_seconds * MICROSECONDS
         divisor = gcd(rule.limit, period)
-        weight = period // divisor
-        return cls(weight, (rule.burst or rule.limit) * weight, rule.limit // divisor)
+        weight, pace = period // divisor, rule.limit // divisor
+        burst = rule.burst or rule.limit
+        if burst * weight > MOST_UNITS:
+            pace = max(pace * MOST_UNITS // (burst * weight) - 1, 1)
+            weight = -(-period * pace // rule.limit)
+        if burst * weight > MOST_UNITS:
+            raise RuleError(f"rate {rule.name!r}: a burst of {burst} is too large for this rate")
+        return cls(weight, burst * weight, pace)
 
     @property
     def horizon(self) -> int:

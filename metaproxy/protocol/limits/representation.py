@@ -40,8 +40,9 @@ def _checked(parsed: Any) -> Document | None:
     limits = parsed.get("limits") if isinstance(parsed, dict) else None
     if not isinstance(limits, dict):
         return None
-    fits = isinstance(limits.get("rate") or [], list) and isinstance(limits.get("absolute") or {}, dict)
-    return limits if fits else None
+    rates, absolute = limits.get("rate") or [], limits.get("absolute") or {}
+    fits = isinstance(rates, list) and all(isinstance(rate, dict) for rate in rates)
+    return limits if fits and isinstance(absolute, dict) else None
 
 
 def _document(root: Element) -> Document | None:

@@ -1,0 +1,50 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaproxy.protocol.limits.consumers import consumer_of, group_of
+
+ADDRESS = "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    ("per", "project_id", "user_id", "expected"),
+    [
+        (("project",), "p", "u", "project:p"),
+        (("project",), "", "u", "user:u"),
+        (("project",), "", "", f"address:{ADDRESS}"),
+        (("user",), "p", "u", "user:u"),
+        (("user",), "p", "", f"address:{ADDRESS}"),
+        (("address",), "p", "u", f"address:{ADDRESS}"),
+        (("global",), "p", "u", "global:"),
+        (("image_id",), "p", "u", "global:"),
+        (("project", "image_id"), "p", "u", "project:p"),
+        (("project", "user"), "p", "u", "project:p+user:u"),
+        (("project", "user"), "", "", f"address:{ADDRESS}"),
+    ],
+)
+def test_a_consumer_is_what_the_rule_names_or_what_stands_nearest(
+    per: tuple[str, ...], project_id: str, user_id: str, expected: str
+) -> None:
+    assert consumer_of(per)(project_id, user_id, ADDRESS) == expected
+
+
+@given(
+    st.tuples(st.text(min_size=1), st.text(min_size=1)), st.tuples(st.text(min_size=1), st.text(min_size=1))
+)
+def test_no_two_pairs_of_ids_are_the_same_consumer(one: tuple[str, str], other: tuple[str, str]) -> None:
+    both = consumer_of(("project", "user"))
+    assert (both(*one, ADDRESS) == both(*other, ADDRESS)) == (one == other)
+
+
+@given(st.text(min_size=1))
+def test_an_id_cannot_reach_out_of_its_place_in_a_key(identifier: str) -> None:
+    text = consumer_of(("project",))(identifier, "", ADDRESS)
+    assert not set(text) & set("/+*?[]\\\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [((), ""), (("a", "b"), "a"), (("x", "b", "a"), "b"), (("x",), "")]
+)
+def test_the_first_group_with_rules_decides(names: tuple[str, ...], expected: str) -> None:
+    assert group_of(names, frozenset({"a", "b"})) == expected

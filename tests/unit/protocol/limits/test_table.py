@@ -1,0 +1,107 @@
+import re
+from typing import Any
+
+import pytest
+
+from metaproxy.protocol.limits.rates import RateRule, RuleError
+from metaproxy.protocol.limits.table import MEMO_ENTRIES, RateTable, _Expressions
+from tests.filters.limiting import rate
+
+
+def names(table: RateTable, path: str, method: str = "GET", query: bytes = b"", group: str = "") -> list[str]:
+    return [target.rule.rule.name for target in table.targets(method, path, query, group)]
+
+
+def table_of(*rules: RateRule, exempt: tuple[str, ...] = ()) -> RateTable:
+    return RateTable(rules, algorithm="gcra", exempt=exempt)
+
+
+def test_every_rule_that_matches_is_met_in_the_order_of_the_rules() -> None:
+    table = table_of(
+        rate("regex", regex="/images/.*"),
+        rate("everywhere"),
+        rate("elsewhere", path="/servers"),
+        rate("template", path="/images/{id}"),
+    )
+    assert names(table, "/images/1") == ["regex", "everywhere", "template"]
+
+
+@pytest.mark.parametrize("path", ["/images/1", "/images/1/", "/images/1.json", "/images/1.xml"])
+@pytest.mark.parametrize("place", [{"path": "/images/{id}"}, {"regex": "/images/[0-9]+"}])
+def test_a_suffix_or_a_final_slash_leads_past_no_rule(path: str, place: dict[str, Any]) -> None:
+    table = table_of(rate("images", **place))
+    assert names(table, path) == ["images"]
+    assert table.targets("GET", path, b"", "")[0].key == table.targets("GET", "/images/1", b"", "")[0].key
+
+
+@pytest.mark.parametrize(("method", "met"), [("GET", []), ("HEAD", []), ("PUT", ["all"])])
+@pytest.mark.parametrize("path", ["/v2/t/limits", "/v2/t/limits.xml"])
+def test_reading_an_exempt_path_meets_no_rule(path: str, method: str, met: list[str]) -> None:
+    assert names(table_of(rate("all"), exempt=("/v2/{tenant}/limits",)), path, method) == met
+
+
+def test_only_expressions_that_may_match_are_tried() -> None:
+    rules = [rate(f"r{number}", regex=f"/service{number}/.*") for number in range(500)]
+    expressions = _Expressions(table_of(*rules, rate("any", regex=".*/x")).rules)
+    assert len(expressions.candidates("/service7/x")) == 2
+
+
+@pytest.mark.parametrize(
+    "regex",
+    [
+        "/a/.*", "^/a/b", "/a|/b/c", "/(a|b)/c", "/a?/c", "/a*/c", "/a.c/d", "/a\\.c/d",
+        "/v2\\.1/[^/]+", "/a+/c", "/a{2}/c", "/[ab]/c", ".*", "/a", "/(?:a)/c", "/\\w+/c",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "path", ["/a/b/c", "/a/b", "/a/c", "/b/c", "/c", "//c", "/aa/c", "/abc/d", "/a.c/d", "/v2.1/x", "/a", ""]
+)
+def test_sorting_expressions_changes_nothing(regex: str, path: str) -> None:
+    expected = ["r"] if re.fullmatch(regex, path) else []
+    assert names(table_of(rate("r", regex=regex)), path) == expected
+
+
+def test_what_was_found_is_remembered_within_bounds() -> None:
+    table = table_of(rate("images", path="/images/{id}"))
+    for number in range(MEMO_ENTRIES + 10):
+        assert names(table, f"/images/{number}") == ["images"]
+    assert len(table._memo) <= MEMO_ENTRIES
+
+
+def test_unnamed_groups_and_named_ones_tell_counters_apart() -> None:
+    table = table_of(rate("r", regex="/([a-z]+)/(?P<id>[0-9]+)(/x)?"))
+    keys = {table.targets("GET", path, b"", "")[0].key for path in ("/a/1", "/a/2", "/b/1", "/a/1/x", "/a/1")}
+    assert len(keys) == 4
+
+
+def test_without_capture_groups_only_named_ones_in_per_tell_counters_apart() -> None:
+    rule = rate("r", regex="/([a-z]+)/(?P<id>[0-9]+)", capture_groups=False, per=("project", "id"))
+    keys = {table_of(rule).targets("GET", path, b"", "")[0].key for path in ("/a/1", "/b/1", "/a/2")}
+    assert len(keys) == 2
+
+
+def test_captured_text_cannot_reach_out_of_its_place_in_a_key() -> None:
+    table = table_of(rate("r", regex="/(.*)-(.*)"))
+    keys = {table.targets("GET", path, b"", "")[0].key for path in ("/a/b-c", "/a-b/c", "/a%2Fb-c")}
+    assert len(keys) == 3
+
+
+def test_a_rule_of_another_rate_has_other_counters() -> None:
+    keys = {table_of(rate("r", limit=limit)).targets("GET", "/", b"", "")[0].key for limit in (1, 2)}
+    assert len(keys) == 2
+
+
+def test_two_rules_of_one_name_are_refused() -> None:
+    with pytest.raises(RuleError, match="the same name"):
+        table_of(rate("a"), rate("a"))
+
+
+def test_an_unknown_algorithm_is_refused() -> None:
+    with pytest.raises(RuleError, match="one of gcra, fixed-window"):
+        RateTable([], algorithm="guess")
+
+
+def test_the_rules_of_a_group_are_its_own_and_the_global_ones() -> None:
+    table = table_of(rate("vip", groups=("vip",)), rate("default"), rate("all", per=("global",)))
+    assert [rule.rule.name for rule in table.for_group("vip")] == ["vip", "all"]
+    assert [rule.rule.name for rule in table.for_group("")] == ["default", "all"]
