@@ -1,0 +1,151 @@
+"""What was measured, as Markdown tables to paste and as JSON to keep."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+
+from tests.bench.cases import Case, Scale
+from tests.bench.footprint import Footprint
+from tests.bench.rounds import Measured
+
+MIB = 2**20
+BASE = "nginx"
+OURS = "metaproxy"
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that one run of the benchmark has found out. ``failures`` are messages by case."""
+
+    machine: dict[str, str]
+    scale: Scale
+    cases: list[tuple[Case, dict[str, Measured]]] = field(default_factory=list)
+    growth: dict[str, dict[int, Measured]] = field(default_factory=dict)
+    footprint: Footprint | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def ratio(measured: dict[str, Measured], label: str = OURS) -> float | None:
+    """Return a contestant's rate as a multiple of nginx's; None where one of both is missing."""
+    if label not in measured or BASE not in measured:
+        return None
+    return measured[label].rate / measured[BASE].rate
+
+
+def markdown(report: Report) -> str:
+    """Return the report as Markdown."""
+    parts = [_conditions(report)]
+    if report.cases:
+        parts.append(table(CASE_HEADINGS, [_case_row(case, measured) for case, measured in report.cases]))
+    if report.growth:
+        parts.append(table(("metaproxy, hits/s", *map(str, report.scale.growth)), _growth_rows(report)))
+    if report.footprint is not None:
+        parts.append(_footprint_text(report.footprint))
+    parts += [f"**{name} was not measured**: {message}" for name, message in report.failures.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(report: Report) -> str:
+    """Return the report as JSON, every single sample included."""
+    document = {
+        "machine": report.machine,
+        "scale": asdict(report.scale),
+        "cases": [
+            {"name": case.name, "title": case.title, "unit": case.unit, "servers": _by_label(measured)}
+            for case, measured in report.cases
+        ],
+        "growth": {thing: _by_label(measured) for thing, measured in report.growth.items()},
+        "footprint": asdict(report.footprint) if report.footprint else None,
+        "failures": report.failures,
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; every column but the first is set to the right."""
+    lines = [headings, ("---", *("---:" for _ in headings[1:])), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def number(value: float) -> str:
+    """Return ``value`` for human eyes: three significant digits at least, thousands set apart."""
+    if value >= 100:
+        return f"{value:,.0f}".replace(",", " ")
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+CASE_HEADINGS = (
+    "per second",
+    "direct",
+    "bare uvicorn",
+    "nginx",
+    "metaproxy",
+    "÷ nginx",
+    "p50 ms, nginx",
+    "p50 ms, metaproxy",
+    "p99 ms, nginx",
+    "p99 ms, metaproxy",
+    "RSS, peak MiB",
+    "spread",
+)
+
+
+def _case_row(case: Case, measured: dict[str, Measured]) -> list[str]:
+    rates = [_rate(measured.get(label)) for label in ("direct", "uvicorn", BASE, OURS)]
+    times = [_latency(measured.get(label), name) for name in ("p50", "p99") for label in (BASE, OURS)]
+    multiple = ratio(measured)
+    ours = measured.get(OURS)
+    return [
+        case.title + (", MiB" if case.transfer else ""),
+        *rates,
+        "" if multiple is None else f"**{multiple:.2f}**",
+        *times,
+        f"{ours.resident / MIB:.0f}, {ours.peak / MIB:.0f}" if ours else "",
+        f"{max(one.spread for one in measured.values()):.0%}",
+    ]
+
+
+def _rate(measured: Measured | None) -> str:
+    return number(measured.rate) if measured else ""
+
+
+def _latency(measured: Measured | None, percentile: str) -> str:
+    value = measured.latency(percentile) if measured else None
+    return "" if value is None else f"{value:.2f}"
+
+
+def _growth_rows(report: Report) -> list[list[str]]:
+    return [
+        [f"by {thing}", *(number(measured[size].rate) for size in report.scale.growth)]
+        for thing, measured in report.growth.items()
+    ]
+
+
+def _conditions(report: Report) -> str:
+    scale = report.scale
+    versions = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    return (
+        f"Medians of {scale.rounds} alternating rounds of {scale.seconds} s, {scale.connections} connections "
+        f"where nothing else is said; each server on one core, load and upstream on the other. {versions}."
+    )
+
+
+def _footprint_text(footprint: Footprint) -> str:
+    return (
+        f"metaproxy's memory: {footprint.at_start / MIB:.0f} MiB at the start, "
+        f"{footprint.filled / MIB:.0f} MiB after {number(footprint.offered)} answers of 200 bytes were offered to its cache."
+    )
+
+
+def _by_label(measured: dict[str, Measured] | dict[int, Measured]) -> dict[str, object]:
+    return {
+        str(label): {
+            "rate": one.rate,
+            "p50_ms": one.latency("p50"),
+            "p99_ms": one.latency("p99"),
+            "resident_bytes": one.resident,
+            "peak_bytes": one.peak,
+            "samples": [asdict(sample) for sample in one.samples],
+        }
+        for label, one in measured.items()
+    }

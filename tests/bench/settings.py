@@ -1,0 +1,74 @@
+"""metaproxy's configuration for the benchmark: what an operator would write, with limits nobody reaches."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metaproxy.demo.world import METAPROXY
+
+ITEM = "/v2.1/{tenant_id}/images/{image_id}/metadata/{key}"
+IMAGE_LIST = "/v2.1/{tenant_id}/images/detail"
+
+
+def write_settings(
+    folder: Path, *, port: int, upstream_port: int, keystone_port: int, access_log: bool, rules: int
+) -> Path:
+    """Write the configuration into ``folder``; return its path.
+
+    ``rules`` is the number of rate rules, of role rules and of cached routes; all but the last of each are
+    for other paths than the requests that are measured.
+    """
+    settings = {
+        "server": {"listen": f"127.0.0.1:{port}"},
+        "admin": {"listen": []},
+        "upstream": {"targets": [f"http://127.0.0.1:{upstream_port}"]},
+        "identity": _identity(keystone_port),
+        "authorization": {"rules": _role_rules(rules)},
+        "limits": _limits(rules),
+        "cache": {
+            "routes": [*({"path": f"{path}/{{key}}"} for path in _others(rules)), {"path": ITEM, "ttl": "1h"}]
+        },
+        "logging": {"access": access_log},
+    }
+    path = folder / "metaproxy.yaml"
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return path
+
+
+def _identity(port: int) -> dict[str, Any]:
+    return {
+        "provider": "keystone-v3",
+        "url": f"http://127.0.0.1:{port}/v3",
+        "login": {
+            "username": METAPROXY.name,
+            "password": METAPROXY.password,
+            "user_domain_name": "Default",
+            "project_name": METAPROXY.project.name,
+            "project_domain_name": "Default",
+        },
+    }
+
+
+def _role_rules(rules: int) -> list[dict[str, Any]]:
+    others = [{"path": f"{path}/**", "roles": ["operator"]} for path in _others(rules)]
+    return [*others, {"path": ITEM, "methods": ["GET", "HEAD"], "roles": ["reader"]}]
+
+
+def _limits(rules: int) -> dict[str, Any]:
+    others = [
+        {"name": f"other-{number}", "path": f"{path}/**", "rate": "1000000/second"}
+        for number, path in enumerate(_others(rules))
+    ]
+    lists = {"name": "lists", "path": IMAGE_LIST, "methods": ["GET"], "rate": "1/hour", "burst": 1}
+    reads = {"name": "reads", "path": ITEM, "methods": ["GET", "HEAD"], "rate": "1000000/second"}
+    return {
+        # Not 413: nginx closes the connection after that one.
+        "over_limit_status": 429,
+        "rates": [*others, lists, reads],
+        "absolute": {"request_body": "128MiB", "concurrent": {"per": "project", "max": 100_000}},
+    }
+
+
+def _others(rules: int) -> list[str]:
+    return [f"/v2.1/{{tenant_id}}/others-{number}" for number in range(rules - 1)]
