@@ -1,0 +1,136 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, fits, spend
+from metaproxy.store.connection import SharedStore
+from metaproxy.store.counters import Taken
+from metaproxy.store.redis import SCRIPT_SHA, RedisCounters
+from metaproxy.store.unavailable import StoreUnavailable
+from tests.redis_server import RedisServer
+from tests.unit.store.charges import charge
+
+pytestmark = pytest.mark.redis
+
+ALGORITHMS = pytest.mark.parametrize("algorithm", ["gcra", "fixed-window"])
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[SharedStore]:
+    store = SharedStore(redis_server.url, timeout_seconds=5)
+    yield store
+    await store.close()
+
+
+@ALGORITHMS
+async def test_as_many_as_the_limit_are_admitted(store: SharedStore, algorithm: str) -> None:
+    counters = RedisCounters(store, algorithm=algorithm)
+    taken = [await counters.take([charge(algorithm=algorithm)]) for _ in range(5)]
+    assert [one.admitted for one in taken] == [True, True, True, False, False]
+
+
+@ALGORITHMS
+async def test_the_script_settles_and_charges_as_the_pure_functions_do(
+    store: SharedStore, algorithm: str
+) -> None:
+    """What the script answered is replayed at the moments that the server's clock said."""
+    counters = RedisCounters(store, algorithm=algorithm)
+    # Seven a second: states that leak, and windows that end, while the test runs.
+    one = charge(limit=7, period_seconds=1, algorithm=algorithm)
+    policy, state = one.rule.policy, UNTOUCHED
+    begun, now, verdicts = 0, 0, set()
+    while now - begun < 1.2 * MICROSECONDS:
+        taken: Taken = await counters.take([one])
+        now = taken.now
+        begun = begun or now
+        settled = policy.settle(state, now)
+        admitted = fits(policy, settled)
+        state = spend(policy, settled) if admitted else settled
+        assert taken == Taken(admitted, (state,), now)
+        verdicts.add(admitted)
+    assert verdicts == {True, False}
+
+
+@ALGORITHMS
+async def test_one_counter_without_room_leaves_all_uncharged(store: SharedStore, algorithm: str) -> None:
+    counters = RedisCounters(store, algorithm=algorithm)
+    wide, narrow = charge("wide", 10, algorithm=algorithm), charge("narrow", 1, algorithm=algorithm)
+    await counters.take([wide, narrow])
+    refused = await counters.take([wide, narrow])
+    assert not refused.admitted
+    assert 0 < refused.states[0][0] <= wide.rule.policy.weight
+
+
+async def test_looking_charges_and_writes_nothing(store: SharedStore) -> None:
+    counters = RedisCounters(store, algorithm="gcra")
+    assert (await counters.peek([charge()])).states[0][0] == 0
+    assert await store.call(lambda client: client.dbsize()) == 0
+
+
+async def test_no_charges_ask_nothing(store: SharedStore, redis_server: RedisServer) -> None:
+    redis_server.kill()
+    assert (await RedisCounters(store, algorithm="gcra").take([])).admitted
+
+
+@pytest.mark.parametrize(("algorithm", "most"), [("gcra", 20_000), ("fixed-window", 60_000)])
+async def test_keys_expire_when_they_count_nothing_any_more(
+    store: SharedStore, algorithm: str, most: int
+) -> None:
+    counters = RedisCounters(store, algorithm=algorithm)
+    one = charge(limit=3, algorithm=algorithm)
+    await counters.take([one])
+    remaining = await store.call(lambda client: client.pttl(store.key("rate", algorithm, one.key)))
+    assert most - 5000 < remaining <= most
+
+
+async def test_the_script_is_sent_once_and_again_when_the_server_forgot_it(store: SharedStore) -> None:
+    counters = RedisCounters(store, algorithm="gcra")
+    await counters.take([charge()])
+    await store.call(lambda client: client.script_flush())
+    assert (await counters.take([charge()])).admitted
+    assert await store.call(lambda client: client.script_exists(SCRIPT_SHA)) == [True]
+
+
+async def test_what_is_asked_in_one_turn_of_the_loop_travels_together(
+    store: SharedStore, redis_server: RedisServer
+) -> None:
+    counters = RedisCounters(store, algorithm="gcra")
+    taken = await asyncio.gather(*(counters.take([charge(limit=30)]) for _ in range(100)))
+    assert sum(one.admitted for one in taken) == 30
+    with redis_server.client() as client:
+        assert client.info("stats")["total_connections_received"] <= 3
+
+
+async def test_a_request_that_was_given_up_does_not_disturb_the_others(store: SharedStore) -> None:
+    counters = RedisCounters(store, algorithm="gcra")
+    abandoned, kept = (asyncio.ensure_future(counters.take([charge()])) for _ in range(2))
+    await asyncio.sleep(0)
+    abandoned.cancel()
+    assert (await kept).admitted
+
+
+async def test_a_dead_store_fails_everyone_who_waits(store: SharedStore, redis_server: RedisServer) -> None:
+    counters = RedisCounters(store, algorithm="gcra")
+    await counters.take([charge()])
+    redis_server.kill()
+    failed = await asyncio.gather(*(counters.take([charge()]) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(error, StoreUnavailable) for error in failed)
+    assert not counters.available
+
+
+async def test_one_consumer_can_be_given_its_rates_anew(store: SharedStore) -> None:
+    counters = RedisCounters(store, algorithm="gcra")
+    mine = [charge("a", 1, "project:p"), charge("b", 1, "project:p+user:u")]
+    others = [charge("a", 1, "project:pp"), *(charge("a", 1, f"user:{number}") for number in range(2500))]
+    await asyncio.gather(*(counters.take([one]) for one in (*mine, *others)))
+    assert await counters.reset("project:p") == 2
+    assert [(await counters.take([one])).admitted for one in (*mine, others[0])] == [True, True, False]
+
+
+async def test_two_processes_with_different_prefixes_do_not_meet(redis_server: RedisServer) -> None:
+    stores = [SharedStore(redis_server.url, timeout_seconds=5, prefix=prefix) for prefix in ("a:", "b:")]
+    counters = [RedisCounters(store, algorithm="gcra") for store in stores]
+    assert [(await one.take([charge(limit=1)])).admitted for one in counters] == [True, True]
+    for store in stores:
+        await store.close()
