@@ -1,0 +1,98 @@
+"""The broadcast through a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from metaproxy.store.connection import SharedStore
+from metaproxy.store.redis_broadcast import RedisBroadcast
+from tests.redis_server import RedisServer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.redis]
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+class Listener:
+    """Keeps what it hears, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[bytes] = asyncio.Queue()
+        self.lost = asyncio.Event()
+
+
+@asynccontextmanager
+async def listening(redis: RedisServer, listener: Listener, *channels: str) -> AsyncIterator[RedisBroadcast]:
+    store = SharedStore(redis.url, timeout_seconds=2.0)
+    broadcast = RedisBroadcast(store)
+    for channel in channels:
+        broadcast.subscribe(channel, listener.heard.put_nowait, listener.lost.set)
+    await broadcast.start()
+    try:
+        yield broadcast
+    finally:
+        await broadcast.close()
+        await store.close()
+
+
+async def hear(listener: Listener, broadcast: RedisBroadcast, channel: str, payload: bytes) -> bytes:
+    """Publish until something is heard: a subscription takes effect some time after it was asked for."""
+    while True:
+        with suppress(ConnectionError):
+            await broadcast.publish(channel, payload)
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(listener.heard.get(), 0.05)
+
+
+async def test_a_message_reaches_another_process_on_the_same_redis(redis: RedisServer) -> None:
+    here, there = Listener(), Listener()
+    async with listening(redis, here, "purges") as sender, listening(redis, there, "purges"):
+        assert await hear(there, sender, "purges", b"one") == b"one"
+
+
+async def test_messages_come_in_the_order_in_which_they_were_published(redis: RedisServer) -> None:
+    listener = Listener()
+    async with listening(redis, listener, "purges") as broadcast:
+        await hear(listener, broadcast, "purges", b"ready")
+
+        for number in range(20):
+            await broadcast.publish("purges", b"%d" % number)
+
+        heard = [await listener.heard.get() for _ in range(20)]
+        assert [number for number in heard if number != b"ready"] == [b"%d" % number for number in range(20)]
+
+
+async def test_a_subscription_made_while_listening_takes_effect(redis: RedisServer) -> None:
+    listener, late = Listener(), Listener()
+    async with listening(redis, listener, "purges") as broadcast:
+        await hear(listener, broadcast, "purges", b"ready")
+
+        broadcast.subscribe("revocations", late.heard.put_nowait, late.lost.set)
+
+        assert await hear(late, broadcast, "revocations", b"one") == b"one"
+
+
+async def test_a_lost_connection_is_told_and_made_again(redis: RedisServer) -> None:
+    listener = Listener()
+    async with listening(redis, listener, "purges") as broadcast:
+        await hear(listener, broadcast, "purges", b"before")
+
+        redis.kill()
+        await asyncio.wait_for(listener.lost.wait(), 10)
+        redis.start()
+
+        assert await hear(listener, broadcast, "purges", b"after") == b"after"
+
+
+async def test_publishing_without_a_redis_raises_an_os_error(redis: RedisServer) -> None:
+    async with listening(redis, Listener(), "purges") as broadcast:
+        redis.kill()
+
+        with pytest.raises(OSError, match="not sent"):
+            await broadcast.publish("purges", b"one")
