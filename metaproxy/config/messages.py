@@ -99,14 +99,18 @@ def _sentence(details: ErrorDetails, *, hide: bool) -> str:
         case "union_tag_invalid":
             return _choice(context["expected_tags"], details["input"]["provider"], hide=hide)
         case "value_error":
-            reason = context["error"]
-            if hide and isinstance(reason, TemplateError):
-                return "what came from outside the file is no path template"
-            return (
-                f"{reason}{quote.replace(', not', '; it says') if isinstance(reason, NotWrittenSo) else ''}"
-            )
+            return _reason(context["error"], quote, hide=hide)
     sentence = SENTENCES[kind](context) if kind in SENTENCES else "this value does not fit here"
     return f"{sentence}{quote}" if kind in QUOTED or details["input"] is None else sentence
+
+
+def _reason(error: ValueError, quote: str, *, hide: bool) -> str:
+    if isinstance(error, NotWrittenSo):
+        return f"{error}{quote.replace(', not', '; it says')}"
+    # These quote the template themselves.
+    if hide and isinstance(error, TemplateError):
+        return "what came from outside the file is no path template"
+    return str(error)
 
 
 def _quote(value: object) -> str:

@@ -1,0 +1,115 @@
+"""The command line: what each command prints, where, and with which exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from metaproxy.cli import application
+from metaproxy.config.reference import key_reference
+from metaproxy.config.schema import json_schema
+from metaproxy.version import __version__
+
+GOOD = (
+    "server: {listen: 127.0.0.1:80}\nupstream: {targets: [http://127.0.0.1:1]}\nidentity: {provider: none}\n"
+    "admin: {token: swordfish}\n"
+)
+BAD = "server: {lisen: 127.0.0.1:80}\nupstream: {targets: []}\nidentity: {provider: none}\n"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(application(), arguments)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    file = tmp_path / "good.yaml"
+    file.write_text(GOOD)
+    return str(file)
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> str:
+    file = tmp_path / "bad.yaml"
+    file.write_text(BAD)
+    return str(file)
+
+
+def test_version_is_one_line() -> None:
+    assert run("--version").stdout == f"metaproxy {__version__}\n"
+
+
+def test_help_lists_every_command() -> None:
+    told = run("--help").stdout
+
+    assert all(command in told for command in ("serve", "check", "schema", "demo", "config"))
+
+
+def test_check_says_in_one_line_what_was_checked(good: str) -> None:
+    result = run("check", good)
+
+    assert result.exit_code == 0
+    assert result.stdout == (
+        f"{good}: ok: 127.0.0.1:80 -> http://127.0.0.1:1; identity none; 0 rate rules, 0 cache routes, "
+        "store in this process\n"
+    )
+
+
+def test_check_tells_every_error_on_a_line_of_stderr_and_exits_with_2(bad: str) -> None:
+    result = run("check", bad)
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"{bad}:1: server.lisen: unknown key; did you mean listen?",
+        f"{bad}:2: upstream.targets: must not be empty",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("serve", "--config"), ("check",), ("config", "show")], ids=lambda arguments: arguments[0]
+)
+def test_a_missing_file_is_one_line_and_exit_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, f"{tmp_path}/nope.yaml")
+
+    assert result.exit_code == 2
+    assert result.stderr == f"{tmp_path}/nope.yaml: no such file\n"
+
+
+def test_serve_with_a_bad_configuration_tells_every_error_and_exits_with_2(bad: str) -> None:
+    result = run("serve", "--config", bad)
+
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_more_workers_on_the_command_line_are_checked_like_those_of_the_file(good: str) -> None:
+    result = run("serve", "--config", good, "--workers", "4")
+
+    assert result.exit_code == 2
+    assert "server.workers: 4 workers need store.url" in result.stderr
+
+
+def test_config_show_prints_yaml_with_every_default_and_no_secret(good: str) -> None:
+    shown = yaml.safe_load(run("config", "show", good).stdout)
+
+    assert shown["server"]["listen"] == ["127.0.0.1:80"]
+    assert shown["server"]["idle_timeout"] == "75s"
+    assert shown["admin"]["token"] == "***"
+
+
+def test_schema_prints_the_json_schema() -> None:
+    assert json.loads(run("schema").stdout) == json_schema()
+
+
+def test_schema_as_markdown_prints_the_table_of_keys() -> None:
+    assert run("schema", "--markdown").stdout == key_reference()
+
+
+def test_an_unknown_command_is_no_traceback() -> None:
+    result = run("serv")
+
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
