@@ -28,13 +28,13 @@ STEPS: Final = (
 
 def session(*, proxy: str, admin: str, compute: str) -> str:
     """Return the session for the given base URLs."""
-    api = f"{proxy}/v2.1/{RED.id}"
     lines = [
         f"metaproxy {proxy} · for the operator {admin} · the compute API behind it {compute}",
         "Paste these into another terminal; Ctrl-C here stops everything.",
         "",
         f"export ALICE={ALICE.token} BOB={BOB.token}",
-        f"export API={api} ITEM={api}/images/{RED_IMAGE.id}/metadata/label",
+        f"export API={proxy}/v2.1/{RED.id}",
+        f"export ITEM=$API/images/{RED_IMAGE.id}/metadata/label",
     ]
     for title, command in STEPS:
         lines += ["", f"# {title}", command.format(admin=admin, compute=compute)]
