@@ -51,6 +51,11 @@ def configure(log_format: str = "json", level: str = "info") -> None:
     set_level(level)
 
 
+def level() -> str:
+    """Return the level of the process's log."""
+    return logging.getLevelName(logging.getLogger().level).lower()
+
+
 def set_level(level: str) -> None:
     """Change the level of the process's log at run time."""
     logging.getLogger().setLevel(level.upper())

@@ -93,6 +93,16 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self._instruments: dict[str, Counter | Gauge | Histogram] = {}
 
+    def successor(self) -> "Metrics":
+        """Return metrics that go on with these counts, and in which gauges may be told anew.
+
+        A pipeline that is built to take the place of another gets one: if it comes to nothing, the
+        gauges here still read what is in use.
+        """
+        metrics = Metrics()
+        metrics._instruments.update(self._instruments)
+        return metrics
+
     def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
         """Return the counter ``name`` (without ``_total``), made at the first call."""
         found = self._instruments.setdefault(name, Counter(name, documentation, labels))

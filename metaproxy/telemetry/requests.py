@@ -25,7 +25,7 @@ class RequestRecord:
             "Requests that have ended, by how and why.",
             ("route", "method", "status", "outcome", "reason"),
         )
-        self._seconds = metrics.histogram(
+        self.seconds = metrics.histogram(
             "metaproxy_request_duration_seconds",
             "Time from the request's head to the end of the answer, by outcome.",
             ("outcome",),
@@ -43,12 +43,28 @@ class RequestRecord:
         """Record one request. ``status`` is 0 where no answer was started."""
         label = method if method in METHODS else "other"
         self._requests.add((exchange.route or "other", label, str(status), exchange.outcome, exchange.reason))
-        self._seconds.observe((exchange.outcome,), seconds)
+        self.seconds.observe((exchange.outcome,), seconds)
         for stage, waited in exchange.waits.items():
             self._waits.observe((stage,), waited)
         self._bytes.add((), body_bytes)
         if self._access_log is not None:
             self._access_log.write(self._line(exchange, method, path, status, body_bytes, seconds))
+
+    def by_outcome(self) -> dict[str, int]:
+        """Return how many requests have ended, by outcome."""
+        return self._counted_by(3)
+
+    def by_reason(self) -> dict[str, int]:
+        """Return how many requests have ended early, by the word that says why."""
+        counted = self._counted_by(4)
+        counted.pop("", None)
+        return counted
+
+    def _counted_by(self, label: int) -> dict[str, int]:
+        counted: dict[str, int] = {}
+        for labels, number in self._requests.values.items():
+            counted[labels[label]] = counted.get(labels[label], 0) + int(number)
+        return counted
 
     def _line(
         self, exchange: Exchange, method: str, path: str, status: int, body_bytes: int, seconds: float

@@ -73,3 +73,23 @@ def test_a_name_has_one_kind() -> None:
 
     with pytest.raises(TypeError, match="a is no histogram"):
         metrics.histogram("a", "A.")
+
+
+def test_a_successor_goes_on_with_the_counts() -> None:
+    metrics = Metrics()
+    metrics.counter("metaproxy_things", "Things.").add()
+
+    successor = metrics.successor()
+    successor.counter("metaproxy_things", "Things.").add()
+
+    assert metrics.counter("metaproxy_things", "Things.").values == {(): 2.0}
+
+
+def test_the_gauges_of_a_successor_leave_those_before_alone() -> None:
+    metrics = Metrics()
+    metrics.gauge("metaproxy_level", "A level.", (), lambda: [((), 1.0)])
+
+    metrics.successor().gauge("metaproxy_level", "A level.", (), lambda: [((), 2.0)])
+
+    (family,) = metrics.collect()
+    assert [sample.value for sample in family.samples] == [1.0]

@@ -52,3 +52,13 @@ def test_a_method_that_nobody_knows_is_no_label() -> None:
     RequestRecord(metrics).ended(Exchange(request_id="r", started=0.0), "X" * 50, "/", 501, 0, 0.0)
 
     assert [labels[1] for labels in metrics.counter("metaproxy_requests", "").values] == ["other"]
+
+
+def test_counts_can_be_asked_for_by_outcome_and_by_reason() -> None:
+    record = RequestRecord(Metrics())
+
+    record.ended(Exchange("req-1", 0.0, outcome="hit"), "GET", "/", 200, 0, 0.1)
+    record.ended(Exchange("req-2", 0.0, outcome="refused", reason="token_unknown"), "GET", "/", 401, 0, 0.1)
+
+    assert record.by_outcome() == {"hit": 1, "refused": 1}
+    assert record.by_reason() == {"token_unknown": 1}
