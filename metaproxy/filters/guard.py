@@ -8,6 +8,7 @@ are trusted downstream, so a client's are taken off.
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -39,6 +40,11 @@ SINGLE = frozenset(
 """Fields that stand once in a request; the second could be the one that the upstream reads."""
 
 _NOTEWORTHY = {b"transfer-encoding", b"expect", b"via"} | forwarded.FIELDS | identity_headers.RESERVED
+T = TypeVar("T")
+
+MEMO_ENTRIES = 8192
+MEMO_BYTES = 512
+
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
@@ -74,6 +80,8 @@ class Guard(Stage):
         self._max_header_bytes = max_header_bytes
         self._pseudonym = pseudonym
         self._max_passes = max_passes
+        self._plain_paths: set[bytes] = set()
+        self._plain_names: set[tuple[bytes, ...]] = set()
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on clean."""
@@ -84,27 +92,39 @@ class Guard(Stage):
         """Check the request and clean its headers; raises Fault. Always decides: returns True."""
         if scope["method"] not in METHODS:
             raise Fault(501, "The method is not implemented.", reason="method_unknown")
-        problem = ambiguity(scope.get("raw_path") or scope["path"].encode())
-        if problem is not None:
-            raise Fault(400, f"The request is ambiguous: {problem}.", reason="path_ambiguous")
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        if raw_path not in self._plain_paths:
+            self._check_path(raw_path)
         headers: list[Header] = scope["headers"]
-        names = [name for name, _ in headers]
-        self._check_size(headers)
-        if len(set(names)) != len(names):
-            _check_repeated(names)
-        if b"".join(names).translate(None, _PLAIN):
-            scope["headers"] = headers = [pair for pair in headers if not pair[0].translate(None, _PLAIN)]
-        if not _NOTEWORTHY.isdisjoint(names):
-            self._look_closer(exchange, scope, headers)
-        exchange.identity_headers_stripped = True
-        return True
-
-    def _check_size(self, headers: Headers) -> None:
+        names = tuple([name for name, _ in headers])
         size = 0
         for name, value in headers:
             size += len(name) + len(value)
-        if len(headers) > self._max_headers or size > self._max_header_bytes:
+        if len(names) > self._max_headers or size > self._max_header_bytes:
             raise Fault(431, "The request's header fields are too large.", reason="headers_too_large")
+        if names not in self._plain_names:
+            self._check_names(exchange, scope, names)
+        exchange.identity_headers_stripped = True
+        return True
+
+    def _check_path(self, raw_path: bytes) -> None:
+        problem = ambiguity(raw_path)
+        if problem is not None:
+            raise Fault(400, f"The request is ambiguous: {problem}.", reason="path_ambiguous")
+        _remember(raw_path, len(raw_path), self._plain_paths)
+
+    def _check_names(self, exchange: Exchange, scope: Scope, names: tuple[bytes, ...]) -> None:
+        """Look at which fields there are; most clients send the same few again and again."""
+        headers: list[Header] = scope["headers"]
+        if len(set(names)) != len(names):
+            _check_repeated(names)
+        is_odd = bool(b"".join(names).translate(None, _PLAIN))
+        if is_odd:
+            scope["headers"] = headers = [pair for pair in headers if not pair[0].translate(None, _PLAIN)]
+        if not _NOTEWORTHY.isdisjoint(names):
+            self._look_closer(exchange, scope, headers)
+        elif not is_odd:
+            _remember(names, sum(map(len, names)), self._plain_names)
 
     def _look_closer(self, exchange: Exchange, scope: Scope, headers: list[Header]) -> None:
         """What only few requests need: framing, expectations, loops, forwarded and identity fields."""
@@ -119,6 +139,14 @@ class Guard(Stage):
         else:
             headers = [header for header in headers if header[0] not in forwarded.FIELDS]
         scope["headers"] = identity_headers.strip(headers)
+
+
+def _remember(seen: T, size: int, plain: set[T]) -> None:
+    """Keep what was found in order, so that it need not be looked at again; bounded in number and size."""
+    if size <= MEMO_BYTES:
+        if len(plain) >= MEMO_ENTRIES:
+            plain.clear()
+        plain.add(seen)
 
 
 def _check_repeated(names: Sequence[bytes]) -> None:

@@ -1,27 +1,31 @@
-"""One line a request, written in batches.
+"""Lines, encoded and written in batches.
 
-A line costs the request its encoding; the write happens once per batch, from the event loop's timer
-or when a batch is full. What is not yet written is at most ``flush_seconds`` old, and ``close`` writes
-the rest. A reader that is too slow loses lines, never requests: they are counted in ``dropped``.
+A line costs its request the making of a small object; it is encoded and written with others, when a
+batch is full or from the event loop's timer. What is not yet written is at most ``flush_seconds`` old,
+and ``close`` writes the rest. A reader that is too slow loses lines, never requests: they are counted in
+``dropped``.
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-Fields = Mapping[str, Any]
+Lines = Sequence[msgspec.Struct]
 
-encode_json = msgspec.json.Encoder().encode
+encode_json: Callable[[Lines], bytes] = msgspec.json.Encoder().encode_lines
 
 
-def encode_console(fields: Fields) -> bytes:
-    """Return a line for human eyes: ``key=value`` pairs."""
-    return " ".join(
-        f"{name}={value}" for name, value in fields.items() if value not in ("", None, {})
-    ).encode()
+def encode_console(lines: Lines) -> bytes:
+    """Return lines for human eyes: ``key=value`` pairs, without what is empty."""
+    return b"".join(_console_line(line) for line in lines)
+
+
+def _console_line(line: msgspec.Struct) -> bytes:
+    fields = ((name, getattr(line, name)) for name in line.__struct_fields__)
+    shown = (f"{name}={value}" for name, value in fields if value or isinstance(value, int | float))
+    return " ".join(shown).encode() + b"\n"
 
 
 class AccessLog:
@@ -29,47 +33,46 @@ class AccessLog:
 
     Args:
         descriptor: where the lines go; standard output by default.
-        encode: turns the fields of one line into bytes.
+        encode: turns lines into bytes, the line ends included.
         flush_seconds: how old an unwritten line may become.
-        batch_bytes: how many bytes make a batch.
+        batch_lines: how many lines make a batch: few enough that encoding them delays nobody.
     """
 
     def __init__(
         self,
         descriptor: int = 1,
         *,
-        encode: Callable[[Fields], bytes] = encode_json,
+        encode: Callable[[Lines], bytes] = encode_json,
         flush_seconds: float = 0.2,
-        batch_bytes: int = 65536,
+        batch_lines: int = 128,
     ) -> None:
         self._descriptor = descriptor
         self._encode = encode
         self._flush_seconds = flush_seconds
-        self._batch_bytes = batch_bytes
-        self._lines: list[bytes] = []
-        self._bytes = 0
+        self._batch_lines = batch_lines
+        self._lines: list[msgspec.Struct] = []
         self._timer: asyncio.TimerHandle | None = None
         self.dropped = 0
 
-    def write(self, fields: Fields) -> None:
+    def write(self, line: msgspec.Struct) -> None:
         """Take one line."""
-        line = self._encode(fields)
         self._lines.append(line)
-        self._bytes += len(line) + 1
-        if self._bytes >= self._batch_bytes:
+        if len(self._lines) >= self._batch_lines:
             self.flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._flush_seconds, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(self._flush_seconds, self.flush_old)
+
+    def flush_old(self) -> None:
+        """Write what has gathered since the timer was set."""
+        self._timer = None
+        self.flush()
 
     def flush(self) -> None:
         """Write what has gathered."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if not self._lines:
             return
-        lines, self._lines, self._bytes = self._lines, [], 0
-        remaining = memoryview(b"\n".join(lines) + b"\n")
+        lines, self._lines = self._lines, []
+        remaining = memoryview(self._encode(lines))
         try:
             while remaining:
                 remaining = remaining[os.write(self._descriptor, remaining) :]
@@ -78,4 +81,7 @@ class AccessLog:
 
     def close(self) -> None:
         """Write the rest."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.flush()

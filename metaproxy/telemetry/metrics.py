@@ -17,21 +17,42 @@ Samples = Iterable[tuple[Labels, float]]
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
+class Cell:
+    """One number of a counter, for who adds to it often: ``cell.value += 1`` is all there is to do."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+
 class Counter:
     """A number that only grows, one per combination of label values."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
         self.name, self.documentation, self.labels = name, documentation, tuple(labels)
-        self.values: dict[Labels, float] = {} if labels else {(): 0.0}
+        self._cells: dict[Labels, Cell] = {} if labels else {(): Cell()}
+
+    @property
+    def values(self) -> dict[Labels, float]:
+        """Every number, by label values."""
+        return {labels: cell.value for labels, cell in self._cells.items()}
+
+    def cell(self, labels: Labels = ()) -> Cell:
+        """Return the number for the label values ``labels``, given in the order of the names."""
+        found = self._cells.get(labels)
+        if found is None:
+            found = self._cells[labels] = Cell()
+        return found
 
     def add(self, labels: Labels = (), amount: float = 1.0) -> None:
-        """Add ``amount`` for the label values ``labels``, given in the order of the names."""
-        self.values[labels] = self.values.get(labels, 0.0) + amount
+        """Add ``amount`` for the label values ``labels``."""
+        self.cell(labels).value += amount
 
     def family(self) -> Metric:
         """Return what Prometheus is told."""
         family = CounterMetricFamily(self.name, self.documentation, labels=self.labels)
-        for labels, value in list(self.values.items()):
+        for labels, value in self.values.items():
             family.add_metric(labels, value)
         return family
 
@@ -52,6 +73,22 @@ class Gauge:
         return family
 
 
+class Row:
+    """The counts of one histogram for one combination of label values."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
 class Histogram:
     """Counts of durations by upper bound in seconds, one row per combination of label values."""
 
@@ -59,27 +96,28 @@ class Histogram:
         self, name: str, documentation: str, labels: Sequence[str] = (), bounds: Sequence[float] = SECONDS
     ) -> None:
         self.name, self.documentation, self.labels, self.bounds = name, documentation, tuple(labels), bounds
-        self.rows: dict[Labels, list[int]] = {}
-        self.sums: dict[Labels, float] = {}
+        self.rows: dict[Labels, Row] = {}
+
+    def row(self, labels: Labels = ()) -> Row:
+        """Return the counts for the label values ``labels``, given in the order of the names."""
+        found = self.rows.get(labels)
+        if found is None:
+            found = self.rows[labels] = Row(self.bounds)
+        return found
 
     def observe(self, labels: Labels, seconds: float) -> None:
         """Count one duration for the label values ``labels``."""
-        row = self.rows.get(labels)
-        if row is None:
-            row = self.rows[labels] = [0] * (len(self.bounds) + 1)
-            self.sums[labels] = 0.0
-        row[bisect_left(self.bounds, seconds)] += 1
-        self.sums[labels] += seconds
+        self.row(labels).observe(seconds)
 
     def family(self) -> Metric:
         """Return what Prometheus is told: cumulative counts."""
         family = HistogramMetricFamily(self.name, self.documentation, labels=self.labels)
         for labels, row in list(self.rows.items()):
             total, buckets = 0, []
-            for bound, count in zip([*map(str, self.bounds), "+Inf"], row, strict=True):
+            for bound, count in zip([*map(str, self.bounds), "+Inf"], row.counts, strict=True):
                 total += count
                 buckets.append((bound, total))
-            family.add_metric(labels, buckets, sum_value=self.sums[labels])
+            family.add_metric(labels, buckets, sum_value=row.total)
         return family
 
 

@@ -1,11 +1,39 @@
-"""What is told of every request when it has ended: two metrics and one line of the access log."""
+"""What is told of every request when it has ended: a few numbers and one line of the access log."""
+
+from collections.abc import Mapping
+
+import msgspec
 
 from metaproxy.clock import Clock, wall
 from metaproxy.exchange import Exchange
 from metaproxy.telemetry.access_log import AccessLog
-from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.metrics import Cell, Metrics, Row
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class AccessLine(msgspec.Struct, frozen=True, gc=False):
+    """One line of the access log; the fields stand in this order."""
+
+    time: float
+    event: str
+    request_id: str
+    global_request_id: str
+    client: str
+    method: str
+    path: str
+    route: str
+    status: int
+    outcome: str
+    reason: str
+    cache: str
+    project: str
+    user: str
+    bytes: int
+    seconds: float
+    waits: Mapping[str, float]
+    upstream: str
+    upstream_request_id: str
 
 
 class RequestRecord:
@@ -35,18 +63,23 @@ class RequestRecord:
             "Time that requests waited for something outside the process, by what.",
             ("stage",),
         )
-        self._bytes = metrics.counter("metaproxy_response_body_bytes", "Bytes of answers' bodies sent.")
+        self._bytes = metrics.counter(
+            "metaproxy_response_body_bytes", "Bytes of answers' bodies sent."
+        ).cell()
+        self._bound: dict[tuple[str, str, int, str, str], tuple[Cell, Row]] = {}
 
     def ended(
         self, exchange: Exchange, method: str, path: str, status: int, body_bytes: int, seconds: float
     ) -> None:
         """Record one request. ``status`` is 0 where no answer was started."""
-        label = method if method in METHODS else "other"
-        self._requests.add((exchange.route or "other", label, str(status), exchange.outcome, exchange.reason))
-        self.seconds.observe((exchange.outcome,), seconds)
-        for stage, waited in exchange.waits.items():
-            self._waits.observe((stage,), waited)
-        self._bytes.add((), body_bytes)
+        key = (exchange.route, method, status, exchange.outcome, exchange.reason)
+        bound = self._bound.get(key) or self._bind(key)
+        bound[0].value += 1
+        bound[1].observe(seconds)
+        self._bytes.value += body_bytes
+        if exchange.waits:
+            for stage, waited in exchange.waits.items():
+                self._waits.observe((stage,), waited)
         if self._access_log is not None:
             self._access_log.write(self._line(exchange, method, path, status, body_bytes, seconds))
 
@@ -66,28 +99,40 @@ class RequestRecord:
             counted[labels[label]] = counted.get(labels[label], 0) + int(number)
         return counted
 
+    def _bind(self, key: tuple[str, str, int, str, str]) -> tuple[Cell, Row]:
+        """Return the numbers that a request of this kind is counted in."""
+        route, method, status, outcome, reason = key
+        known = method if method in METHODS else "other"
+        bound = (
+            self._requests.cell((route or "other", known, str(status), outcome, reason)),
+            self.seconds.row((outcome,)),
+        )
+        if known == method:  # what a client made up is not remembered
+            self._bound[key] = bound
+        return bound
+
     def _line(
         self, exchange: Exchange, method: str, path: str, status: int, body_bytes: int, seconds: float
-    ) -> dict[str, object]:
+    ) -> AccessLine:
         identity = exchange.identity
-        return {
-            "time": round(self._time(), 3),
-            "event": "request",
-            "request_id": exchange.request_id,
-            "global_request_id": exchange.global_request_id,
-            "client": exchange.client_address,
-            "method": method,
-            "path": path,
-            "route": exchange.route,
-            "status": status,
-            "outcome": exchange.outcome,
-            "reason": exchange.reason,
-            "cache": exchange.cache_status,
-            "project": identity.project_id if identity else "",
-            "user": identity.user_id if identity else "",
-            "bytes": body_bytes,
-            "seconds": round(seconds, 6),
-            "waits": exchange.waits,
-            "upstream": exchange.upstream,
-            "upstream_request_id": exchange.upstream_request_id,
-        }
+        return AccessLine(
+            round(self._time(), 3),
+            "request",
+            exchange.request_id,
+            exchange.global_request_id,
+            exchange.client_address,
+            method,
+            path,
+            exchange.route,
+            status,
+            exchange.outcome,
+            exchange.reason,
+            exchange.cache_status,
+            identity.project_id if identity is not None else "",
+            identity.user_id if identity is not None else "",
+            body_bytes,
+            round(seconds, 6),
+            exchange.waits,
+            exchange.upstream,
+            exchange.upstream_request_id,
+        )

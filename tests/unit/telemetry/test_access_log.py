@@ -2,9 +2,16 @@ import json
 import os
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from metaproxy.telemetry.access_log import AccessLog, encode_console
+
+
+class Line(msgspec.Struct):
+    status: int
+    path: str = ""
+    waits: dict[str, float] = {}
 
 
 @pytest.fixture
@@ -21,35 +28,48 @@ def pipe() -> Iterator[tuple[int, int]]:
 async def test_lines_are_json_in_order(pipe: tuple[int, int]) -> None:
     log = AccessLog(pipe[1])
 
-    log.write({"status": 200, "path": 'a"b\n'})
-    log.write({"status": 404})
+    log.write(Line(200, 'a"b\n', {"upstream": 0.5}))
+    log.write(Line(404))
     log.close()
 
     lines = os.read(pipe[0], 10000).decode().splitlines()
-    assert [json.loads(line) for line in lines] == [{"status": 200, "path": 'a"b\n'}, {"status": 404}]
+    assert [json.loads(line) for line in lines] == [
+        {"status": 200, "path": 'a"b\n', "waits": {"upstream": 0.5}},
+        {"status": 404, "path": "", "waits": {}},
+    ]
 
 
 async def test_nothing_is_written_before_the_batch_is_full_or_old(pipe: tuple[int, int]) -> None:
-    log = AccessLog(pipe[1], batch_bytes=40, flush_seconds=3600)
+    log = AccessLog(pipe[1], batch_lines=2, flush_seconds=3600)
     os.set_blocking(pipe[0], False)
 
-    log.write({"number": 1})
+    log.write(Line(200))
     with pytest.raises(BlockingIOError):
         os.read(pipe[0], 100)
-    log.write({"number": "x" * 40})
+    log.write(Line(201))
 
     assert len(os.read(pipe[0], 1000).splitlines()) == 2
+    log.close()
+
+
+async def test_an_old_line_is_written_though_the_batch_is_not_full(pipe: tuple[int, int]) -> None:
+    log = AccessLog(pipe[1], flush_seconds=3600)
+
+    log.write(Line(200))
+    log.flush_old()
+
+    assert len(os.read(pipe[0], 1000).splitlines()) == 1
 
 
 async def test_lines_that_nobody_takes_are_counted_not_fatal(pipe: tuple[int, int]) -> None:
     log = AccessLog(pipe[1])
     os.close(pipe[1])
 
-    log.write({"number": 1})
+    log.write(Line(200))
     log.close()
 
     assert log.dropped == 1
 
 
 def test_the_console_shows_what_is_there() -> None:
-    assert encode_console({"status": 200, "reason": "", "waits": {}, "bytes": 0}) == b"status=200 bytes=0"
+    assert encode_console([Line(0), Line(200, "/a")]) == b"status=0\nstatus=200 path=/a\n"
