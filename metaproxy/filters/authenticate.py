@@ -14,10 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import Exchange, HeaderPairs, Identity
 from metaproxy.filters.stage import Stage
-from metaproxy.identity.cached import CachedValidator, Verdict
+from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.rendering import DELEGATED, SERVICE_DELEGATED, service_twins
 from metaproxy.identity.troubles import IdentityUnavailable
-from metaproxy.identity.validator import Rejected
+from metaproxy.identity.validator import Rejected, Verdict
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS, strip
@@ -49,7 +49,7 @@ class Authenticate(Stage):
     Args:
         app: the next application.
         validator: knows tokens, or asks.
-        advertise: the identity service that WWW-Authenticate names.
+        advertise: the identity service that WWW-Authenticate names, if any.
         anonymous: path templates that need no token.
         on_missing: what becomes of a request without a valid token: ``reject`` answers 401,
             ``delegate`` passes it on as X-Identity-Status: Invalid.
@@ -63,7 +63,7 @@ class Authenticate(Stage):
         app: ASGIApp,
         *,
         validator: CachedValidator,
-        advertise: str,
+        advertise: str = "",
         anonymous: Iterable[str] = (),
         on_missing: OnMissing = "reject",
         service_roles: Iterable[str] = ("service",),
@@ -72,7 +72,8 @@ class Authenticate(Stage):
     ) -> None:
         self.app = app
         self.validator = validator
-        self._challenge = ((b"www-authenticate", f'Keystone uri="{advertise}"'.encode()),)
+        challenge = f'Keystone uri="{advertise}"' if advertise else "Keystone"
+        self._challenge = ((b"www-authenticate", challenge.encode()),)
         self._anonymous: RouteTable[None] = RouteTable()
         for template in anonymous:
             self._anonymous.add(template, None)

@@ -1,19 +1,16 @@
-"""The token cache: who a token speaks for, known without asking.
+"""The token cache in front of a validator: who a token speaks for, known without asking.
 
-Facts this file rests on. Verdicts are kept under a keyed digest, valid and rejected ones apart, so
-that a flood of bad tokens cannot push out the good. A verdict is fresh for ``ttl``, shortened by
-chance so that tokens of one moment do not all expire in another, and never past the token's own
-expiry. After that identity is asked; where it gives no verdict, a valid one goes on for
-``stale_if_unavailable``. However many requests wait for the same token, one validation is under way,
-a task of its own, which no client's hanging up can end.
+Facts this file rests on. However many requests wait for the same token, one validation is under way;
+it is a task of its own, which no client's hanging up can end. Where identity gives no verdict, an
+earlier one goes on for a while; without one the request is refused. While identity fails, a made-up token
+is asked about now and then, so that its coming back is noticed without any request.
 """
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-from cachetools import TLRUCache
+from dataclasses import replace
 
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.exchange import Identity
@@ -21,27 +18,13 @@ from metaproxy.identity.digests import fingerprint, keyed_digest
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import Revocation, RevokedTokens
+from metaproxy.identity.token_cache import TokenCache
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
-from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator
+from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Metrics
 
-NEVER = float("inf")
-RETRY_STALE = 1.0
-"""Seconds for which a stale verdict is used before identity, which failed, is asked again."""
-
-Verdict = Identity | Rejected
-
-
-@dataclass(slots=True)
-class _Valid:
-    """A token found valid. Instants are monotonic seconds, ``expires_at`` is by the wall clock."""
-
-    identity: Identity
-    fingerprint: bytes
-    fresh_until: float
-    stale_until: float
-    expires_at: float
+_HIT, _NEGATIVE_HIT, _MISS, _STALE = ("hit",), ("negative_hit",), ("miss",), ("stale",)
 
 
 class CachedValidator(TokenValidator):
@@ -50,12 +33,13 @@ class CachedValidator(TokenValidator):
     Args:
         inner: who is asked.
         headers: renders an identity for the upstream, once, when its token is validated.
-        ttl: seconds for which a valid token is not asked about again.
+        ttl: seconds for which a valid token is not asked about again; never past its own expiry.
         negative_ttl: the same for a rejected one.
         max_entries: bound of valid verdicts, and of rejected ones.
         stale_if_unavailable: seconds after ``ttl`` for which a verdict still holds while identity fails.
         jitter: the share of ``ttl`` that chance may take off.
         max_validations: bound of validations under way; above it is IdentityUnavailable (busy).
+        probe_interval: seconds between two probes while identity fails.
         metrics: where lookups and entries are counted.
         monotonic, wall: the clocks.
         chance: returns numbers from 0 to 1.
@@ -72,6 +56,7 @@ class CachedValidator(TokenValidator):
         stale_if_unavailable: float = 60.0,
         jitter: float = 0.1,
         max_validations: int = 4096,
+        probe_interval: float = 5.0,
         metrics: Metrics | None = None,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
@@ -79,57 +64,51 @@ class CachedValidator(TokenValidator):
     ) -> None:
         metrics = metrics or Metrics()
         self.health = IdentityHealth(monotonic)
-        self.revoked = RevokedTokens(monotonic=monotonic)
         self._inner = inner
         self._headers = headers or IdentityHeaders()
-        self._ttl, self._negative_ttl, self._grace, self._jitter = (
-            ttl,
-            negative_ttl,
-            stale_if_unavailable,
-            jitter,
-        )
         self._max_validations = max_validations
-        self._monotonic, self._wall, self._chance = monotonic, wall, chance
+        self._probe_interval = probe_interval
         self._digest = keyed_digest()
         self._digest_for_expired = keyed_digest(b"expired token")
-        self._valid: TLRUCache[bytes, _Valid] = TLRUCache(
-            max_entries, ttu=lambda _key, entry, _now: entry.stale_until, timer=monotonic
+        self._cache = TokenCache(
+            ttl=ttl,
+            negative_ttl=negative_ttl,
+            grace=stale_if_unavailable,
+            max_entries=max_entries,
+            jitter=jitter,
+            monotonic=monotonic,
+            wall=wall,
+            chance=chance,
         )
-        self._rejected: TLRUCache[bytes, Rejected] = TLRUCache(
-            max_entries, ttu=lambda _key, _entry, now: now + negative_ttl, timer=monotonic
-        )
-        self._validations: dict[bytes, asyncio.Task[Verdict | IdentityUnavailable]] = {}
-        self._tasks = TaskSet()
+        self._revoked = RevokedTokens(monotonic=monotonic)
         self._revision = 0
+        self._validations: dict[bytes, asyncio.Task[Verdict | IdentityUnavailable]] = {}
+        self._validation_tasks = TaskSet()
+        self._probe_tasks = TaskSet()
         self._lookups = metrics.counter(
             "metaproxy_token_cache_lookups", "Answers of the token cache.", ("result",)
         )
-        metrics.gauge("metaproxy_token_cache_entries", "Verdicts held.", ("kind",), self._entries)
+        metrics.gauge("metaproxy_token_cache_entries", "Verdicts held.", ("kind",), self._cache.counts)
 
     async def start(self) -> None:
         """Start the validator behind; identity's failing is noted, not raised: it may come back."""
         try:
             await self._inner.start()
         except IdentityUnavailable as error:
-            self.health.failed(error)
+            self._failed(error)
 
     async def close(self) -> None:
         """End what is under way and close the validator behind."""
-        await self._tasks.cancel()
+        await self._probe_tasks.cancel()
+        await self._validation_tasks.cancel()
         await self._inner.close()
 
     def known(self, token: bytes, *, allow_expired: bool = False) -> Verdict | None:
         """Return the verdict on ``token`` that is known and fresh, or None. Awaits nothing."""
-        key = (self._digest_for_expired if allow_expired else self._digest)(token)
-        entry = self._valid.get(key)
-        if entry is not None:
-            if self._monotonic() < entry.fresh_until and self._wall() < entry.expires_at:
-                self._lookups.add(_HIT)
-                return entry.identity
-        elif (rejected := self._rejected.get(key)) is not None:
-            self._lookups.add(_NEGATIVE_HIT)
-            return rejected
-        return None
+        verdict = self._cache.fresh((self._digest_for_expired if allow_expired else self._digest)(token))
+        if verdict is not None:
+            self._lookups.add(_HIT if isinstance(verdict, Identity) else _NEGATIVE_HIT)
+        return verdict
 
     async def resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:
         """Return the verdict on ``token``, asking identity where it is not known.
@@ -141,13 +120,16 @@ class CachedValidator(TokenValidator):
             return known
         self._lookups.add(_MISS)
         key = (self._digest_for_expired if allow_expired else self._digest)(token)
-        task = self._validations.get(key)
-        if task is None:
-            task = self._begin(key, token, allow_expired=allow_expired)
-        verdict = await asyncio.shield(task)
-        if isinstance(verdict, IdentityUnavailable):
-            return self._stale(key, verdict)
-        return verdict
+        validation = self._validations.get(key) or self._begin(key, token, allow_expired=allow_expired)
+        verdict = await asyncio.shield(validation)
+        if not isinstance(verdict, IdentityUnavailable):
+            return verdict
+        earlier = self._cache.stale(key)
+        if earlier is None:
+            # A new one for every waiter: an exception raised twice gathers the tracebacks of both.
+            raise IdentityUnavailable(verdict.trouble, retry_after=verdict.retry_after) from verdict
+        self._lookups.add(_STALE)
+        return earlier
 
     async def validate(self, token: bytes, *, allow_expired: bool = False) -> Identity:
         """Return the identity of ``token`` (the ``TokenValidator`` interface over ``resolve``)."""
@@ -162,80 +144,60 @@ class CachedValidator(TokenValidator):
         Tokens named by themselves stay rejected; those of a user or project are asked about anew.
         """
         self._revision += 1
-        self.revoked.add(revocation)
-        found = [
-            (key, entry)
-            for key, entry in list(self._valid.items())
-            if revocation.matches(entry.identity, entry.fingerprint)
-        ]
-        for key, _ in found:
-            self._valid.pop(key, None)
-        return len(found)
+        self._revoked.add(revocation)
+        return self._cache.forget(revocation)
 
     def doubt(self) -> None:
         """Ask about every token anew: revocations may have been missed. Grace still holds."""
         self._revision += 1
-        for entry in list(self._valid.values()):
-            entry.fresh_until = float("-inf")
+        self._cache.doubt()
 
     def _begin(
         self, key: bytes, token: bytes, *, allow_expired: bool
     ) -> "asyncio.Task[Verdict | IdentityUnavailable]":
         if len(self._validations) >= self._max_validations:
             raise IdentityUnavailable(Trouble.BUSY, retry_after=1)
-        task = self._tasks.start(
-            self._validate(key, token, allow_expired=allow_expired), name="validate a token"
+        validation = self._validations[key] = self._validation_tasks.start(
+            self._validation(key, token, allow_expired=allow_expired), name="validate a token"
         )
-        self._validations[key] = task
-        task.add_done_callback(lambda _task: self._validations.pop(key, None))
-        return task
+        validation.add_done_callback(lambda _: self._validations.pop(key, None))
+        return validation
 
-    async def _validate(
+    async def _validation(
         self, key: bytes, token: bytes, *, allow_expired: bool
     ) -> Verdict | IdentityUnavailable:
         revision = self._revision
-        try:
-            identity = await self._inner.validate(token, allow_expired=allow_expired)
-        except TokenRejected as rejection:
-            self.health.answered()
-            return self._reject(key, rejection.verdict)
-        except IdentityUnavailable as error:
-            self.health.failed(error)
-            return error
-        self.health.answered()
-        name = fingerprint(token)
-        if self.revoked.hold(identity, name):
-            return self._reject(key, Rejected("token_revoked"))
-        identity = replace(self._headers.applied(identity), token_digest=key)
-        if revision == self._revision:
-            self._keep(key, identity, name, allow_expired=allow_expired)
-        return identity
-
-    def _keep(self, key: bytes, identity: Identity, name: bytes, *, allow_expired: bool) -> None:
-        expires_at = NEVER if allow_expired or not identity.expires_at else identity.expires_at
-        now, remaining = self._monotonic(), expires_at - self._wall()
-        ttl = min(self._ttl * (1 - self._jitter * self._chance()), remaining)
-        if ttl > 0:
-            stale = min(ttl + self._grace, remaining)
-            self._valid[key] = _Valid(identity, name, now + ttl, now + stale, expires_at)
-
-    def _reject(self, key: bytes, verdict: Rejected) -> Rejected:
-        self._valid.pop(key, None)
-        if self._negative_ttl > 0:
-            self._rejected[key] = verdict
+        verdict = await self._ask(token, allow_expired=allow_expired)
+        if isinstance(verdict, Identity):
+            name = fingerprint(token)
+            if self._revoked.hold(verdict, name):
+                verdict = Rejected("token_revoked")
+            else:
+                verdict = replace(self._headers.applied(verdict), token_digest=key)
+                # What was revoked meanwhile may be this: the answer holds for those who wait, no longer.
+                if revision == self._revision:
+                    self._cache.keep(key, verdict, name, past_expiry=allow_expired)
+        if isinstance(verdict, Rejected):
+            self._cache.reject(key, verdict)
         return verdict
 
-    def _stale(self, key: bytes, error: IdentityUnavailable) -> Identity:
-        entry = self._valid.get(key)
-        if entry is None or self._wall() >= entry.expires_at:
-            # A new one for every waiter: an exception raised twice gathers the tracebacks of both.
-            raise IdentityUnavailable(error.trouble, retry_after=error.retry_after) from error
-        self._lookups.add(_STALE)
-        entry.fresh_until = min(self._monotonic() + RETRY_STALE, entry.stale_until)
-        return entry.identity
+    async def _ask(self, token: bytes, *, allow_expired: bool = False) -> Verdict | IdentityUnavailable:
+        try:
+            verdict: Verdict = await self._inner.validate(token, allow_expired=allow_expired)
+        except TokenRejected as rejection:
+            verdict = rejection.verdict
+        except IdentityUnavailable as error:
+            self._failed(error)
+            return error
+        self.health.answered()
+        return verdict
 
-    def _entries(self) -> list[tuple[tuple[str, ...], float]]:
-        return [(("valid",), len(self._valid)), (("rejected",), len(self._rejected))]
+    def _failed(self, error: IdentityUnavailable) -> None:
+        self.health.failed(error)
+        if not len(self._probe_tasks):
+            self._probe_tasks.start(self._probe_until_available(), name="probe identity")
 
-
-_HIT, _NEGATIVE_HIT, _MISS, _STALE = ("hit",), ("negative_hit",), ("miss",), ("stale",)
+    async def _probe_until_available(self) -> None:
+        while not self.health.available:
+            await asyncio.sleep(self._probe_interval)
+            await self._ask(secrets.token_hex(16).encode())

@@ -6,11 +6,13 @@ named by its SHA-256: tokens are long random strings, for which a plain hash can
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from hashlib import blake2b
 
 SCHEME = "sha256:"
+_HASH = re.compile(SCHEME + "[0-9a-f]{64}")
 DIGEST_BYTES = 16
 
 TokenDigest = Callable[[bytes], bytes]
@@ -45,7 +47,6 @@ def hash_token(token: str | bytes) -> str:
 
 def parse_hash(text: str) -> bytes:
     """Return the digest that ``text`` writes; raises ValueError where it is no such hash."""
-    digest = bytes.fromhex(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else b""
-    if len(digest) != hashlib.sha256().digest_size:
+    if not _HASH.fullmatch(text):
         raise ValueError(f"a token hash is {SCHEME!r} and 64 hexadecimal digits")
-    return digest
+    return bytes.fromhex(text.removeprefix(SCHEME))

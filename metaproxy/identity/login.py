@@ -19,7 +19,8 @@ RENEW_BEFORE = 120.0
 LOGIN_REFUSALS = frozenset({400, 401, 403, 404})
 """Statuses of a login that was understood and refused."""
 REFUSAL_PAUSE = 5.0
-"""Seconds for which a refused login is not tried again."""
+"""Seconds for which a refused login is not tried again; doubled with every refusal in a row."""
+LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class ServiceLogin:
         self._token = b""
         self._renew_at = 0.0
         self._expires_at = 0.0
+        self._refusals = 0
         self._refused_until = float("-inf")
 
     async def token(self) -> bytes:
@@ -73,11 +75,12 @@ class ServiceLogin:
         token = await self.token()
         answered = await self._wire.get(path, token, headers)
         if answered.status != 401:
+            self._refusals = 0
             return answered
         await self._renew(token)
         answered = await self._wire.get(path, self._token, headers)
         if answered.status == 401:
-            self._refused_until = self._monotonic() + REFUSAL_PAUSE
+            self._pause()
             raise IdentityUnavailable(Trouble.LOGIN_REFUSED, "a new service token is refused")
         return answered
 
@@ -95,9 +98,14 @@ class ServiceLogin:
                 fresh = await self._log_in()
             except IdentityUnavailable as error:
                 if error.trouble is Trouble.LOGIN_REFUSED:
-                    self._refused_until = self._monotonic() + REFUSAL_PAUSE
+                    self._pause()
                 raise
             self._take(fresh)
+
+    def _pause(self) -> None:
+        pause = min(REFUSAL_PAUSE * 2**self._refusals, LONGEST_PAUSE)
+        self._refusals = min(self._refusals + 1, 10)
+        self._refused_until = self._monotonic() + pause
 
     def _take(self, fresh: ServiceToken) -> None:
         if not fresh.token or fresh.lifetime <= 0:

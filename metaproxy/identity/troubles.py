@@ -16,7 +16,7 @@ refused, no route, DNS, TLS           UNREACHABLE          503    identity_unrea
 3xx, another status, no JSON, a field NONSENSE             503    identity_nonsense
 missing, an answer without end
 404 with a page that is not JSON      NONSENSE             503    identity_nonsense
-more validations than we hold at once BUSY                 503    identity_busy
+more validations at once than we hold  BUSY                503    identity_busy
 ===================================== ==================== ====== =======================
 
 Every trouble has Retry-After: identity's own where it names one, else ``RETRY_AFTER``. Where Repose and

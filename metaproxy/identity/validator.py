@@ -6,7 +6,7 @@ valid) or ``IdentityUnavailable`` (identity has not spoken, or not in a way that
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, TypeAlias
 
 from metaproxy.exchange import Identity
 
@@ -20,6 +20,10 @@ class Rejected:
     reason: Reason
 
 
+Verdict: TypeAlias = Identity | Rejected
+"""What identity has said of a token."""
+
+
 class TokenRejected(Exception):
     """Raised for a token that is not valid."""
 
@@ -28,10 +32,10 @@ class TokenRejected(Exception):
         self.verdict = Rejected(reason)
 
 
-class TokenValidator(Protocol):
+class TokenValidator:
     """Something that knows, or can find out, who a token speaks for.
 
-    Implementations subclass it, so that those without connections inherit an empty life.
+    Subclasses implement ``validate``; those without connections inherit an empty life.
     """
 
     async def validate(self, token: bytes, *, allow_expired: bool = False) -> Identity:
