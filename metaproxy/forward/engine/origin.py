@@ -66,7 +66,8 @@ def _connect_errors(origin: Origin) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise httpx.ConnectTimeout(f"no connection to {origin.host} in time") from error
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
+        # UnicodeError: the name is too long for the IDNA codec, which has no error of its own.
         raise NameNotResolved(f"{origin.host} has no address") from error
     except ssl.SSLError as error:
         raise TLSFailed(f"no TLS session with {origin.host}: {error.reason}") from error

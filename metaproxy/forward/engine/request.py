@@ -18,6 +18,8 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(rb"[^\x00-\x20\x7f]+")
+_NAME_CHARACTERS = b"!#$%&'*+.^_`|~0123456789-ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding"})
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding):", re.IGNORECASE)
 
 
@@ -52,6 +54,8 @@ def outgoing(request: httpx.Request) -> OutgoingRequest:
 def _head(method: str, target: bytes, fields: list[Header]) -> bytes:
     if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
         raise UnsendableRequest("the method or the target holds a character that it must not")
+    if b"".join([name for name, _ in fields]).translate(None, _NAME_CHARACTERS):
+        raise UnsendableRequest("the name of a header field holds a character that it must not")
     lines = [b"%b: %b\r\n" % field for field in fields]
     head = b"".join((method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n", *lines, b"\r\n"))
     # One line break for every line and no other: cheaper than looking into each field.
@@ -62,15 +66,10 @@ def _head(method: str, target: bytes, fields: list[Header]) -> bytes:
 
 
 def _body_length(fields: list[Header]) -> int | None:
-    lengths = []
-    for name, value in fields:
-        lowered = name.lower()
-        if lowered == b"transfer-encoding":
+    framing = [(name.lower(), value.lower()) for name, value in fields if name.lower() in _FRAMING_FIELDS]
+    match framing:
+        case [(b"transfer-encoding", b"chunked")]:
             return None
-        if lowered == b"content-length":
-            lengths.append(value)
-    if not lengths:
-        return 0
-    if len(lengths) > 1 or not lengths[0].isdigit():
-        raise UnsendableRequest("the length of the body is ambiguous")
-    return int(lengths[0])
+        case [(b"content-length", length)] if length.isdigit():
+            return int(length)
+    raise UnsendableRequest("the length of the body is ambiguous")
