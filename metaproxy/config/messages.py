@@ -26,6 +26,7 @@ SENTENCES: Mapping[str, Callable[[Context], str]] = {
     "int_type": lambda _: "a whole number is expected",
     "int_parsing": lambda _: "a whole number is expected",
     "int_from_float": lambda _: "a whole number is expected",
+    "finite_number": lambda _: "a whole number is expected",
     "int_parsing_size": lambda _: "the number is too large",
     "float_type": lambda _: "a number is expected",
     "float_parsing": lambda _: "a number is expected",

@@ -2,57 +2,83 @@
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from metaproxy.config.keys import Key, every_key
+from metaproxy.config.model import Config
 from metaproxy.config.model.section import Section
 from metaproxy.config.schema import json_schema, written_defaults
 
 INTRODUCTION = """\
 # Every key of metaproxy.yaml
 
-Made by `metaproxy schema --markdown` from the model; do not edit. `[]` stands for each item of a list,
-`(keystone-v3)` for a section that this provider alone has. Required keys have no default.
+Made by `metaproxy schema --markdown` from the model; do not edit. `[]` stands for each item of a list.
+A key without a default is required, where its mapping is there at all.
 """
 
-TYPE_NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false"}
-TABLE_HEAD = "\n| key | type | default | meaning |\n|---|---|---|---|\n"
+TABLE_HEAD = "| key | type | default | meaning |\n|---|---|---|---|\n"
+
+TYPES = {
+    "boolean": "true or false",
+    "date-time": "date",
+    "integer": "whole number",
+    "password": "secret",
+    "path": "file",
+    "string": "text",
+}
+"""What the reference calls the types and formats of JSON Schema that have a plainer name."""
 
 
 def key_reference() -> str:
-    """Return the reference, a chapter per section of the file."""
-    return f"{INTRODUCTION}\n{''.join(_chapters())}".rstrip("\n") + "\n"
+    """Return the reference: a chapter per section of the file, for ``identity`` one per provider."""
+    return "\n".join([INTRODUCTION, *_chapters()])
 
 
 def _chapters() -> Iterator[str]:
     definitions = json_schema()["$defs"]
-    for key in every_key():
-        if "." not in key.path:
-            yield f"\n## {key.path}\n\n{key.field.description}\n{TABLE_HEAD}"
+    for chapter, keys in groupby(every_key(), lambda key: key.path.partition(".")[0]):
+        name, _, provider = chapter.removesuffix(")").partition("(")
+        below = sorted(
+            (key for key in keys if key.section is not Config),
+            key=lambda key: not key.path.endswith(".provider"),
+        )
+        rows = "".join(_row(key, definitions) for key in below)
+        if provider:
+            yield f"### {name}, provider: {provider}\n\n{TABLE_HEAD}{rows}"
         else:
-            described = definitions[key.section.__name__]["properties"][key.path.rpartition(".")[2]]
-            cells = (f"`{key.path}`", _type(described), _default(key), key.field.description or "")
-            yield f"| {' | '.join(cells)} |\n"
+            heading = f"## {name}\n\n{Config.model_fields[name].description}\n"
+            yield f"{heading}\n{TABLE_HEAD}{rows}" if rows else heading
 
 
-def _default(key: Key) -> str:
+def _row(key: Key, definitions: dict[str, Any]) -> str:
+    section, _, rest = key.path.partition(".")
+    name = rest.rpartition(".")[2]
+    described = definitions[key.section.__name__]["properties"][name]
+    path = f"{section.partition('(')[0]}.{rest}"
+    return f"| `{path}` | {_type(described)} | {_default(key, name)} | {key.field.description} |\n"
+
+
+def _default(key: Key, name: str) -> str:
     if key.field.is_required():
-        return "required"
+        return ""
     if isinstance(key.field.default, Section):
-        return "see below"
-    default = written_defaults(key.section)[key.path.rpartition(".")[2]]
+        return "as below"
+    default = written_defaults(key.section)[name]
     return f"`{default if default and isinstance(default, str) else json.dumps(default)}`"
 
 
 def _type(described: dict[str, Any]) -> str:
     """The type of a key in a word or two, read from its JSON Schema."""
-    if "enum" in described or "const" in described:
-        return ", ".join(f"`{word}`" for word in described.get("enum", [described.get("const")]))
+    if "const" in described:
+        return f"`{described['const']}`"
+    if "enum" in described:
+        return ", ".join(f"`{word}`" for word in described["enum"])
     if "anyOf" in described:
         return " or ".join(dict.fromkeys(_type(option) for option in described["anyOf"]))
-    if described.get("type") == "array":
-        return f"list of {_type(described['items'])}"
-    if "$ref" in described or "oneOf" in described:
+    if "$ref" in described:
         return "mapping"
-    kind = str(described["type"])
-    return str(described.get("format", TYPE_NAMES.get(kind, kind)))
+    if described["type"] == "array":
+        return f"list of {_type(described['items'])}"
+    name = str(described.get("format", described["type"]))
+    return TYPES.get(name, name.replace("-", " "))

@@ -1,12 +1,10 @@
 """The identity section where a Keystone, or a service that speaks its API, checks tokens."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from metaproxy.config.addresses import Url
-from metaproxy.config.model.section import Finding, Secret, Section, Text
+from metaproxy.config.model.section import Count, Finding, Secret, Section, Text
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
 from metaproxy.config.units import Duration, Percent, PositiveDuration
@@ -19,7 +17,7 @@ class TokenCache(Section):
     """How long a valid token is known; never past its own expiry."""
     negative_ttl: Duration = 10.0
     """How long an unknown token is known to be unknown."""
-    max_entries: Annotated[int, Field(ge=1)] = 100_000
+    max_entries: Count = 100_000
     """Tokens kept; the least recently used goes first."""
     stale_if_unavailable: Duration = 60.0
     """How long past ttl a validated token is still taken while identity is down; then 503."""

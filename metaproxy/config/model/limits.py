@@ -9,6 +9,7 @@ from pydantic import Field
 
 from metaproxy.config.model.section import (
     BlankIsNone,
+    Count,
     Finding,
     Method,
     NumberInText,
@@ -34,7 +35,6 @@ RuleName = Annotated[
         "metadata-reads",
     ),
 ]
-ItemCount = Annotated[int, Field(ge=1)]
 
 
 class RateRule(Section):
@@ -56,7 +56,7 @@ class RateRule(Section):
     """With regex: whether every distinct text of its groups has a counter of its own."""
     rate: RequestRate
     """Requests per second, minute, hour or day: 1000/minute."""
-    burst: Annotated[int, Field(ge=1)] | None = None
+    burst: Count | None = None
     """Requests that may come at once (gcra); null is the number in rate."""
     groups: tuple[Text, ...] = ()
     """Roles or groups that the rule is for; [] is everybody without a rule of their own."""
@@ -101,7 +101,7 @@ class Concurrency(Section):
 
     per: Literal["project", "user", "address", "global"] = "project"
     """Whose requests are counted together."""
-    max: ItemCount = 100
+    max: Count = 100
     """How many may run; one more is refused."""
 
 
@@ -110,9 +110,9 @@ class AbsoluteLimits(Section):
 
     request_body: Size | None = 1024 * 1024
     """Largest request body; above it 413."""
-    items_returned: ItemCount | None = 1000
+    items_returned: Count | None = 1000
     """Items that a metadata answer may hold; above it 413."""
-    image_metadata_items: ItemCount | None = 40
+    image_metadata_items: Count | None = 40
     """Items that an image may hold; a write of more is 413; told to clients as maxImageMeta."""
     concurrent: Concurrency | None = Concurrency()
     """Requests of one consumer that run at the same time."""
@@ -131,7 +131,7 @@ class Limits(Section):
     """Where consumers ask for their limits; null leaves that path to the upstream."""
     headers: bool = True
     """Whether answers carry RateLimit and RateLimit-Policy."""
-    max_counters: ItemCount = 100_000
+    max_counters: Count = 100_000
     """Counters kept per process; the least recently used goes first, and its consumer starts afresh."""
     rates: tuple[RateRule, ...] = ()
     """How often requests may be made; all rules that match must allow a request."""

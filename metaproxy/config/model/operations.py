@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, SecretStr
 
 from metaproxy.config.addresses import Url
-from metaproxy.config.model.section import REDACTED, BlankIsNone, Section
+from metaproxy.config.model.section import NO_BOOLEAN, REDACTED, BlankIsNone, Section
 from metaproxy.config.units import PositiveDuration
 from metaproxy.config.written import text_of
 
@@ -60,5 +60,5 @@ class Tracing(Section):
 
     otlp_endpoint: Annotated[Url | None, BlankIsNone] = None
     """Where spans are sent (OTLP over HTTP): http://collector:4318; null sends none."""
-    sample: Annotated[float, Field(ge=0, le=1)] = 0.01
+    sample: Annotated[float, NO_BOOLEAN, Field(ge=0, le=1)] = 0.01
     """The share of requests that get a trace where the client has not decided: 0 to 1."""

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from metaproxy.config.written import text_of
+from metaproxy.config.written import NotWrittenSo, text_of
 from metaproxy.protocol.routes import parse_template
 
 KeyPath = tuple[str | int, ...]
@@ -82,14 +82,35 @@ def _as_number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise NotWrittenSo("a number is expected")
+    return value
+
+
+def _visible(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise ValueError(
+            "a token stands in a header: it has letters, digits and signs of ASCII, and no spaces"
+        )
+    return secret
+
+
 BlankIsNone = BeforeValidator(_blank_is_none)
 """Lets ``${NAME:-}`` stand for a key that is left out."""
 
 NumberInText = BeforeValidator(_as_number)
 """Lets a fixed set of numbers be chosen by ``${NAME}``, which is text."""
 
+NO_BOOLEAN = BeforeValidator(_no_boolean)
+"""``true`` is no number, though Python counts with it."""
+
+Number = Annotated[int, NO_BOOLEAN]
+Count = Annotated[Number, Field(ge=1)]
+
 Secret = Annotated[SecretStr, Field(min_length=1), PlainSerializer(_redacted, return_type=str)]
+Token = Annotated[Secret, AfterValidator(_visible)]
 Text = Annotated[str, Field(min_length=1)]
-Template = Annotated[str, AfterValidator(_template)]
-Regex = Annotated[str, AfterValidator(_regex)]
+Template = Annotated[str, AfterValidator(_template), Field(json_schema_extra={"format": "path-template"})]
+Regex = Annotated[str, AfterValidator(_regex), Field(json_schema_extra={"format": "regex"})]
 Method = Annotated[str, text_of("method", "[A-Z]+", "a method is a word in capitals such as GET", "GET")]

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from metaproxy.config.addresses import ListenAddress, ListenAddresses, NetworkAddress
-from metaproxy.config.model.section import BlankIsNone, Finding, Secret, Section
+from metaproxy.config.model.section import BlankIsNone, Count, Finding, Number, Section, Token
 from metaproxy.config.units import Duration, PositiveDuration, Size
 from metaproxy.config.written import text_of
 
@@ -40,7 +40,7 @@ class Server(Section):
     """host:port, [::]:port or unix:/path; one or a list."""
     tls: ServerTls | None = None
     """Certificate and key where metaproxy ends TLS itself; null speaks plain HTTP."""
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    workers: Annotated[Number, Field(ge=1, le=256)] = 1
     """Processes that serve side by side; more than one needs store.url, or each would count rates alone."""
     trusted_proxies: tuple[NetworkAddress, ...] = ()
     """Networks of the proxies in front, whose Forwarded and X-Forwarded-* are believed."""
@@ -54,7 +54,7 @@ class Server(Section):
     """How long a client may send nothing in the middle of a body."""
     idle_timeout: PositiveDuration = 75.0
     """How long a connection is kept open between two requests."""
-    max_connections: Annotated[int, Field(ge=1)] = 10000
+    max_connections: Count = 10000
     """Open client connections per process."""
 
 
@@ -63,7 +63,7 @@ class Admin(Section):
 
     listen: ListenAddresses = (ListenAddress("127.0.0.1", 9774),)
     """host:port, [::]:port or unix:/path; one or a list; [] switches the listener off."""
-    token: Annotated[Secret | None, BlankIsNone] = None
+    token: Annotated[Token | None, BlankIsNone] = None
     """Bearer token that callers must show; required as soon as other machines can connect."""
 
     def findings(self) -> Iterator[Finding]:

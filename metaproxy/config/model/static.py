@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, SecretStr
 
-from metaproxy.config.model.section import Finding, Secret, Section, Text
+from metaproxy.config.model.section import Finding, Secret, Section, Text, Token
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.identity.digests import fingerprint, parse_hash
 
@@ -33,7 +33,7 @@ def _token_hash(value: SecretStr) -> SecretStr:
 class StaticToken(Section):
     """One token and whom it speaks for."""
 
-    token: Secret | None = None
+    token: Token | None = None
     """The token itself; better give token_hash."""
     token_hash: Annotated[Secret, AfterValidator(_token_hash)] | None = None
     """What `metaproxy hash-token` prints for the token, so that the file holds no token."""

@@ -7,23 +7,22 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metaproxy.config.addresses import TargetUrl
-from metaproxy.config.model.section import Finding, Section
+from metaproxy.config.model.section import Count, Finding, Number, Section
 from metaproxy.config.units import PositiveDuration
 from metaproxy.config.written import text_of
 
 RequestPath = Annotated[
-    str, text_of("path", r"/[!-~]*", "a path starts with '/' and has no spaces: /healthcheck", "/")
+    str, text_of("request-path", r"/[!-~]*", "a path starts with '/' and has no spaces: /healthcheck", "/")
 ]
 Prefix = Annotated[
     str,
     text_of(
-        "path",
+        "path-prefix",
         r"(?:/[!-~]*[!-.0-~])?",
         "a prefix starts with '/' and does not end with it: /compute",
         "/compute",
     ),
 ]
-Count = Annotated[int, Field(ge=1)]
 
 
 class ClientTls(Section):
@@ -95,9 +94,9 @@ class Upstream(Section):
     """How long connecting, answering and queueing may take."""
     max_connections: Count = 256
     """Connections per target; requests above it queue."""
-    queue: Annotated[int, Field(ge=0)] = 1024
+    queue: Annotated[Number, Field(ge=0)] = 1024
     """Requests that may queue for a connection; one more is answered 503."""
-    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    retries: Annotated[Number, Field(ge=0, le=10)] = 1
     """How often a safe request that failed is sent again, to another target where there is one."""
     health: HealthCheck = HealthCheck()
     """How targets are watched."""
