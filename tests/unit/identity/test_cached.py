@@ -135,6 +135,24 @@ async def test_a_rejected_token_is_not_asked_about_within_negative_ttl() -> None
     assert room.lookups() == {"miss": 1, "negative_hit": 1}
 
 
+async def test_a_negative_ttl_of_nothing_asks_every_time() -> None:
+    room = Room(negative_ttl=0.0)
+
+    for _ in range(2):
+        assert await room.validator.resolve(b"mallory") == Rejected("token_unknown")
+
+    assert room.identity.asked == {b"mallory": 2}
+
+
+async def test_a_ttl_of_nothing_asks_every_time() -> None:
+    room = Room(ttl=0.0)
+
+    for _ in range(2):
+        assert isinstance(await room.validator.resolve(b"alice"), Identity)
+
+    assert room.identity.asked == {b"alice": 2}
+
+
 async def test_the_validator_interface_raises_for_a_rejected_token() -> None:
     with pytest.raises(TokenRejected):
         await Room().validator.validate(b"mallory")
