@@ -1,39 +1,31 @@
 """The line, assembled: which stages, in which order, with what the configuration says."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from metaproxy.assembly import identity, limits, upstream
+from metaproxy.assembly import upstream
 from metaproxy.assembly.authorization import authorize
 from metaproxy.assembly.caching import cache
+from metaproxy.assembly.held import Resource
+from metaproxy.assembly.identity import authenticate
+from metaproxy.assembly.limits import limits
+from metaproxy.assembly.parts import Parts
 from metaproxy.assembly.routes import operation_routes
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
+from metaproxy.fast_lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.guard import Guard
-from metaproxy.filters.limit import RateLimit
-from metaproxy.filters.limits_endpoint import LimitsEndpoint
+from metaproxy.filters.rates import Rates
 from metaproxy.filters.trace import Trace
+from metaproxy.identity.revocations import Revocations
 from metaproxy.protocol.headers import via_element
-from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
+from metaproxy.store.connection import SharedStore
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
 from metaproxy.version import __version__
-
-
-class Resource(Protocol):
-    """Something with a life: started before the first request, closed after the last."""
-
-    async def start(self) -> None:
-        """Begin."""
-        ...
-
-    async def close(self) -> None:
-        """End."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +41,20 @@ class Application:
 
     Give it ``start`` before the first request and ``close`` after the last, or let a server do so over
     ASGI's lifespan. ``draining`` tells that no new requests should come.
+
+    Args:
+        config: what the line is to be.
+        previous: the application whose place this one takes: what it has learnt is kept where the
+            configuration of that part is the same (counts, counters, tokens).
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, previous: "Application | None" = None) -> None:
         self.config = config
         self.draining = False
-        self.metrics = Metrics()
+        self.metrics: Metrics = previous.metrics.successor() if previous else Metrics()
+        parts = Parts(config, self.metrics, previous._parts if previous else None)
+        self._parts: Parts = parts
         via = via_element(config.via.pseudonym, __version__ if config.via.version else None)
-        self.access_log = _access_log(config)
 
         # Built from the last stage to the first; read from bottom to top, it is the way of a request.
         self.forward = upstream.forward(config.upstream, via, self.metrics)
@@ -64,39 +62,35 @@ class Application:
         self.cache: MetadataCache | None = None
         if config.cache.routes:
             self.cache = app = cache(app, config.cache)
-        # The limits endpoint stands behind the rates, which exempt it: asking is never charged.
-        self.rates = limits.rates(config.limits)
-        self.limits_endpoint: LimitsEndpoint | None = None
-        if config.limits.endpoint:
-            self.limits_endpoint = app = LimitsEndpoint(
-                app,
-                rates=self.rates,
-                path=config.limits.endpoint,
-                absolute=limits.told_absolute(config.limits),
-            )
-        self.limit = app = RateLimit(
-            app,
-            rates=self.rates,
-            over_limit_status=config.limits.over_limit_status,
-            headers=config.limits.headers,
-            metrics=self.metrics,
-        )
-        self.authorize = app = authorize(app, config)
+        self.limits = limits(app, config.limits, parts.rates.part, self.metrics)
+        self.authorize = app = authorize(self.limits[0], config)
         self.authenticate: Authenticate | None = None
-        if not isinstance(config.identity, NoIdentity):
-            self.authenticate = app = identity.authenticate(app, config.identity, self.metrics)
-        self.guard = app = Guard(
+        if parts.tokens is not None and not isinstance(config.identity, NoIdentity):
+            self.authenticate = app = authenticate(app, config.identity, parts.tokens.part)
+        self.guard = Guard(
             app,
             trusted_proxies=config.server.trusted_proxies,
             max_header_bytes=config.server.header_bytes,
             pseudonym=config.via.pseudonym,
         )
-        self.trace = Trace(
-            app,
-            via=via,
-            routes=operation_routes(config),
-            record=RequestRecord(self.metrics, self.access_log),
-        )
+        record = RequestRecord(self.metrics, parts.access_log.part if config.logging.access else None)
+        self.trace = Trace(self.guard, via=via, routes=operation_routes(config), record=record)
+
+    @property
+    def rates(self) -> Rates:
+        """The rate rules with their counters."""
+        return self._parts.rates.part
+
+    @property
+    def store(self) -> SharedStore | None:
+        """The connection to the shared store, where there is one."""
+        return self._parts.shared.part.store
+
+    @property
+    def revocations(self) -> Revocations | None:
+        """Revokes tokens; None where none are checked."""
+        tokens = self._parts.tokens
+        return tokens.part.revocations if tokens else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
@@ -114,23 +108,38 @@ class Application:
         """End what ``start`` has begun, in the reverse order."""
         for resource in reversed(self._resources()):
             await resource.close()
-        if self.access_log is not None:
-            self.access_log.close()
+
+    def fast_lane(self) -> FastLane | None:
+        """Return the fast lane of this line; without a cache there is nothing for it to answer."""
+        if self.cache is None:
+            return None
+        return FastLane(
+            trace=self.trace,
+            guard=self.guard,
+            authenticate=self.authenticate,
+            authorize=self.authorize,
+            charges=self.limits,
+            cache=self.cache,
+        )
 
     def readiness(self) -> dict[str, Check]:
         """Return every reason to be ready or not, by name."""
         healthy = [target.name for target in self.forward.targets if target.health.is_healthy]
-        return {
+        checks = {
             "config": Check(well=True, says="loaded"),
             "server": Check(not self.draining, "draining" if self.draining else "serving"),
             "upstream": Check(bool(healthy), f"{len(healthy)} of {len(self.forward.targets)} healthy"),
         }
+        if self.store is not None:
+            # A store that is away costs what the operator chose for that case; requests are served.
+            checks["store"] = Check(
+                well=self.store.available or self.config.limits.on_store_failure != "deny",
+                says="available" if self.store.available else "away",
+            )
+        return checks
 
     def _resources(self) -> list[Resource]:
-        resources: list[Resource] = [self.forward]
-        if self.authenticate is not None:
-            resources.append(self.authenticate.validator)
-        return resources
+        return [*self._parts.all(), self.forward]
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -144,12 +153,9 @@ class Application:
                 return
 
 
-def create_app(config: Config) -> Application:
-    """Return the line that ``config`` describes; raises TlsError or OSError for files it cannot use."""
-    return Application(config)
+def create_app(config: Config, previous: Application | None = None) -> Application:
+    """Return the line that ``config`` describes, perhaps in the place of ``previous``.
 
-
-def _access_log(config: Config) -> AccessLog | None:
-    if not config.logging.access:
-        return None
-    return AccessLog(encode=encode_console if config.logging.format == "console" else encode_json)
+    Raises TlsError or OSError for files that it cannot use.
+    """
+    return Application(config, previous)

@@ -6,17 +6,16 @@ here: each decision is the stage's own, the same that the line asks. Without thi
 as it does with it, only more slowly.
 """
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Protocol
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.cache.stored import Hit
 from metaproxy.exchange import Exchange
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.filters.stage import fault_answer, outcome_of
+from metaproxy.filters.stage import DecidingStage, fault_answer, outcome_of
 from metaproxy.filters.trace import Trace
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
@@ -25,18 +24,6 @@ UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgra
 """With one of these a request is more than a plain read: the line takes it."""
 
 READS = frozenset({"GET", "HEAD"})
-
-
-class Deciding(Protocol):
-    """A stage with its synchronous half."""
-
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """True: go on; False: something must be awaited; raises Fault."""
-        ...
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """The stage itself."""
-        ...
 
 
 class FastLane:
@@ -52,10 +39,10 @@ class FastLane:
         self,
         *,
         trace: Trace,
-        guard: Deciding,
-        authenticate: Deciding | None,
-        authorize: Deciding,
-        charges: Sequence[Deciding],
+        guard: DecidingStage,
+        authenticate: DecidingStage | None,
+        authorize: DecidingStage,
+        charges: Sequence[DecidingStage],
         cache: MetadataCache,
     ) -> None:
         self._trace = trace

@@ -2,6 +2,7 @@
 
 from starlette.types import ASGIApp
 
+from metaproxy.assembly.held import Resource
 from metaproxy.assembly.tls import client_context
 from metaproxy.config.model.keystone import (
     Keystone,
@@ -23,8 +24,11 @@ from metaproxy.identity.keystone_v2 import PasswordV2
 from metaproxy.identity.keystone_v3 import ApplicationCredential, Password
 from metaproxy.identity.keystone_v3 import KeystoneV3 as KeystoneV3Validator
 from metaproxy.identity.rendering import IdentityHeaders
+from metaproxy.identity.revocation_events import RevocationEventPolling
+from metaproxy.identity.revocations import Revocations
 from metaproxy.identity.static import StaticToken, StaticTokens
 from metaproxy.identity.validator import TokenValidator
+from metaproxy.store.broadcast import Broadcast
 from metaproxy.telemetry.metrics import Metrics
 
 Provider = KeystoneV3 | KeystoneV2 | Static
@@ -49,17 +53,59 @@ def _cached_validator(section: Provider, metrics: Metrics) -> CachedValidator:
     )
 
 
-def authenticate(app: ASGIApp, section: Provider, metrics: Metrics) -> Authenticate:
+class Tokens:
+    """Everything that knows tokens: the validator with its cache, and what makes it forget."""
+
+    def __init__(self, section: Provider, broadcast: Broadcast, metrics: Metrics) -> None:
+        inner = _validator(section, metrics)
+        self.validator = _cached(inner, section, metrics)
+        self.revocations = Revocations(self.validator, broadcast)
+        self._parts: list[Resource] = [self.validator, self.revocations]
+        if isinstance(section, KeystoneV3) and isinstance(inner, KeystoneV3Validator):
+            self._poll(section, inner)
+
+    def _poll(self, section: KeystoneV3, keystone: KeystoneV3Validator) -> None:
+        events = section.revocation_events
+        if events.enabled:
+            self._parts.append(RevocationEventPolling(keystone, self.validator, interval=events.interval))
+
+    async def start(self) -> None:
+        """Log in, listen, and begin to ask for revocations."""
+        for part in self._parts:
+            await part.start()
+
+    async def close(self) -> None:
+        """End what ``start`` has begun."""
+        for part in reversed(self._parts):
+            await part.close()
+
+
+def authenticate(app: ASGIApp, section: Provider, tokens: Tokens) -> Authenticate:
     """Return the stage that ``section`` describes, in front of ``app``."""
     service_tokens = section.service_tokens if isinstance(section, KeystoneV3) else ServiceTokens()
     return Authenticate(
         app,
-        validator=_cached_validator(section, metrics),
+        validator=tokens.validator,
         advertise=section.advertise or (section.url if isinstance(section, Keystone) else ""),
         anonymous=section.anonymous,
         on_missing=section.on_missing,
         service_roles=service_tokens.roles,
         accept_expired=service_tokens.accept_expired,
+    )
+
+
+def _cached(inner: TokenValidator, section: Provider, metrics: Metrics) -> CachedValidator:
+    cache = section.cache if isinstance(section, Keystone) else TokenCache()
+    send_catalog = isinstance(section, Keystone) and section.send_catalog
+    return CachedValidator(
+        inner,
+        headers=IdentityHeaders(section.headers, send_catalog=send_catalog),
+        ttl=cache.ttl,
+        negative_ttl=cache.negative_ttl,
+        max_entries=cache.max_entries,
+        stale_if_unavailable=cache.stale_if_unavailable,
+        jitter=cache.jitter,
+        metrics=metrics,
     )
 
 

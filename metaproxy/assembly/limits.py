@@ -1,21 +1,79 @@
-"""The section ``limits``: rules as the filters take them."""
+"""The section ``limits``: rules as the filters take them, and the stages that hold them."""
 
+from starlette.types import ASGIApp
+
+from metaproxy.assembly.shared import Shared
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.limits import RateRule as ConfiguredRule
+from metaproxy.filters.concurrency import ConcurrencyLimit
+from metaproxy.filters.limit import RateLimit
+from metaproxy.filters.limits_endpoint import LimitsEndpoint
+from metaproxy.filters.metadata_items import MetadataItemLimit
 from metaproxy.filters.rates import Rates
+from metaproxy.filters.request_body import RequestBodyLimit
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.store.redis import RedisCounters
+from metaproxy.telemetry.metrics import Metrics
 
 
-def rates(section: Limits) -> Rates:
+def rates(section: Limits, shared: Shared) -> Rates:
     """Return the rates that ``section`` describes, with their counters."""
     return Rates(
         [_rule(rule) for rule in section.rates],
         algorithm=section.algorithm,
+        shared=RedisCounters(shared.store, algorithm=section.algorithm) if shared.store else None,
+        on_store_failure=section.on_store_failure,
         exempt=(section.endpoint,) if section.endpoint else (),
     )
 
 
-def told_absolute(section: Limits) -> dict[str, int]:
+def limits(app: ASGIApp, section: Limits, counted: Rates, metrics: Metrics) -> list[DecidingStage]:
+    """Return the stages that hold ``section``, in the order of the line, in front of ``app``.
+
+    What costs nothing to check stands first. The limits endpoint stands behind the rates, which exempt
+    it: asking is never charged.
+    """
+    stages: list[DecidingStage] = []
+    if section.endpoint:
+        stages.append(
+            LimitsEndpoint(app, rates=counted, path=section.endpoint, absolute=_told_absolute(section))
+        )
+    absolute = section.absolute
+    if absolute.items_returned is not None or absolute.image_metadata_items is not None:
+        stages.append(
+            MetadataItemLimit(
+                stages[-1] if stages else app,
+                returned=absolute.items_returned,
+                held=absolute.image_metadata_items,
+                metrics=metrics,
+            )
+        )
+    stages.append(
+        RateLimit(
+            stages[-1] if stages else app,
+            rates=counted,
+            over_limit_status=section.over_limit_status,
+            headers=section.headers,
+            metrics=metrics,
+        )
+    )
+    if absolute.request_body is not None:
+        stages.append(RequestBodyLimit(stages[-1], max_bytes=absolute.request_body, metrics=metrics))
+    if absolute.concurrent is not None:
+        stages.append(
+            ConcurrencyLimit(
+                stages[-1],
+                maximum=absolute.concurrent.max,
+                per=absolute.concurrent.per,
+                over_limit_status=section.over_limit_status,
+                metrics=metrics,
+            )
+        )
+    return stages[::-1]
+
+
+def _told_absolute(section: Limits) -> dict[str, int]:
     """Return our absolute limits under the names that the limits endpoint tells them by."""
     items = section.absolute.image_metadata_items
     return {"maxImageMeta": items} if items is not None else {}

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import Exchange, HeaderPairs, Identity
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.rendering import DELEGATED, SERVICE_DELEGATED, service_twins
 from metaproxy.identity.troubles import IdentityUnavailable
@@ -39,7 +39,7 @@ _AMBIGUOUS = re.compile(r"//|\\|/\.{1,2}(/|$)")
 _ESCAPED = re.compile(rb"%(2[ef]|5c)", re.IGNORECASE)
 
 
-class Authenticate(Stage):
+class Authenticate(DecidingStage):
     """Lets requests with a valid token through, and those to anonymous paths without looking.
 
     Answers 401 to a missing or rejected token, 400 to two different ones, 503 or 504 where identity

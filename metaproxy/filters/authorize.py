@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange, Identity
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.identity.rendering import acting_for
 from metaproxy.protocol.access_rules import AccessRule, AccessRules, PathRules, allows
 from metaproxy.protocol.compute_api import (
@@ -36,7 +36,7 @@ class _PathPolicy:
     rules: PathRules
 
 
-class Authorize(Stage):
+class Authorize(DecidingStage):
     """Lets a request through whose identity may act on the path's tenant, with its method and roles.
 
     Answers 403 where tenant or roles do not fit (404 if masked), 405 with Allow to a method that a

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import consumer_of
 from metaproxy.telemetry.metrics import Metrics
@@ -17,7 +17,7 @@ RETRY_AFTER_SECONDS = 1
 """When a running request will end cannot be known."""
 
 
-class ConcurrencyLimit(Stage):
+class ConcurrencyLimit(DecidingStage):
     """Lets a request through while fewer than ``maximum`` of its consumer run; answers 413 otherwise.
 
     Counts in this process: with n workers a consumer may have n times as many. A request counts until

@@ -13,7 +13,7 @@ from typing import TypeVar
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol import forwarded, identity_headers
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header, Headers, get_all, via_names
@@ -48,7 +48,7 @@ MEMO_BYTES = 512
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
-class Guard(Stage):
+class Guard(DecidingStage):
     """Refuses ambiguous requests; takes off headers that a client must not send.
 
     Answers by itself: 400 (ambiguous path or headers), 417, 431, 501, 508 (a forwarding loop).

@@ -8,7 +8,7 @@ from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import Rates
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol import faults, headers
 from metaproxy.protocol.compute_api import resource_path
 from metaproxy.protocol.faults import Fault
@@ -25,7 +25,7 @@ NOT_KEPT = frozenset({b"content-length", b"content-type", b"content-encoding", b
 """What of the upstream's head describes its own body."""
 
 
-class LimitsEndpoint(Stage):
+class LimitsEndpoint(DecidingStage):
     """Answers the limits endpoint: the caller's own rates, merged with what the upstream says.
 
     The upstream's absolute limits and rates stay; our rates come first, and of two absolute values the

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaproxy.exchange import ClientDisconnected, Exchange
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol import headers
 from metaproxy.protocol.compute_api import PREFIXES, resource_path
 from metaproxy.protocol.faults import Fault
@@ -17,7 +17,7 @@ from metaproxy.telemetry.metrics import Metrics
 COLLECTION = "/images/{image_id}/metadata"
 
 
-class MetadataItemLimit(Stage):
+class MetadataItemLimit(DecidingStage):
     """Lets metadata collections through that hold few enough items; answers 413 to others.
 
     An answer to GET is gathered before its head is sent on, at most as many bytes as the allowed items

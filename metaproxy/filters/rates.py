@@ -66,6 +66,9 @@ class Rates:
         """The number of counters in this process."""
         return len(self._local)
 
+    async def start(self) -> None:
+        """Nothing is begun: a counter comes with the first request that it counts."""
+
     async def close(self) -> None:
         """Leave what is being asked of the store."""
         if self._shared is not None:
@@ -154,7 +157,8 @@ class Rates:
 
     def _recorded(self, charges: Sequence[Charge], taken: Taken) -> Taken:
         now = self._monotonic()
-        for consumer in {charge.consumer for charge in charges}:
+        # Each consumer once, however many of its rules were met.
+        for consumer in {consumer for _, consumer, _ in charges}:
             self._top.record(consumer, now, refused=not taken.admitted)
         return taken
 

@@ -4,12 +4,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.faults import Fault
 from metaproxy.telemetry.metrics import Metrics
 
 
-class RequestBodyLimit(Stage):
+class RequestBodyLimit(DecidingStage):
     """Lets requests through whose body has at most ``max_bytes``; answers 413 to others.
 
     A Content-Length decides before anything is read or forwarded. A body of unknown length (chunked, or

@@ -65,6 +65,17 @@ class Stage:
         await Responder(exchange, scope, send).run(self, receive)
 
 
+class DecidingStage(Stage):
+    """A stage that can often decide from memory alone. Subclasses implement ``decide`` as well."""
+
+    def decide(self, exchange: Exchange, scope: Scope) -> bool:
+        """Decide from memory: True lets the request go on, False means that ``handle`` must be asked.
+
+        Raises Fault for a request that is refused. Must come to the same decision as ``handle``.
+        """
+        raise NotImplementedError
+
+
 class Responder:
     """Wraps ``send`` once for a request: adds the Exchange's headers, writes faults, keeps count.
 

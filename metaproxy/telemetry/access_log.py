@@ -79,7 +79,10 @@ class AccessLog:
         except OSError:
             self.dropped += len(lines)
 
-    def close(self) -> None:
+    async def start(self) -> None:
+        """Nothing is begun: the first line sets the first timer."""
+
+    async def close(self) -> None:
         """Write the rest."""
         if self._timer is not None:
             self._timer.cancel()

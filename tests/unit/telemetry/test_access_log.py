@@ -30,7 +30,7 @@ async def test_lines_are_json_in_order(pipe: tuple[int, int]) -> None:
 
     log.write(Line(200, 'a"b\n', {"upstream": 0.5}))
     log.write(Line(404))
-    log.close()
+    await log.close()
 
     lines = os.read(pipe[0], 10000).decode().splitlines()
     assert [json.loads(line) for line in lines] == [
@@ -49,7 +49,7 @@ async def test_nothing_is_written_before_the_batch_is_full_or_old(pipe: tuple[in
     log.write(Line(201))
 
     assert len(os.read(pipe[0], 1000).splitlines()) == 2
-    log.close()
+    await log.close()
 
 
 async def test_an_old_line_is_written_though_the_batch_is_not_full(pipe: tuple[int, int]) -> None:
@@ -66,7 +66,7 @@ async def test_lines_that_nobody_takes_are_counted_not_fatal(pipe: tuple[int, in
     os.close(pipe[1])
 
     log.write(Line(200))
-    log.close()
+    await log.close()
 
     assert log.dropped == 1
 

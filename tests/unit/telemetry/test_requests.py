@@ -18,7 +18,7 @@ async def test_a_line_tells_who_what_how_and_why() -> None:
     exchange.waited("store", 0.25)
 
     RequestRecord(Metrics(), log, time=lambda: 1000.0).ended(exchange, "GET", "/images/7", 413, 12, 0.5)
-    log.close()
+    await log.close()
 
     line = json.loads(os.read(reader, 10000))
     assert line == {

@@ -1,0 +1,44 @@
+"""The parts of an application that outlive a change of configuration where that leaves them as they are."""
+
+from metaproxy.assembly.held import Held, Resource, kept
+from metaproxy.assembly.identity import Tokens
+from metaproxy.assembly.limits import rates
+from metaproxy.assembly.shared import Shared
+from metaproxy.config.model import Config
+from metaproxy.config.model.identity import NoIdentity
+from metaproxy.filters.rates import Rates
+from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
+from metaproxy.telemetry.metrics import Metrics
+
+
+class Parts:
+    """What ``previous`` has learnt, as far as ``config`` says the same of it; the rest is made anew."""
+
+    def __init__(self, config: Config, metrics: Metrics, previous: "Parts | None") -> None:
+        self.access_log: Held[AccessLog] = kept(
+            previous.access_log if previous else None,
+            config.logging,
+            lambda: AccessLog(encode=encode_console if config.logging.format == "console" else encode_json),
+        )
+        self.shared: Held[Shared] = kept(
+            previous.shared if previous else None, config.store, lambda: Shared(config.store)
+        )
+        shared = self.shared.part
+        self.rates: Held[Rates] = kept(
+            previous.rates if previous else None,
+            (config.limits, shared),
+            lambda: rates(config.limits, shared),
+        )
+        self.tokens: Held[Tokens] | None = None
+        identity = config.identity
+        if not isinstance(identity, NoIdentity):
+            self.tokens = kept(
+                previous.tokens if previous else None,
+                (identity, shared),
+                lambda: Tokens(identity, shared.broadcast, metrics),
+            )
+
+    def all(self) -> list[Resource]:
+        """Return the parts in the order in which they are started."""
+        parts: list[Resource] = [self.access_log, self.shared, self.rates]
+        return [*parts, self.tokens] if self.tokens is not None else parts
