@@ -19,7 +19,6 @@ from starlette.types import ASGIApp
 from metaproxy.admin import create_admin
 from metaproxy.app import Application, create_app
 from metaproxy.config.model import Config
-from metaproxy.fast_lane import FastLane
 from metaproxy.server.banner import banner, facts
 from metaproxy.server.listeners import ListenError, bind, describe, nth, tls_context
 from metaproxy.server.protocol import Edge, EdgeLimits, EdgeProtocol, sweep
@@ -152,25 +151,10 @@ def _data_server(config: Config, application: Application, tls: ssl.SSLContext |
         max_connections=server.max_connections,
     )
     trace = application.trace
-    edge = Edge(limits, trace.via, trace.record, trace.date, fast_lane=_fast_lane(application))
+    edge = Edge(limits, trace.via, trace.record, trace.date, fast_lane=application.fast_lane())
     protocol: Callable[..., asyncio.Protocol] = partial(EdgeProtocol, edge=edge)
     running = _server(application, grace=server.shutdown_grace, http=protocol, date_header=False)
     if tls is not None:
         running.config.load()
         running.config.ssl = tls
     return running
-
-
-def _fast_lane(application: Application) -> FastLane | None:
-    """Return the fast lane of ``application``; without a cache there is nothing for it to answer."""
-    if application.cache is None:
-        return None
-    charges = [application.limit, application.limits_endpoint]
-    return FastLane(
-        trace=application.trace,
-        guard=application.guard,
-        authenticate=application.authenticate,
-        authorize=application.authorize,
-        charges=[stage for stage in charges if stage is not None],
-        cache=application.cache,
-    )
