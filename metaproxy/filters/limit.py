@@ -10,15 +10,16 @@ from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import Header
 from metaproxy.protocol.limits import fields
-from metaproxy.protocol.limits.policy import Standing, standing
+from metaproxy.protocol.limits.policy import fits, whole_seconds
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.telemetry.metrics import Metrics
 
 
-class RateLimit(Stage):
+class RateLimit(DecidingStage):
     """Lets a request through if every rate that it meets has room, and charges all of them; else none.
 
     Over a consumer's own rate it answers 413 (or 429, RFC 6585 §4), over a global one 503, both with
@@ -94,24 +95,22 @@ class RateLimit(Stage):
     def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken) -> None:
         if not taken.states:
             return
-        told = [
-            (charge, standing(charge.rule.policy, state, taken.now))
-            for charge, state in zip(charges, taken.states, strict=True)
-        ]
         if self._headers:
-            limit = b", ".join(fields.limit_item(charge.rule.quoted_name, where) for charge, where in told)
-            policy = b", ".join(charge.rule.policy_item for charge, _ in told)
-            exchange.response_headers += ((fields.LIMIT, limit), (fields.POLICY, policy))
+            exchange.response_headers += _told(charges, taken)
         if not taken.admitted:
-            raise self._refusal(told)
+            raise self._refusal(charges, taken)
 
-    def _refusal(self, told: Sequence[tuple[Charge, Standing]]) -> Fault:
+    def _refusal(self, charges: Sequence[Charge], taken: Taken) -> Fault:
         """The fault for a request to which at least one of the rates said no."""
-        full = [(charge.rule, where) for charge, where in told if where.wait_seconds]
-        for rule, _ in full:
-            self._refusals.add((rule.rule.name,))
-        seconds = max(where.wait_seconds for _, where in full)
-        if any(rule.rule.is_global for rule, _ in full):
+        waits = {
+            rule.rule: whole_seconds(rule.policy.wait(state, taken.now))
+            for (_, _, rule), state in zip(charges, taken.states, strict=True)
+            if not fits(rule.policy, state)
+        }
+        for rule in waits:
+            self._refusals.add((rule.name,))
+        seconds = max(waits.values())
+        if any(rule.is_global for rule in waits):
             return Fault(
                 503,
                 f"The service is at its limit. Retry after {seconds} seconds.",
@@ -124,3 +123,13 @@ class RateLimit(Stage):
             reason="rate_exceeded",
             retry_after=seconds,
         )
+
+
+def _told(charges: Sequence[Charge], taken: Taken) -> tuple[Header, Header]:
+    """The fields that tell the consumer where it stands with each rule that it met."""
+    limits = [
+        fields.limit_item(rule.quoted_name, rule.policy, state, taken.now)
+        for (_, _, rule), state in zip(charges, taken.states, strict=True)
+    ]
+    policies = [rule.policy_item for _, _, rule in charges]
+    return (fields.LIMIT, b", ".join(limits)), (fields.POLICY, b", ".join(policies))

@@ -23,7 +23,7 @@ class Taken(NamedTuple):
     """
 
     admitted: bool
-    states: tuple[State, ...]
+    states: Sequence[State]
     now: int
 
 

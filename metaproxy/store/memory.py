@@ -6,7 +6,7 @@ from cachetools import TLRUCache
 
 from metaproxy import clock
 from metaproxy.clock import Clock
-from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, State, fits, spend
+from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, fits, spend
 from metaproxy.store.counters import Charge, Taken, belongs_to
 
 
@@ -24,29 +24,37 @@ class MemoryCounters:
 
     def __init__(self, *, max_counters: int = 100_000, monotonic: Clock = clock.monotonic) -> None:
         self._monotonic = monotonic
-        self._cells: TLRUCache[str, _Cell] = TLRUCache(max_counters, ttu=_kept_until, timer=self._now)
+        self._cells: TLRUCache[str, _Cell] = TLRUCache(max_counters, ttu=_kept_until, timer=monotonic)
 
     def __len__(self) -> int:
         return len(self._cells)
 
     def take(self, charges: Sequence[Charge], cost: int = 1) -> Taken:
         """Charge ``cost`` to every counter, or to none if one of them has no room."""
-        now = self._now()
-        settled = tuple(self._settled(charge, now) for charge in charges)
-        admitted = all(
-            fits(charge.rule.policy, state, cost) for charge, state in zip(charges, settled, strict=True)
-        )
-        if not admitted:
-            return Taken(admitted=False, states=settled, now=now)
-        spent = tuple(
-            self._spend(charge, state, now, cost) for charge, state in zip(charges, settled, strict=True)
-        )
-        return Taken(admitted=True, states=spent, now=now)
+        seconds = self._monotonic()
+        now = int(seconds * MICROSECONDS)
+        cells, states = [], []
+        admitted = True
+        for key, _, rule in charges:
+            cell = self._cell(key)
+            state = rule.policy.settle(cell.state, now)
+            admitted = admitted and fits(rule.policy, state, cost)
+            cells.append(cell)
+            states.append(state)
+        if admitted:
+            for index, (key, _, rule) in enumerate(charges):
+                cell = cells[index]
+                cell.state = states[index] = spend(rule.policy, states[index], cost)
+                if cell.kept_until < seconds + rule.keep_seconds:
+                    cell.kept_until = seconds + 2 * rule.keep_seconds
+                    self._cells[key] = cell
+        return Taken(admitted, states, now)
 
     def peek(self, charges: Sequence[Charge]) -> Taken:
         """Return the counters as they stand, without charging anything."""
-        now = self._now()
-        return Taken(admitted=True, states=tuple(self._settled(charge, now) for charge in charges), now=now)
+        now = int(self._monotonic() * MICROSECONDS)
+        states = [rule.policy.settle(self._cell(key).state, now) for key, _, rule in charges]
+        return Taken(admitted=True, states=states, now=now)
 
     def reset(self, consumer: str) -> int:
         """Forget every counter of ``consumer`` (``project:a1``); return how many there were."""
@@ -55,30 +63,20 @@ class MemoryCounters:
             self._cells.pop(key, None)
         return len(found)
 
-    def _now(self) -> int:
-        return int(self._monotonic() * MICROSECONDS)
-
-    def _settled(self, charge: Charge, now: int) -> State:
-        cell = self._cells.get(charge.key)
-        return charge.rule.policy.settle(cell.state if cell is not None else UNTOUCHED, now)
-
-    def _spend(self, charge: Charge, settled: State, now: int, cost: int) -> State:
-        policy = charge.rule.policy
-        state = spend(policy, settled, cost)
-        cell = self._cells.get(charge.key)
-        if cell is None or cell.kept_until - now < policy.horizon:
-            self._cells[charge.key] = _Cell(state, now + 2 * policy.horizon)
-        else:
-            cell.state = state
-        return state
+    def _cell(self, key: str) -> "_Cell":
+        """The cell of a counter, or an untouched one that is not kept yet."""
+        try:
+            return self._cells[key]
+        except KeyError:
+            return _Cell()
 
 
 class _Cell:
     __slots__ = ("kept_until", "state")
 
-    def __init__(self, state: State, kept_until: int) -> None:
-        self.state = state
-        self.kept_until = kept_until
+    def __init__(self) -> None:
+        self.state = UNTOUCHED
+        self.kept_until = 0.0
 
 
 def _kept_until(key: str, cell: _Cell, now: float) -> float:

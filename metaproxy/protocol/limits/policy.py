@@ -46,11 +46,10 @@ class Policy(Protocol):
 
 
 class Standing(NamedTuple):
-    """Where a consumer stands with one rate, in whole requests and whole seconds (rounded up)."""
+    """Where a consumer stands with one rate: what fits now, and after how long the next one does."""
 
     remaining: int
     wait_seconds: int
-    renewal_seconds: int
 
 
 def fits(policy: Policy, settled: State, cost: int = 1) -> bool:
@@ -63,10 +62,16 @@ def spend(policy: Policy, settled: State, cost: int = 1) -> State:
     return settled[0] + cost * policy.weight, settled[1]
 
 
+def remaining(policy: Policy, settled: State) -> int:
+    """Return how many requests fit."""
+    return max(policy.capacity - settled[0], 0) // policy.weight
+
+
+def whole_seconds(microseconds: int) -> int:
+    """Return ``microseconds`` in seconds, rounded up."""
+    return -(-microseconds // MICROSECONDS)
+
+
 def standing(policy: Policy, settled: State, now: int) -> Standing:
-    """Return what may be told of a settled state."""
-    return Standing(
-        max(policy.capacity - settled[0], 0) // policy.weight,
-        -(-policy.wait(settled, now) // MICROSECONDS),
-        -(-policy.renewal(settled, now) // MICROSECONDS),
-    )
+    """Return where a consumer stands, given its settled state."""
+    return Standing(remaining(policy, settled), whole_seconds(policy.wait(settled, now)))

@@ -14,7 +14,7 @@ from metaproxy.protocol.limits import fields
 from metaproxy.protocol.limits.consumers import consumer_of
 from metaproxy.protocol.limits.fixed_window import FixedWindow
 from metaproxy.protocol.limits.gcra import Gcra
-from metaproxy.protocol.limits.policy import Policy
+from metaproxy.protocol.limits.policy import MICROSECONDS, Policy
 from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.routes import RouteTable
 
@@ -29,13 +29,23 @@ LITERAL_SEGMENT = re.compile(r"\^?/((?:[A-Za-z0-9_~-]|\\[.~-])+)/")
 class CompiledRule:
     """A rule with all that can be known of it at start."""
 
-    __slots__ = ("captured", "consumer_of", "key", "policy", "policy_item", "quoted_name", "rule")
+    __slots__ = (
+        "captured",
+        "consumer_of",
+        "keep_seconds",
+        "key",
+        "policy",
+        "policy_item",
+        "quoted_name",
+        "rule",
+    )
 
     def __init__(self, rule: RateRule, algorithm: str) -> None:
         self.rule = rule
         self.captured = captured_apart(rule)
         self.policy: Policy = ALGORITHMS[algorithm].of(rule)
         self.consumer_of = consumer_of(rule.per)
+        self.keep_seconds = self.policy.horizon / MICROSECONDS
         # The rate is part of the key: a state of another rate is measured in other units.
         self.key = f"{quote(rule.name)}@{rule.limit}:{rule.period_seconds}"
         self.quoted_name = b'"%s"' % rule.name.encode("ascii")

@@ -29,7 +29,7 @@ def test_one_counter_without_room_leaves_all_uncharged(clock: FakeClock) -> None
 def test_looking_charges_nothing(clock: FakeClock) -> None:
     counters = MemoryCounters(monotonic=clock)
     for _ in range(10):
-        assert counters.peek([charge()]).states == ((0, 1_000_000_000),)
+        assert counters.peek([charge()]).states[0] == (0, 1_000_000_000)
     assert len(counters) == 0
 
 

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from metaproxy.protocol.limits.fixed_window import FixedWindow
 from metaproxy.protocol.limits.gcra import MOST_UNITS, Gcra
-from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, Policy, State, fits, spend, standing
+from metaproxy.protocol.limits.policy import (
+    MICROSECONDS,
+    UNTOUCHED,
+    Policy,
+    State,
+    fits,
+    remaining,
+    spend,
+    standing,
+)
 from metaproxy.protocol.limits.rates import UNITS, RateRule, RuleError
 
 START = 10**15
@@ -129,7 +138,7 @@ def test_a_stretch_of_one_period_sees_less_than_two_fixed_windows(rule: RateRule
 @given(policies, arrivals)
 def test_remaining_is_what_is_admitted_at_once(policy: Policy, requests: Arrivals) -> None:
     state, now = after(policy, requests)
-    assert standing(policy, state, now).remaining == more_at(policy, state, now)
+    assert remaining(policy, state) == more_at(policy, state, now)
 
 
 @given(policies, arrivals, st.integers(1, 5))
@@ -159,20 +168,18 @@ def test_renewal_is_when_more_fits_than_now(policy: Policy, requests: Arrivals) 
     if renewal == 0:
         assert state[0] == 0
         return
-    remaining = standing(policy, state, now).remaining
-    then = standing(policy, policy.settle(state, now + renewal), now + renewal)
-    # The last bit of a bucket may leak without making room for one request more.
-    assert then.remaining > remaining or policy.settle(state, now + renewal)[0] == 0
     before = policy.settle(state, now + renewal - 1)
-    assert standing(policy, before, now + renewal - 1).remaining == remaining
+    then = policy.settle(state, now + renewal)
+    assert remaining(policy, before) == remaining(policy, state)
+    # The last bit of a bucket may leak without making room for one request more.
+    assert remaining(policy, then) > remaining(policy, state) or then[0] == 0
 
 
 @given(policies, arrivals)
 def test_retry_after_names_no_earlier_moment_than_renewal(policy: Policy, requests: Arrivals) -> None:
     state, now = after(policy, requests)
-    where = standing(policy, state, now)
-    if where.remaining == 0:
-        assert where.wait_seconds >= where.renewal_seconds
+    if not fits(policy, state):
+        assert policy.wait(state, now) >= policy.renewal(state, now)
 
 
 @given(policies, arrivals)

@@ -7,7 +7,7 @@ from metaproxy.protocol.limits.policy import Standing
 from metaproxy.protocol.routes import RouteTable
 from tests.filters.limiting import EPOCH, rate
 
-FULL = Standing(remaining=0, wait_seconds=30, renewal_seconds=30)
+FULL = Standing(remaining=0, wait_seconds=30)
 
 
 def test_rules_of_one_place_stand_together() -> None:

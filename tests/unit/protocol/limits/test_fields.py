@@ -1,6 +1,5 @@
 from metaproxy.protocol.limits.fields import limit_item, policy_item
 from metaproxy.protocol.limits.gcra import Gcra
-from metaproxy.protocol.limits.policy import Standing
 from tests.filters.limiting import rate
 
 
@@ -10,5 +9,5 @@ def test_the_policy_names_quota_and_window() -> None:
 
 
 def test_the_limit_tells_what_remains_and_when_there_is_more() -> None:
-    where = Standing(remaining=3, wait_seconds=0, renewal_seconds=7)
-    assert limit_item(b'"reads"', where) == b'"reads";r=3;t=7'
+    bucket = Gcra.of(rate(limit=6))
+    assert limit_item(b'"reads"', bucket, (2 * bucket.weight, 0), 0) == b'"reads";r=4;t=10'
