@@ -107,7 +107,8 @@ class _Builder:
     def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
         data: dict[str, object] = {}
         merged: dict[str, object] = {}
-        for key_node, value_node in node.value:
+        # What is merged comes first, so that lines are those of the keys that win.
+        for key_node, value_node in sorted(node.value, key=lambda pair: pair[0].tag != _MERGE):
             if key_node.tag == _MERGE:
                 merged.update(self._merged(value_node, path))
                 continue

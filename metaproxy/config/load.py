@@ -13,7 +13,7 @@ from metaproxy.config.document import Document, read_document
 from metaproxy.config.messages import problems_of
 from metaproxy.config.model import Config
 from metaproxy.config.model.rules import cross_findings
-from metaproxy.config.model.section import Section
+from metaproxy.config.model.section import FOLDER, Section
 from metaproxy.config.problems import ConfigError, Problem
 
 
@@ -39,9 +39,10 @@ def load_config(
     for (section, key), value in overrides.items():
         if isinstance(values := document.data.setdefault(section, {}), dict):
             values[key] = value
-    _include_tokens_file(document, Path(path).parent, environ)
+    folder = Path(path).parent
+    _include_tokens_file(document, folder, environ)
     try:
-        config = Config.model_validate(document.data)
+        config = Config.model_validate(document.data, context={FOLDER: folder})
     except ValidationError as error:
         raise ConfigError(_all_problems(document, error)) from None
     if document.problems:

@@ -14,7 +14,8 @@ INTRODUCTION = """\
 # Every key of metaproxy.yaml
 
 Made by `metaproxy schema --markdown` from the model; do not edit. `[]` stands for each item of a list.
-A key without a default is required, where its mapping is there at all.
+A key without a default is required, where its mapping is there at all. Relative paths of files start from
+the folder of metaproxy.yaml.
 """
 
 TABLE_HEAD = "| key | type | default | meaning |\n|---|---|---|---|\n"

@@ -1,6 +1,8 @@
 """The command line: what each command prints, where, and with which exit code."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from metaproxy.config.reference import key_reference
 from metaproxy.config.schema import json_schema
 from metaproxy.version import __version__
 
+ROOT = Path(__file__).parents[2]
 GOOD = (
     "server: {listen: 127.0.0.1:80}\nupstream: {targets: [http://127.0.0.1:1]}\nidentity: {provider: none}\n"
     "admin: {token: swordfish}\n"
@@ -113,3 +116,11 @@ def test_an_unknown_command_is_no_traceback() -> None:
 
     assert result.exit_code == 2
     assert "Traceback" not in result.output
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "metaproxy", "--version"]
+
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+
+    assert result.stdout == f"metaproxy {__version__}\n"

@@ -22,11 +22,6 @@ class RoleRule(Section):
     """Whether the caller needs every one of roles, not just one."""
 
     @property
-    def is_for_all_methods(self) -> bool:
-        """Whether the rule speaks of every method."""
-        return "ALL" in self.methods
-
-    @property
     def is_for_any_role(self) -> bool:
         """Whether the rule lets callers through whatever their roles."""
         return "ANY" in self.roles

@@ -61,11 +61,6 @@ class RateRule(Section):
     groups: tuple[Text, ...] = ()
     """Roles or groups that the rule is for; [] is everybody without a rule of their own."""
 
-    @property
-    def is_for_all_methods(self) -> bool:
-        """Whether the rule is for every method."""
-        return "ALL" in self.methods
-
     def findings(self) -> Iterator[Finding]:
         """One kind of path, and only names that it captures."""
         yield from alone("methods", self.methods, "ALL")

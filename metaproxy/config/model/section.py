@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import (
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     SecretStr,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -23,6 +25,8 @@ KeyPath = tuple[str | int, ...]
 Finding = tuple[KeyPath, str]
 
 REDACTED = "***"
+FOLDER = "folder"
+"""The key of the validation context under which the configuration file's folder stands."""
 
 
 class Section(BaseModel):
@@ -55,6 +59,10 @@ def alone(key: str, values: tuple[str, ...], word: str) -> Iterator[Finding]:
     """Yield a finding where ``word``, which means everything, has company."""
     if word in values and len(values) > 1:
         yield (key,), f"{word} means everything: remove it, or the others"
+
+
+def _from_folder(value: Path, info: ValidationInfo) -> Path:
+    return info.context[FOLDER] / value if info.context else value
 
 
 def _blank_is_none(value: object) -> object:
@@ -109,6 +117,9 @@ Number = Annotated[int, NO_BOOLEAN]
 Count = Annotated[Number, Field(ge=1)]
 
 Secret = Annotated[SecretStr, Field(min_length=1), PlainSerializer(_redacted, return_type=str)]
+File = Annotated[Path, AfterValidator(_from_folder)]
+"""The path of a file; a relative one starts from the folder of the configuration file."""
+
 Token = Annotated[Secret, AfterValidator(_visible)]
 Text = Annotated[str, Field(min_length=1)]
 Template = Annotated[str, AfterValidator(_template), Field(json_schema_extra={"format": "path-template"})]

@@ -1,13 +1,12 @@
 """The sections about metaproxy's own listeners: server, admin, via."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from metaproxy.config.addresses import ListenAddress, ListenAddresses, NetworkAddress
-from metaproxy.config.model.section import BlankIsNone, Count, Finding, Number, Section, Token
+from metaproxy.config.model.section import BlankIsNone, Count, File, Finding, Number, Section, Token
 from metaproxy.config.units import Duration, PositiveDuration, Size
 from metaproxy.config.written import text_of
 
@@ -25,11 +24,11 @@ Pseudonym = Annotated[
 class ServerTls(Section):
     """TLS of the data listener."""
 
-    certificate: Path
+    certificate: File
     """PEM file with the certificate and the chain up to, not including, the root."""
-    key: Path
+    key: File
     """PEM file with the private key."""
-    client_ca: Path | None = None
+    client_ca: File | None = None
     """PEM file of the authorities whose client certificates are demanded; null asks for none."""
 
 

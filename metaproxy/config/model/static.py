@@ -1,12 +1,11 @@
 """The identity section where tokens are written down beforehand."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, SecretStr
 
-from metaproxy.config.model.section import Finding, Secret, Section, Text, Token
+from metaproxy.config.model.section import File, Finding, Secret, Section, Text, Token
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.identity.digests import fingerprint, parse_hash
 
@@ -65,8 +64,8 @@ class Static(Tokens):
     """keystone-v3, keystone-v2, static or none."""
     tokens: tuple[StaticToken, ...] = ()
     """The tokens that are valid."""
-    tokens_file: Path | None = None
-    """YAML file with the list in place of tokens, so that it can be kept apart; relative to this file."""
+    tokens_file: File | None = None
+    """YAML file with the list in place of tokens, so that it can be kept apart."""
 
     def findings(self) -> Iterator[Finding]:
         """There is a token, and none stands twice."""

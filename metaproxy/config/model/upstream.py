@@ -1,13 +1,12 @@
 """The section about the compute API behind metaproxy."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from metaproxy.config.addresses import TargetUrl
-from metaproxy.config.model.section import Count, Finding, Number, Section
+from metaproxy.config.model.section import Count, File, Finding, Number, Section
 from metaproxy.config.units import PositiveDuration
 from metaproxy.config.written import text_of
 
@@ -30,11 +29,11 @@ class ClientTls(Section):
 
     verify: bool = True
     """Whether the server's certificate is checked; switch it off for tests alone."""
-    ca: Path | None = None
+    ca: File | None = None
     """PEM file of the authorities that are trusted; null trusts those of the system."""
-    certificate: Path | None = None
+    certificate: File | None = None
     """PEM file of the client certificate that metaproxy shows."""
-    key: Path | None = None
+    key: File | None = None
     """PEM file of that certificate's private key."""
 
     def findings(self) -> Iterator[Finding]:

@@ -139,6 +139,12 @@ def test_merged_keys_give_way_to_those_that_are_written(tmp_path: Path) -> None:
     assert document.data["c"] == {"x": 1, "y": 1, "z": 3}
 
 
+def test_the_line_of_a_key_that_wins_over_a_merged_one_is_its_own(tmp_path: Path) -> None:
+    document = read(tmp_path, "a: &a {x: 1}\nb:\n  x: 2\n  <<: *a\n")
+
+    assert document.lines["b", "x"][1] == 3
+
+
 def test_text_from_outside_the_file_is_known_as_such(tmp_path: Path) -> None:
     document = read(tmp_path, "a: x\nb: ${SECRET}\n")
 

@@ -148,6 +148,16 @@ def test_what_is_wrong_in_the_file_of_tokens_is_told_with_its_line(tmp_path: Pat
     ]
 
 
+def test_relative_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    text = LEAST.replace("server: {}", "server: {tls: {certificate: a.crt, key: /etc/a.key}}")
+
+    tls = load(tmp_path, text).server.tls
+
+    assert tls is not None
+    assert tls.certificate == tmp_path / "a.crt"
+    assert tls.key == Path("/etc/a.key")
+
+
 def test_the_effective_configuration_has_every_default_and_no_secret(tmp_path: Path) -> None:
     text = f"{KEYSTONE}admin: {{token: swordfish}}\nstore: {{url: 'redis://u:swordfish@redis:6379/0'}}\n"
 
