@@ -13,7 +13,8 @@ from metaproxy.config.document import Document, read_document
 from metaproxy.config.messages import problems_of
 from metaproxy.config.model import Config
 from metaproxy.config.model.rules import cross_findings
-from metaproxy.config.model.section import FOLDER, Section
+from metaproxy.config.model.section import Section
+from metaproxy.config.model.values import FOLDER
 from metaproxy.config.problems import ConfigError, Problem
 
 

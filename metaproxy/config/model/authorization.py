@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from metaproxy.config.model.section import Finding, Method, Section, Template, Text, alone
+from metaproxy.config.model.section import Finding, Section, alone
+from metaproxy.config.model.values import Method, Template, Text
 from metaproxy.protocol.routes import template_names
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from metaproxy.config.model.section import Finding, NumberInText, Section, Template
+from metaproxy.config.model.section import Finding, Section
+from metaproxy.config.model.values import NumberInText, Template
 from metaproxy.config.units import Duration, Size
 from metaproxy.protocol.routes import parse_template
 

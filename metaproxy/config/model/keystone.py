@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 from metaproxy.config.addresses import Url
-from metaproxy.config.model.section import Count, Finding, Secret, Section, Text
+from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
+from metaproxy.config.model.values import Count, Secret, Text
 from metaproxy.config.units import Duration, Percent, PositiveDuration
 
 

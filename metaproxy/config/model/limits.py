@@ -7,18 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from metaproxy.config.model.section import (
-    BlankIsNone,
-    Count,
-    Finding,
-    Method,
-    NumberInText,
-    Regex,
-    Section,
-    Template,
-    Text,
-    alone,
-)
+from metaproxy.config.model.section import Finding, Section, alone
+from metaproxy.config.model.values import BlankIsNone, Count, Method, NumberInText, Regex, Template, Text
 from metaproxy.config.units import RequestRate, Size
 from metaproxy.config.written import text_of
 from metaproxy.protocol.routes import template_names

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, SecretStr
 
 from metaproxy.config.addresses import Url
-from metaproxy.config.model.section import NO_BOOLEAN, REDACTED, BlankIsNone, Section
+from metaproxy.config.model.section import Section
+from metaproxy.config.model.values import NO_BOOLEAN, REDACTED, BlankIsNone
 from metaproxy.config.units import PositiveDuration
 from metaproxy.config.written import text_of
 

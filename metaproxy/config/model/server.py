@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from metaproxy.config.addresses import ListenAddress, ListenAddresses, NetworkAddress
-from metaproxy.config.model.section import BlankIsNone, Count, File, Finding, Number, Section, Token
+from metaproxy.config.model.section import Finding, Section
+from metaproxy.config.model.values import BlankIsNone, Count, File, Number, Token
 from metaproxy.config.units import Duration, PositiveDuration, Size
 from metaproxy.config.written import text_of
 

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, SecretStr
 
-from metaproxy.config.model.section import File, Finding, Secret, Section, Text, Token
+from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
+from metaproxy.config.model.values import File, Secret, Text, Token
 from metaproxy.identity.digests import fingerprint, parse_hash
 
 

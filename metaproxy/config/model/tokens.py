@@ -3,7 +3,8 @@
 from typing import Annotated, Literal
 
 from metaproxy.config.addresses import Url
-from metaproxy.config.model.section import BlankIsNone, Section, Template
+from metaproxy.config.model.section import Section
+from metaproxy.config.model.values import BlankIsNone, Template
 
 HeaderFamily = Literal["openstack", "repose"]
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metaproxy.config.addresses import TargetUrl
-from metaproxy.config.model.section import Count, File, Finding, Number, Section
+from metaproxy.config.model.section import Finding, Section
+from metaproxy.config.model.values import Count, File, Number
 from metaproxy.config.units import PositiveDuration
 from metaproxy.config.written import text_of
 
