@@ -1,0 +1,63 @@
+import asyncio
+
+import httpx
+import pytest
+
+from metaproxy.exchange import ClientDisconnected
+from metaproxy.forward.breaker import Breaker, BreakerPolicy, BreakerState
+from metaproxy.forward.errors import QueueFull
+from metaproxy.forward.health import Health, HealthPolicy
+from metaproxy.forward.target import Attempt, Target
+
+
+def target(name: str = "http://compute.example:8774") -> Target:
+    breaker = Breaker(BreakerPolicy(failures=1, window=1.0, open_for=5.0))
+    return Target(name, breaker=breaker, health=Health(HealthPolicy()), monotonic=lambda: 100.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "authority"),
+    [
+        ("http://compute.example:8774", b"compute.example:8774"),
+        ("https://compute.example", b"compute.example"),
+        ("http://[::1]:8774", b"[::1]:8774"),
+        ("unix:/run/compute.sock", b"localhost"),
+    ],
+)
+def test_a_target_has_a_name_of_its_own(name: str, authority: bytes) -> None:
+    assert target(name).authority == authority
+
+
+@pytest.mark.parametrize("name", ["compute.example", "ftp://compute.example", "http://compute.example/v2.1"])
+def test_what_is_no_target(name: str) -> None:
+    with pytest.raises(ValueError, match="a target is"):
+        target(name)
+
+
+def test_a_target_is_busy_for_as_long_as_an_attempt_lasts() -> None:
+    compute = target()
+
+    with Attempt(compute), Attempt(compute):
+        assert compute.busy == 2
+
+    assert compute.busy == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (httpx.ReadTimeout(""), BreakerState.OPEN),
+        (httpx.ConnectError(""), BreakerState.OPEN),
+        (QueueFull(""), BreakerState.CLOSED),
+        (ClientDisconnected(), BreakerState.CLOSED),
+        (asyncio.CancelledError(), BreakerState.CLOSED),
+    ],
+)
+def test_the_breaker_learns_of_the_targets_own_failures(error: BaseException, state: BreakerState) -> None:
+    compute = target()
+
+    with pytest.raises(type(error)), Attempt(compute):
+        raise error
+
+    assert compute.breaker.state is state
+    assert compute.busy == 0
