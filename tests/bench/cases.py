@@ -12,7 +12,7 @@ from tests.bench.rounds import Contestant, Measured, alternate, wrk_contestant
 from tests.bench.servers import Setup, Stand
 from tests.bench.transfers import Transfer
 
-SERVERS = ("direct", "nginx", "uvicorn", "metaproxy")
+SERVERS = ("direct", "uvicorn", "nginx", "metaproxy")
 PROXIES = ("nginx", "metaproxy")
 WITH_UVICORN = ("nginx", "uvicorn", "metaproxy")
 WITH_DIRECT = ("direct", "nginx", "metaproxy")
@@ -34,7 +34,7 @@ class Scale:
     servers: tuple[str, ...] = SERVERS
 
 
-QUICK = Scale(seconds=1, rounds=1, tokens=100, growth=(1, 1000), entries=10_000)
+QUICK = Scale(seconds=1, rounds=1, tokens=50, growth=(1, 1000), entries=5_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +119,13 @@ CASES = {case.name: case for case in _ALL}
 def measure(case: Case, stand: Stand, scale: Scale, folder: Path) -> dict[str, Measured]:
     """Measure ``case`` with the servers of ``stand``; ``folder`` is for scratch files."""
     contestants = [
-        _contestant(name, case, stand, scale, folder) for name in case.servers if name in scale.servers
+        contestant(name, case, stand, scale, folder) for name in case.servers if name in scale.servers
     ]
     return alternate(contestants, scale.rounds, scale.seconds)
 
 
-def _contestant(name: str, case: Case, stand: Stand, scale: Scale, folder: Path) -> Contestant:
+def contestant(name: str, case: Case, stand: Stand, scale: Scale, folder: Path) -> Contestant:
+    """Return the server ``name`` with what it has to do in ``case``."""
     server = stand.server(name, Setup(access_log=case.access_log))
     if case.transfer is not None:
         return transfers.transfer_contestant(name, server, case.transfer)

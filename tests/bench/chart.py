@@ -35,7 +35,6 @@ def svg(report: Report) -> str:
     for title, unit, measured in groups:
         body += _group(title, unit, measured, top, scale)
         top += _height(measured) + CASE_GAP
-    body.append(_line(LEFT + scale, TOP - 6, top - CASE_GAP + 4))
     return "\n".join([_opening(top - CASE_GAP + BOTTOM), *body, "</svg>", ""])
 
 
@@ -63,9 +62,9 @@ def _group(title: str, unit: str, measured: dict[str, Measured], top: int, scale
         y = top + position * (BAR + GAP)
         width = (ratio(measured, label) or 0.0) * scale
         yield f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{COLOURS[label]}"/>'
-        shown = f"{number(one.rate)} {'MiB/s' if unit == 'MiB/s' else '/s'}"
-        multiple = "" if label == BASE else f"  {ratio(measured, label):.2f} ×"
-        yield _text(LEFT + width + 6, y + BAR - 2, shown + multiple, size=10)
+        rate = f"{number(one.rate)} {unit}" if unit == "MiB/s" else f"{number(one.rate)}/s"
+        multiple = "" if label == BASE else f"{ratio(measured, label):.2f} × · "
+        yield _text(LEFT + width + 6, y + BAR - 2, multiple + rate, size=10)
 
 
 def _height(measured: dict[str, Measured]) -> int:
@@ -74,7 +73,3 @@ def _height(measured: dict[str, Measured]) -> int:
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'
-
-
-def _line(x: float, top: int, bottom: int) -> str:
-    return f'<path d="M{x:.1f} {top}V{bottom}" stroke="{TEXT}" stroke-dasharray="2 3" fill="none"/>'

@@ -20,11 +20,17 @@ NUMBERS_PER_RUN = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one run measured: a rate (its unit is the case's), and how long requests took, in milliseconds."""
+    """What one run measured: how many requests or MiB, in how many seconds; p50 and p99 in milliseconds."""
 
-    rate: float
+    amount: float
+    seconds: float
     p50: float | None = None
     p99: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """The amount in a second."""
+        return self.amount / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,8 @@ class Counts:
 
     @property
     def sample(self) -> Sample:
-        """The run as a sample in requests a second."""
-        return Sample(self.requests / self.microseconds * 1e6, self.p50 / 1000, self.p99 / 1000)
+        """The run as a sample of requests."""
+        return Sample(self.requests, self.microseconds / 1e6, self.p50 / 1000, self.p99 / 1000)
 
 
 def read_counts(output: str) -> Counts:

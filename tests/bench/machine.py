@@ -75,6 +75,17 @@ def forget_peak(pid: int) -> None:
         Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process and its children have used so far."""
+    ticks = 0
+    for process in _family(pid):
+        for line in _lines(f"/proc/{process}/stat"):
+            # The fields after the program's name, which may hold anything, begin with the state (proc(5)).
+            user, system = line.rpartition(")")[2].split()[11:13]
+            ticks += int(user) + int(system)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def describe() -> dict[str, str]:
     """Return what the numbers depend on: processor, kernel and versions."""
     models = [

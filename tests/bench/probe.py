@@ -59,9 +59,19 @@ def prime(server: Server, requests: Iterable[Request]) -> None:
 def verify(server: Server, request: Request, expectation: Expectation) -> None:
     """Send one request; BenchError where its answer is not the expected one."""
     answer = send(server, [request])[0]
-    problems = list(_problems(answer, expectation))
-    if problems:
-        raise BenchError(f"{server.name}, {request.method} {request.target}: {'; '.join(problems)}")
+    if found := list(problems(answer, expectation)):
+        raise BenchError(f"{server.name}, {request.method} {request.target}: {'; '.join(found)}")
+
+
+def problems(answer: Answer, expectation: Expectation) -> Iterable[str]:
+    """Yield in words where ``answer`` is not what was expected."""
+    if answer.status != expectation.status:
+        yield f"status {answer.status} instead of {expectation.status} ({answer.body[:200]!r})"
+    if expectation.body is not None and answer.body != expectation.body:
+        yield f"body {answer.body[:100]!r} instead of {expectation.body!r}"
+    cache_status = answer.headers.get("cache-status", "")
+    if expectation.cache and f"; {expectation.cache}" not in cache_status:
+        yield f"Cache-Status {cache_status!r} instead of one with {expectation.cache!r}"
 
 
 def verify_counts(server: Server, counts: Counts, expectation: Expectation, asked: int) -> None:
@@ -92,13 +102,3 @@ def _answer(connection: http.client.HTTPConnection, request: Request) -> Answer:
     response = connection.getresponse()
     headers = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, headers, response.read())
-
-
-def _problems(answer: Answer, expectation: Expectation) -> Iterable[str]:
-    if answer.status != expectation.status:
-        yield f"status {answer.status} instead of {expectation.status} ({answer.body[:200]!r})"
-    if expectation.body is not None and answer.body != expectation.body:
-        yield f"body {answer.body[:100]!r} instead of {expectation.body!r}"
-    cache_status = answer.headers.get("cache-status", "")
-    if expectation.cache and f"; {expectation.cache}" not in cache_status:
-        yield f"Cache-Status {cache_status!r} instead of one with {expectation.cache!r}"

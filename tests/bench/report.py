@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
-from tests.bench.cases import Case, Scale
+from tests.bench.cases import SERVERS, Case, Scale
 from tests.bench.footprint import Footprint
 from tests.bench.rounds import Measured
 
@@ -38,7 +38,9 @@ def markdown(report: Report) -> str:
     if report.cases:
         parts.append(table(CASE_HEADINGS, [_case_row(case, measured) for case, measured in report.cases]))
     if report.growth:
-        parts.append(table(("metaproxy, hits/s", *map(str, report.scale.growth)), _growth_rows(report)))
+        parts.append(
+            table(("metaproxy, hits/s (CPU each)", *map(str, report.scale.growth)), _growth_rows(report))
+        )
     if report.footprint is not None:
         parts.append(_footprint_text(report.footprint))
     parts += [f"**{name} was not measured**: {message}" for name, message in report.failures.items()]
@@ -81,44 +83,43 @@ CASE_HEADINGS = (
     "nginx",
     "metaproxy",
     "÷ nginx",
-    "p50 ms, nginx",
-    "p50 ms, metaproxy",
-    "p99 ms, nginx",
-    "p99 ms, metaproxy",
-    "RSS, peak MiB",
+    "p50 ms, nginx : ours",
+    "p99 ms, nginx : ours",
+    "CPU µs each, nginx : ours",
+    "RSS MiB, before : peak",
     "spread",
 )
 
 
 def _case_row(case: Case, measured: dict[str, Measured]) -> list[str]:
-    rates = [_rate(measured.get(label)) for label in ("direct", "uvicorn", BASE, OURS)]
-    times = [_latency(measured.get(label), name) for name in ("p50", "p99") for label in (BASE, OURS)]
     multiple = ratio(measured)
+    pair = [measured.get(label) for label in (BASE, OURS)]
     ours = measured.get(OURS)
     return [
         case.title + (", MiB" if case.transfer else ""),
-        *rates,
+        *(number(measured[label].rate) if label in measured else "" for label in SERVERS),
         "" if multiple is None else f"**{multiple:.2f}**",
-        *times,
-        f"{ours.resident / MIB:.0f}, {ours.peak / MIB:.0f}" if ours else "",
+        *(_pair(one.latency(percentile) if one else None for one in pair) for percentile in ("p50", "p99")),
+        _pair(one.cost if one else None for one in pair),
+        f"{ours.resident / MIB:.0f} : {ours.peak / MIB:.0f}" if ours else "",
         f"{max(one.spread for one in measured.values()):.0%}",
     ]
 
 
-def _rate(measured: Measured | None) -> str:
-    return number(measured.rate) if measured else ""
-
-
-def _latency(measured: Measured | None, percentile: str) -> str:
-    value = measured.latency(percentile) if measured else None
-    return "" if value is None else f"{value:.2f}"
+def _pair(values: Iterable[float | None]) -> str:
+    shown = ["–" if value is None else number(value) for value in values]
+    return "" if set(shown) == {"–"} else " : ".join(shown)
 
 
 def _growth_rows(report: Report) -> list[list[str]]:
     return [
-        [f"by {thing}", *(number(measured[size].rate) for size in report.scale.growth)]
+        [f"by {thing}", *(_rate_and_cost(measured[size]) for size in report.scale.growth)]
         for thing, measured in report.growth.items()
     ]
+
+
+def _rate_and_cost(measured: Measured) -> str:
+    return f"{number(measured.rate)} ({number(measured.cost)} µs)"
 
 
 def _conditions(report: Report) -> str:
@@ -133,7 +134,8 @@ def _conditions(report: Report) -> str:
 def _footprint_text(footprint: Footprint) -> str:
     return (
         f"metaproxy's memory: {footprint.at_start / MIB:.0f} MiB at the start, "
-        f"{footprint.filled / MIB:.0f} MiB after {number(footprint.offered)} answers of 200 bytes were offered to its cache."
+        f"{footprint.filled / MIB:.0f} MiB after {number(footprint.offered)} answers "
+        "of 200 bytes were offered to its cache."
     )
 
 
@@ -141,11 +143,13 @@ def _by_label(measured: dict[str, Measured] | dict[int, Measured]) -> dict[str, 
     return {
         str(label): {
             "rate": one.rate,
+            "cpu_microseconds": one.cost,
             "p50_ms": one.latency("p50"),
             "p99_ms": one.latency("p99"),
             "resident_bytes": one.resident,
             "peak_bytes": one.peak,
             "samples": [asdict(sample) for sample in one.samples],
+            "costs": one.costs,
         }
         for label, one in measured.items()
     }

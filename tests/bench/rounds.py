@@ -28,9 +28,14 @@ class Contestant:
 
 @dataclass(slots=True)
 class Measured:
-    """The samples of one contestant, and the memory of its server in bytes before and at most."""
+    """The samples of one contestant, and the memory of its server in bytes, before and at most.
+
+    ``costs`` are microseconds of the server's processor time for one request or MiB, by sample. They
+    say the same as the rate, but a machine that is busy with other things changes them little.
+    """
 
     samples: list[Sample] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
     resident: int = 0
     peak: int = 0
 
@@ -38,6 +43,11 @@ class Measured:
     def rate(self) -> float:
         """The median rate."""
         return median(sample.rate for sample in self.samples)
+
+    @property
+    def cost(self) -> float:
+        """The median cost."""
+        return median(self.costs)
 
     @property
     def spread(self) -> float:
@@ -88,6 +98,10 @@ def wrk_contestant(
 def _measure(contestant: Contestant, seconds: int, measured: Measured) -> None:
     server = contestant.server
     machine.forget_peak(server.pid)
-    measured.samples.append(contestant.measure(seconds))
+    used = machine.processor_seconds(server.pid)
+    sample = contestant.measure(seconds)
+    used = machine.processor_seconds(server.pid) - used
+    measured.samples.append(sample)
+    measured.costs.append(used / sample.amount * 1e6)
     measured.peak = max(measured.peak, machine.resident_bytes(server.pid, peak=True))
     server.empty_access_log()

@@ -162,8 +162,8 @@ def _until_listening(process: subprocess.Popen[bytes], port: int, folder: Path) 
     deadline = time.monotonic() + READY_SECONDS
     while not _listens(port):
         if process.poll() is not None or time.monotonic() > deadline:
-            errors = (folder / "errors").read_text(errors="replace")[-2000:]
-            raise BenchError(f"the process in {folder.name} does not listen on port {port}:\n{errors}")
+            errors = (folder / "errors").read_text(errors="replace").splitlines()
+            raise BenchError(f"{folder.name} does not listen: {' '.join(errors[-3:])}")
         time.sleep(0.02)
 
 

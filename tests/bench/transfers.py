@@ -44,7 +44,7 @@ def download(connection: http.client.HTTPConnection) -> None:
 
 
 def transfer_contestant(label: str, server: Server, transfer: Transfer) -> Contestant:
-    """Return a contestant that repeats ``transfer`` over one connection; its rate is in MiB a second."""
+    """Return a contestant that repeats ``transfer`` over one connection; its samples count MiB."""
 
     def prepare() -> None:
         with _connection(server) as connection:
@@ -63,7 +63,7 @@ def _repeat(transfer: Transfer, connection: http.client.HTTPConnection, seconds:
         transfer(connection)
         repetitions += 1
         elapsed = time.perf_counter() - started
-    return Sample(repetitions * FILE_BYTES / 2**20 / elapsed)
+    return Sample(repetitions * FILE_BYTES / 2**20, elapsed)
 
 
 @contextmanager
