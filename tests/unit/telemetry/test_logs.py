@@ -69,3 +69,20 @@ def test_the_servers_report_of_an_answer_that_we_broke_off_is_dropped(
     logger.error("Exception in ASGI application", exc_info=ValueError("x"))
 
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_local_variables(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(log_format, "debug")
+
+    def fails(token: str) -> None:
+        raise ValueError(f"{len(token)} characters")
+
+    try:
+        fails("s3cr3t" + "-token")
+    except ValueError:
+        structlog.get_logger("metaproxy").exception("failed")
+
+    told = capsys.readouterr().err
+    assert "12 characters" in told
+    assert "s3cr3t-token" not in told
