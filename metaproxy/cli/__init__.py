@@ -1,4 +1,5 @@
-"""The command line: ``metaproxy serve``, ``check``, ``schema``, ``demo``, ``config show``, …
+"""The command line: ``metaproxy serve``, ``check``, ``schema``, ``config show``,
+``hash-token``, ``revoke``, ``demo``.
 
 Each group of commands is a file with a ``register(application)`` function; ``GROUPS`` lists them in
 the order of ``metaproxy --help``.
@@ -8,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from metaproxy.cli import configuration, demo, serve
+from metaproxy.cli import configuration, demo, serve, tokens
 from metaproxy.version import __version__
 
-GROUPS = (serve, configuration, demo)
+GROUPS = (serve, configuration, tokens, demo)
 
 
 def application() -> typer.Typer:

@@ -152,6 +152,10 @@ class CachedValidator(TokenValidator):
         self._revision += 1
         self._cache.doubt()
 
+    def entries(self) -> list[tuple[tuple[str, ...], float]]:
+        """Return how many verdicts of each kind (``valid``, ``rejected``) are held, as a gauge shows them."""
+        return self._cache.counts()
+
     def _begin(
         self, key: bytes, token: bytes, *, allow_expired: bool
     ) -> "asyncio.Task[Verdict | IdentityUnavailable]":

@@ -16,7 +16,7 @@ class Unreachable(LocalBroadcast):
 
     lost: Lost
 
-    async def publish(self, channel: str, payload: bytes) -> None:
+    async def publish(self, channel: str, payload: bytes) -> int:
         raise ConnectionError("no server")
 
     def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
