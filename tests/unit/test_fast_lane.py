@@ -1,0 +1,294 @@
+"""The fast lane gives what the line gives: the same bytes, log lines, numbers and charges.
+
+Two connections to two identical lines, one with the fast lane and one without, get the same bytes in
+the same pieces at the same times. Nothing but the request ids, which are random, may differ.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from metaproxy.cache.routes import CacheRoute
+from metaproxy.exchange import Identity
+from metaproxy.fast_lane import FastLane
+from metaproxy.filters.authenticate import Authenticate
+from metaproxy.filters.authorize import Authorize
+from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.concurrency import ConcurrencyLimit
+from metaproxy.filters.guard import Guard
+from metaproxy.filters.limit import RateLimit
+from metaproxy.filters.rates import Rates
+from metaproxy.filters.request_body import RequestBodyLimit
+from metaproxy.filters.trace import Trace
+from metaproxy.identity.cached import CachedValidator
+from metaproxy.identity.static import StaticToken, StaticTokens
+from metaproxy.protocol.compute_api import known_operations
+from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.routes import RouteTable
+from metaproxy.server.protocol import Edge, EdgeLimits, EdgeProtocol
+from metaproxy.telemetry.dates import DateField
+from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.requests import RequestRecord
+
+ITEM = "/v2.1/t1/images/i1/metadata/label"
+REQUEST_ID = re.compile(rb"req-[0-9a-f-]{36}")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Log:
+    """Keeps the lines of the access log."""
+
+    lines: list[Any] = field(default_factory=list)
+
+    def write(self, line: Any) -> None:
+        self.lines.append(re.sub(REQUEST_ID.pattern.decode(), "req", repr(line)))
+
+
+async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        continue
+    body = b'{"meta": {"label": "Updated"}}'
+    if scope["path"].endswith("missing"):
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    fields = [
+        (b"date", b"Mon, 12 Jan 1970 13:46:40 GMT"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"vary", b"Accept"),
+        (b"via", b"1.1 inner"),
+    ]
+    if scope["path"].endswith("private"):
+        fields.append((b"cache-control", b"private"))
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+class Line:
+    """A whole line with its clock, its log and its numbers, and one connection to it."""
+
+    def __init__(self, *, fast: bool) -> None:
+        self.clock, self.log, self.metrics = Clock(), Log(), Metrics()
+        times: Any = {"monotonic": self.clock, "wall": self.clock}
+        tokens = StaticTokens(
+            StaticToken(token=name, identity=Identity(user_id=name, project_id=project, roles=("member",)))
+            for name, project in (("alice", "t1"), ("bob", "t2"))
+        )
+        cache = MetadataCache(
+            upstream,
+            routes=[
+                CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60, negative_ttl=5)
+            ],
+            **times,
+        )
+        rates = Rates([RateRule(name="reads", limit=12, period_seconds=60)], monotonic=self.clock)
+        limit = RateLimit(cache, rates=rates, metrics=self.metrics)
+        body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)
+        concurrent = ConcurrencyLimit(body, maximum=5, metrics=self.metrics)
+        authorize = Authorize(concurrent, tenant_exempt_roles=["admin"])
+        validator = CachedValidator(tokens, jitter=0, metrics=self.metrics, **times)
+        authenticate = Authenticate(
+            authorize, validator=validator, advertise="http://identity", monotonic=self.clock
+        )
+        guard = Guard(authenticate)
+        routes: RouteTable[object] = RouteTable()
+        for template in known_operations().templates:
+            routes.add(template, None)
+        record = RequestRecord(self.metrics, self.log, time=self.clock)  # type: ignore[arg-type] # keeps
+        trace = Trace(guard, routes=routes, record=record, date=DateField(self.clock), clock=self.clock)
+        lane = FastLane(
+            trace=trace,
+            guard=guard,
+            authenticate=authenticate,
+            authorize=authorize,
+            charges=[concurrent, body, limit],
+            cache=cache,
+        )
+        edge = Edge(EdgeLimits(), trace.via, record, trace.date, lane if fast else None)
+        config = uvicorn.Config(trace, lifespan="off", log_config=None, ws="none")
+        config.load()
+        self.protocol = EdgeProtocol(config, ServerState(), {}, edge=edge)
+        self.wire = Wire()
+        self.protocol.connection_made(self.wire)
+
+    async def send(self, pieces: Sequence[bytes]) -> None:
+        """Let ``pieces`` arrive, and wait until nothing is left to do."""
+        for piece in pieces:
+            if not self.wire.closed:
+                self.protocol.data_received(piece)
+        while self.protocol.tasks:
+            await asyncio.wait(self.protocol.tasks)
+
+    def seen(self) -> tuple[bytes, list[Any], dict[str, Any]]:
+        """Everything that an outsider can see of what has happened."""
+        numbers = {
+            family.name: sorted((s.name, tuple(sorted(s.labels.items())), s.value) for s in family.samples)
+            for family in self.metrics.collect()
+        }
+        return REQUEST_ID.sub(b"req", b"".join(self.wire.written)), self.log.lines, numbers
+
+
+class Wire(asyncio.Transport):
+    """The server's end of a connection: keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """Reading goes by hand here."""
+
+    resume_reading = pause_reading
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("192.0.2.1", 4000) if name == "peername" else default
+
+
+def request(
+    method: str = "GET", path: str = ITEM, version: str = "1.1", fields: Sequence[str] = (), body: str = ""
+) -> bytes:
+    lines = [f"{method} {path} HTTP/{version}", "Host: api", *fields]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+FIELDS = st.lists(
+    st.sampled_from(
+        [
+            "Accept: application/json",
+            "Accept: application/xml",
+            "Cache-Control: no-cache",
+            "Cache-Control: max-age=1",
+            "Cache-Control: only-if-cached",
+            'If-None-Match: "2c09f6909b51707f54386d9345f6379d"',
+            "If-None-Match: *",
+            "Range: bytes=0-3",
+            "Connection: close",
+            "Connection: keep-alive",
+            "X-Forwarded-For: 6.6.6.6",
+            "X-Roles: admin",
+            "X_Roles: admin",
+            "X-OpenStack-Request-ID: req-11111111-2222-4333-8444-555555555555",
+            "Expect: 100-continue",
+            "Content-Length: 0",
+        ]
+    ),
+    max_size=3,
+    unique_by=lambda line: line.split(":")[0],
+)
+TOKENS = st.sampled_from([[]] + [["X-Auth-Token: alice"]] * 6 + [["X-Auth-Token: bob"], ["X-Auth-Token: x"]])
+PATHS = st.sampled_from(
+    [ITEM] * 6
+    + [f"{ITEM}?a=1", "/v2.1/t1/images/i1/metadata/missing", "/v2.1/t1/images/i1/metadata/private"]
+    + ["/v2.1/t1/images/i1/metadata/%6cabel", "/v2.1/t2/images/i1/metadata/label", "/v2.1/t1/images/i1"]
+    + ["/v2.1/t1/../t1", f"{ITEM}.xml"]
+)
+METHODS = st.sampled_from(["GET"] * 6 + ["HEAD", "HEAD", "DELETE", "PATCH"])
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    fields = [*draw(TOKENS), *draw(FIELDS)]
+    version = draw(st.sampled_from(["1.1"] * 5 + ["1.0"]))
+    if draw(st.integers(0, 9)) == 0 and not any(line.startswith("Content-Length") for line in fields):
+        return request("PUT", ITEM, version, fields, '{"meta": {"label": "x"}}')
+    return request(draw(METHODS), draw(PATHS), version, fields)
+
+
+STEPS = st.lists(
+    st.tuples(st.lists(requests(), min_size=1, max_size=3), st.integers(0, 60), st.floats(0, 40)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(STEPS)
+async def test_the_lane_answers_charges_counts_and_logs_as_the_line_does(
+    steps: list[tuple[list[bytes], int, float]],
+) -> None:
+    fast, slow = Line(fast=True), Line(fast=False)
+
+    for pipelined, cut, pause in steps:
+        octets = b"".join(pipelined)
+        for line in (fast, slow):
+            await line.send([octets[:cut], octets[cut:]] if cut else [octets])
+            line.clock.now += pause
+
+    assert fast.seen() == slow.seen()
+
+
+@pytest.mark.parametrize(
+    ("again", "status"),
+    [
+        (request(fields=["X-Auth-Token: alice"]), b"200"),
+        (request("HEAD", fields=["X-Auth-Token: alice"]), b"200"),
+        (request(fields=["X-Auth-Token: alice", "If-None-Match: *"]), b"304"),
+        (request(fields=["X-Auth-Token: bob"]), b"403"),
+        (request(), b"401"),
+        (request(path="/a/../b"), b"400"),
+    ],
+)
+async def test_what_memory_can_decide_is_answered_without_a_task(again: bytes, status: bytes) -> None:
+    line = Line(fast=True)
+    for token in ("alice", "bob"):
+        await line.send([request(fields=[f"X-Auth-Token: {token}"])])
+    line.wire.written.clear()
+
+    line.protocol.data_received(again)
+
+    [answer] = line.wire.written
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert not line.protocol.tasks
+
+
+async def test_what_memory_cannot_decide_takes_the_line() -> None:
+    line = Line(fast=True)
+
+    line.protocol.data_received(request(fields=["X-Auth-Token: alice"]))
+
+    assert len(line.protocol.tasks) == 1
+    await line.send([])
+
+
+async def test_a_client_that_does_not_read_takes_the_line() -> None:
+    line = Line(fast=True)
+    await line.send([request(fields=["X-Auth-Token: alice"])])
+
+    line.protocol.pause_writing()
+    line.protocol.data_received(request(fields=["X-Auth-Token: alice"]))
+
+    assert len(line.protocol.tasks) == 1
+    line.protocol.resume_writing()
+    await line.send([])
