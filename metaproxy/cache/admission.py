@@ -89,8 +89,10 @@ class Admission:
             content_length=_content_length(fields),
         )
 
-    def stored(self, admitted: Admitted, body: bytes, tags: tuple[str, ...], now: float) -> Stored:
-        """Return what is stored of an answer; ``now`` is the monotonic time of its arrival."""
+    def stored(
+        self, admitted: Admitted, body: bytes, tags: tuple[str, ...], asked_at: float, now: float
+    ) -> Stored:
+        """Return what is stored of an answer; ``asked_at`` and ``now`` (its arrival) are monotonic times."""
         return Stored(
             status=admitted.status,
             shown_status=self._hit_status if admitted.status == 200 else admitted.status,
@@ -98,6 +100,7 @@ class Admission:
             body=body,
             terms=admitted.terms,
             born=now - admitted.age,
+            asked_at=asked_at,
             vary=admitted.vary,
             tags=tags,
         )
@@ -109,6 +112,7 @@ class Admission:
         route: CacheRoute,
         fields: headers.Headers,
         times: Times,
+        asked_at: float,
         now: float,
     ) -> Stored | None:
         """Return ``stale`` as a 304 with ``fields`` renews it; None where it speaks of something else."""
@@ -118,19 +122,16 @@ class Admission:
         aged = [field for field in fields if field[0] == b"age"]
         admitted = self.judge(asked, route, stale.status, [*updated, *aged], times)
         if isinstance(admitted, NotStorable):
-            # It is right for those who wait for it, and for nobody after them.
-            terms = Terms(lifetime=0.0, always_validate=True)
-            return Stored(
+            # It is right for those who wait for it, and for nobody after them: so without a lifetime.
+            admitted = Admitted(
                 status=stale.status,
-                shown_status=stale.shown_status,
                 fields=tuple(updated),
-                body=stale.body,
-                terms=terms,
-                born=now,
+                terms=Terms(lifetime=-1.0, always_validate=True),
                 vary=stale.vary,
-                tags=stale.tags,
+                age=0.0,
+                content_length=None,
             )
-        return self.stored(admitted, stale.body, stale.tags, now)
+        return self.stored(admitted, stale.body, stale.tags, asked_at, now)
 
 
 def _dated(fields: list[headers.Header], received: float) -> tuple[headers.Header, ...]:

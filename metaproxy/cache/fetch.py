@@ -9,14 +9,18 @@ from starlette.types import ASGIApp, Message, Scope
 from metaproxy.cache.admission import Admission, Admitted, Asked
 from metaproxy.cache.flights import Flight, Flights
 from metaproxy.cache.memory import Key, MemoryStore
+from metaproxy.cache.requests import combined
 from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.second_level import SecondLevel, SharedAnswer
 from metaproxy.cache.stored import Stored
+from metaproxy.cache.trust import Trust
 from metaproxy.cache.writes import Writes
 from metaproxy.clock import Clock
-from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
 from metaproxy.protocol import headers
-from metaproxy.protocol.caching import validation
+from metaproxy.protocol.caching import reuse, validation
 from metaproxy.protocol.caching.freshness import Times
+from metaproxy.protocol.caching.reuse import Fresh
 from metaproxy.tasks import TaskSet
 
 
@@ -30,10 +34,22 @@ class Wanted:
     asked: Asked
     stale: Stored | None = None
     """The stored answer to validate."""
+    second_level: bool = True
+    """Whether an answer that other replicas have stored will do."""
 
 
 class Fetcher:
-    """Runs flights through ``app`` and stores what may be stored."""
+    """Runs flights through ``app`` and stores what may be stored.
+
+    Args:
+        app: the next application.
+        admission: judges answers.
+        store: where they are stored.
+        flights: where the flights under way are found.
+        writes: what is being written, and must not be stored.
+        trust: whether this process hears of every write.
+        second_level: asked before ``app``, and told of what is stored.
+    """
 
     def __init__(
         self,
@@ -43,6 +59,8 @@ class Fetcher:
         store: MemoryStore,
         flights: Flights,
         writes: Writes,
+        trust: Trust,
+        second_level: SecondLevel | None,
         monotonic: Clock,
         wall: Clock,
     ) -> None:
@@ -51,6 +69,8 @@ class Fetcher:
         self._store = store
         self._flights = flights
         self._writes = writes
+        self._trust = trust
+        self._second_level = second_level
         self._monotonic = monotonic
         self._wall = wall
         self._tasks = TaskSet()
@@ -65,7 +85,8 @@ class Fetcher:
             max_kept_bytes=self._store.max_entry_bytes,
             on_head=answer.on_head,
         )
-        flight.doomed = self._writes.concern(wanted.asked.tags)
+        trusted = self._trust.covers(answer.asked_at, answer.asked_at)
+        flight.doomed = not trusted or self._writes.concern(wanted.asked.tags)
         self._flights.add(wanted.flight_key, flight)
         run = self._run(flight, _scope_of_flight(scope, own_exchange, wanted), wanted, answer)
         flight.run_by(self._tasks.start(run, name="cache flight"))
@@ -76,20 +97,43 @@ class Fetcher:
         await self._tasks.cancel()
 
     async def _run(self, flight: Flight, scope: Scope, wanted: Wanted, answer: "_Answer") -> None:
-        error: BaseException | None = None
+        error: Exception | None = None
         try:
-            await self._app(scope, _Request(), flight.send)
-        except BaseException as raised:
+            await self._fly(flight, scope, wanted, answer)
+        except asyncio.CancelledError:
+            error = ClientDisconnected()
+            raise
+        except Exception as raised:  # noqa: BLE001 - every reader raises it again
             error = raised
-            if not isinstance(raised, Exception):
-                raise
         finally:
             self._flights.remove(wanted.flight_key, flight)
-            stored = answer.complete(flight) if error is None else None
-            if stored is not None and not flight.doomed:
-                self._store.put(wanted.key, stored)
-            flight.stored = stored
             flight.land(error)
+
+    async def _fly(self, flight: Flight, scope: Scope, wanted: Wanted, answer: "_Answer") -> None:
+        shared = await self._ask_second_level(flight, wanted)
+        if shared is not None and shared.stored is not None and self._is_usable(shared.stored, wanted):
+            flight.take(shared.stored)
+            if not flight.doomed:
+                self._store.put(wanted.key, shared.stored)
+            return
+        await self._app(scope, _Request(), flight.send)
+        flight.stored = answer.complete(flight)
+        if flight.stored is None or flight.doomed or not flight.kept:
+            return
+        self._store.put(wanted.key, flight.stored)
+        if self._second_level is not None and shared is not None:
+            put = self._second_level.put(wanted.key, flight.stored, shared)
+            self._tasks.start(put, name="cache second level")
+
+    async def _ask_second_level(self, flight: Flight, wanted: Wanted) -> SharedAnswer | None:
+        if self._second_level is None or flight.doomed or not wanted.second_level:
+            return None
+        return await self._second_level.get(wanted.key, wanted.asked.tags)
+
+    def _is_usable(self, stored: Stored, wanted: Wanted) -> bool:
+        age = stored.age(self._monotonic())
+        fresh = isinstance(reuse.assess(stored.terms, age, wanted.asked.directives), Fresh)
+        return fresh and reuse.selects(stored.vary, combined(wanted.asked.lines))
 
 
 class _Answer:
@@ -101,6 +145,7 @@ class _Answer:
         self._monotonic = monotonic
         self._wall = wall
         self._requested = wall()
+        self.asked_at = monotonic()
         self._received = 0.0
         self._admitted: Admitted | None = None
         self._renewed: Stored | None = None
@@ -109,14 +154,10 @@ class _Answer:
         """Say what may become of an answer with this head."""
         self._received = self._monotonic()
         times = Times(self._requested, self._wall())
-        wanted = self._wanted
-        if flight.status == 304 and wanted.stale is not None:
-            self._renewed = self._admission.renewed(
-                wanted.stale, wanted.asked, wanted.route, flight.fields, times, self._received
-            )
-            flight.stored = self._renewed
-            flight.shared = flight.kept = self._renewed is not None
+        if flight.status == 304 and self._wanted.stale is not None:
+            self._renew(self._wanted.stale, flight, times)
             return
+        wanted = self._wanted
         judged = self._admission.judge(wanted.asked, wanted.route, flight.status, flight.fields, times)
         if isinstance(judged, Admitted):
             self._admitted = judged
@@ -132,7 +173,22 @@ class _Answer:
             return None
         if self._admitted.content_length not in (None, len(body)):
             return None  # RFC 9111 §3.3: an incomplete answer
-        return self._admission.stored(self._admitted, body, self._wanted.asked.tags, self._received)
+        return self._admission.stored(
+            self._admitted, body, self._wanted.asked.tags, self.asked_at, self._received
+        )
+
+    def _renew(self, stale: Stored, flight: Flight, times: Times) -> None:
+        wanted = self._wanted
+        self._renewed = renewed = self._admission.renewed(
+            stale, wanted.asked, wanted.route, flight.fields, times, self.asked_at, self._received
+        )
+        if renewed is None:
+            return
+        flight.stored = renewed
+        flight.vary = renewed.vary
+        flight.kept = renewed.terms.lifetime >= 0
+        flight.shared = flight.kept and not renewed.terms.always_validate
+        flight.ttl = renewed.terms.lifetime - renewed.age(self._received)
 
 
 class _Request:

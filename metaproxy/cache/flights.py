@@ -51,6 +51,7 @@ class Flight:
         self.error: BaseException | None = None
         self.stored: Stored | None = None
         """What was stored of it, or what it confirmed."""
+        self.from_second_level = False
         self._max_kept_bytes = max_kept_bytes
         self._on_head = on_head
         self._chunks: list[bytes] = []
@@ -75,6 +76,13 @@ class Flight:
         """Take note of the task that runs the request."""
         self._task = task
 
+    def take(self, stored: Stored) -> None:
+        """Have the answer without a request: other replicas have stored it."""
+        self.stored, self.from_second_level = stored, True
+        self.shared = self.kept = True
+        self.vary, self.status = stored.vary, stored.status
+        self._wake_readers()
+
     def land(self, error: BaseException | None = None) -> None:
         """End the flight; ``error`` is what the request ended with."""
         self.error = error
@@ -94,8 +102,9 @@ class Flight:
         """Wait until ``status`` is known; raises what the request ended with where there is none."""
         while not self.status and not self.complete:
             await self._news()
-        if not self.status and self.error is not None:
-            raise self.error.with_traceback(None)
+        if not self.status:
+            # An application that ended without an answer: there is nothing to pass on.
+            raise (self.error or ClientDisconnected()).with_traceback(None)
 
     async def landed(self) -> None:
         """Wait until the answer is complete."""

@@ -7,12 +7,14 @@ room is needed.
 
 import sys
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from metaproxy.cache.stored import Stored
 from metaproxy.protocol.caching.reuse import selects
 
-Key = Hashable
+Key = tuple[Any, ...]
+"""Partition, scheme, host, path, query, representation, and what else tells answers apart."""
 
 MAX_VARIANTS = 16
 
@@ -108,8 +110,7 @@ class MemoryStore:
                 del self._tagged[tag]
 
 
-def key_size(key: Key) -> int:
+def key_size(key: object) -> int:
     """Return the bytes that a key takes with the texts it is made of."""
-    if isinstance(key, tuple):
-        return sys.getsizeof(key) + sum(map(key_size, key))
-    return sys.getsizeof(key)
+    parts = sum(map(key_size, key)) if isinstance(key, tuple) else 0
+    return sys.getsizeof(key) + parts

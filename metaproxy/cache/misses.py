@@ -1,5 +1,6 @@
 """Misses: reads that memory cannot answer, fetched together and read by all who wait."""
 
+import itertools
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -10,10 +11,10 @@ from metaproxy.cache.admission import Asked
 from metaproxy.cache.answering import answer
 from metaproxy.cache.fetch import Fetcher, Wanted
 from metaproxy.cache.flights import Flight, Flights
-from metaproxy.cache.memory import MemoryStore
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.stored import Hit, Stored
+from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
 from metaproxy.exchange import ClientDisconnected, Exchange
 from metaproxy.protocol import headers
@@ -24,6 +25,9 @@ NOT_SHARED_SECONDS = 10.0
 """How long after an answer that could not be shared reads of its key no longer wait for each other."""
 
 NOT_SHARED_KEYS = 16384
+
+MAX_FLIGHTS_FOR_REFRESH = 256
+"""With so many requests under way, stale answers are not refreshed in the background as well."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -37,6 +41,8 @@ class Read:
     """RFC 9211's word for why it goes forward."""
     stale: Stored | None
     """What memory has, to be validated or to fall back on."""
+    trusted: bool
+    """Whether ``stale`` may be sent without asking, where stale answers may."""
 
 
 class Misses:
@@ -47,12 +53,12 @@ class Misses:
     """
 
     def __init__(
-        self, *, name: str, fetcher: Fetcher, flights: Flights, store: MemoryStore, monotonic: Clock
+        self, *, name: str, fetcher: Fetcher, flights: Flights, trust: Trust, monotonic: Clock
     ) -> None:
         self._name = name
         self._fetcher = fetcher
         self._flights = flights
-        self._store = store
+        self._trust = trust
         self._monotonic = monotonic
         self._not_shared: TTLCache[Hashable, None] = TTLCache(
             NOT_SHARED_KEYS, NOT_SHARED_SECONDS, timer=monotonic
@@ -61,35 +67,39 @@ class Misses:
     async def serve(self, exchange: Exchange, scope: Scope, send: Send, read: Read) -> None:
         """Answer ``read``: with the answer of a flight under way, or of one of its own."""
         flight_key: Hashable = read.request.key
-        attempt = 0
-        while True:
-            attempt += 1
-            # Twice a read may join others; the third time it flies alone, so it ends.
-            joined = self._flights.find(flight_key) if attempt < 3 and self._may_join(read) else None
+        # Twice a read may join others; after that it flies alone, so it comes to an end.
+        for attempt in itertools.count(1):
+            joined = self._flights.find(flight_key) if attempt <= 2 and self._may_join(read) else None
             flight = joined or self._fly(exchange, scope, read, flight_key)
-            reader = object()
-            flight.enter(reader)
+            delivery = _Delivery(exchange, send, read, flight, leads=joined is None)
+            flight.enter(delivery)
             try:
-                if await self._deliver(_Delivery(exchange, send, read, flight, reader, joined is None)):
+                if await self._deliver(delivery):
                     return
             finally:
-                flight.leave(reader)
-            flight_key = (
-                read.request.key,
-                reuse.vary_values((name for name, _ in flight.vary), tuple(read.request.fields.items())),
-            )
+                flight.leave(delivery)
+            names = (name for name, _ in flight.vary)
+            flight_key = read.request.key, reuse.vary_values(names, tuple(read.request.fields.items()))
 
     def refresh(self, exchange: Exchange, scope: Scope, read: Read) -> None:
-        """Validate a stale answer in the background, unless that is under way."""
-        if self._flights.find(read.request.key) is None:
+        """Validate a stale answer in the background, unless that is under way or enough others are."""
+        if len(self._flights) < MAX_FLIGHTS_FOR_REFRESH and self._flights.find(read.request.key) is None:
             self._fly(exchange, scope, read, read.request.key)
 
     def _may_join(self, read: Read) -> bool:
-        return read.reason != cache_status.REQUEST and read.request.key not in self._not_shared
+        now = self._monotonic()
+        wants_its_own = read.reason == cache_status.REQUEST or read.request.key in self._not_shared
+        # Out of touch with the other replicas, a flight may have overtaken a write unknown here.
+        return not wants_its_own and self._trust.covers(now, now)
 
     def _fly(self, exchange: Exchange, scope: Scope, read: Read, flight_key: Hashable) -> Flight:
         wanted = Wanted(
-            key=read.request.key, flight_key=flight_key, route=read.route, asked=read.asked, stale=read.stale
+            key=read.request.key,
+            flight_key=flight_key,
+            route=read.route,
+            asked=read.asked,
+            stale=read.stale,
+            second_level=read.reason != cache_status.REQUEST,
         )
         return self._fetcher.start(exchange, scope, wanted)
 
@@ -99,38 +109,44 @@ class Misses:
         try:
             await flight.head()
         except Exception:
-            if await self._instead_of_error(delivery, 0):
+            if await self._sent_instead_of_error(delivery, 0):
                 return True
             raise
-        if not flight.status:
-            raise ClientDisconnected
-        if flight.status >= 500 and await self._instead_of_error(delivery, flight.status):
+        if flight.status >= 500 and await self._sent_instead_of_error(delivery, flight.status):
             return True
         if delivery.leads:
-            delivery.take_over_exchange()
-            if not flight.shared:
-                self._not_shared[read.request.key] = None
-        if flight.status == 304 and read.stale is not None:
-            return await self._confirmed(delivery)
-        if not delivery.leads and not (flight.shared and reuse.selects(flight.vary, read.request.fields)):
+            self._lead(delivery)
+        elif not (flight.shared and reuse.selects(flight.vary, read.request.fields)):
             return False
+        if flight.from_second_level:
+            await self._send_second_level(delivery)
+            return True
+        if flight.status == 304 and (flight.stored is not None or read.stale is not None):
+            return await self._confirmed(delivery)
         await self._pass_on(delivery)
         return True
+
+    def _lead(self, delivery: "_Delivery") -> None:
+        delivery.take_over_exchange()
+        if not delivery.flight.shared:
+            self._not_shared[delivery.read.request.key] = None
 
     async def _confirmed(self, delivery: "_Delivery") -> bool:
         """A 304 came: send what it confirms, or fly again without asking for a 304."""
         stored = delivery.flight.stored
-        if stored is None or not (delivery.leads or delivery.flight.shared):
+        if stored is None:
             delivery.read.stale = None
             return False
         await self._send_stored(delivery, stored, "revalidated", 304)
         return True
 
-    async def _instead_of_error(self, delivery: "_Delivery", status: int) -> bool:
+    async def _sent_instead_of_error(self, delivery: "_Delivery", status: int) -> bool:
         """Send the stale answer in place of an error, where that is allowed (RFC 5861 §4)."""
         read, now = delivery.read, self._monotonic()
         stale = read.stale
-        if stale is None or not reuse.usable_on_error(stale.terms, stale.age(now), read.asked.directives):
+        if stale is None or not read.trusted:
+            return False
+        if not reuse.usable_on_error(stale.terms, stale.age(now), read.asked.directives):
             return False
         if delivery.leads:
             delivery.take_over_exchange()
@@ -151,9 +167,17 @@ class Misses:
             fields = _for_another(fields)
         start = [*fields, (b"cache-status", status.encode("ascii"))]
         await delivery.send({"type": "http.response.start", "status": flight.status, "headers": start})
-        async for chunk in flight.chunks(delivery.reader):
+        async for chunk in flight.chunks(delivery):
             await delivery.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await delivery.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_second_level(self, delivery: "_Delivery") -> None:
+        stored, now = delivery.flight.stored, self._monotonic()
+        if stored is None:
+            raise ClientDisconnected
+        hit = answer(stored, delivery.read.request, "GET", now, self._name)
+        told = cache_status.hit(self._name, stored.terms.lifetime - stored.age(now), "second-level")
+        await send_hit(hit.told_as("hit", told), delivery.exchange, delivery.send)
 
     async def _send_stored(self, delivery: "_Delivery", stored: Stored, outcome: str, status: int) -> None:
         hit = answer(stored, delivery.read.request, "GET", self._monotonic(), self._name)
@@ -180,7 +204,6 @@ class _Delivery:
     send: Send
     read: Read
     flight: Flight
-    reader: object
     leads: bool
     """Whether the flight was started for this read."""
 

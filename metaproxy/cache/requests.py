@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from metaproxy.cache.memory import Key
-from metaproxy.protocol import faults
+from metaproxy.protocol import faults, headers
 from metaproxy.protocol.caching import directives
 from metaproxy.protocol.caching.directives import NOTHING_ASKED, RequestDirectives
 from metaproxy.protocol.caching.validation import CONDITIONAL, NOT_FOR_CACHES
@@ -39,6 +39,8 @@ KEYED = frozenset(
 METHOD_OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
 
 UNCHECKED_CREDENTIALS = frozenset({b"authorization"})
+TOKENS = frozenset({b"x-auth-token", b"x-storage-token"})
+"""Checked before a request gets here, unless nobody is known at all."""
 
 PAST_THE_CACHE = METHOD_OVERRIDES | NOT_FOR_CACHES
 
@@ -142,6 +144,11 @@ class RequestReader:
         return representation
 
 
+def has_unchecked_credentials(request: CacheRequest) -> bool:
+    """Whether a request to a cache without partitions has credentials: nobody here knows of whom."""
+    return not request.fields.keys().isdisjoint(UNCHECKED_CREDENTIALS | TOKENS)
+
+
 def representation_of(accept: bytes | None) -> bytes:
     """Return what tells apart the answers to different Accept fields: JSON, XML, or the field itself.
 
@@ -156,7 +163,7 @@ def representation_of(accept: bytes | None) -> bytes:
     return faults.XML if faults.prefers_xml("", accept) else faults.JSON
 
 
-def combined(lines: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def combined(lines: headers.Headers) -> dict[bytes, bytes]:
     """Return every field once, its lines joined in order (RFC 9110 §5.3)."""
     fields: dict[bytes, bytes] = {}
     for name, value in lines:

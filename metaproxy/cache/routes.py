@@ -7,6 +7,7 @@ the path: with a tenant or without, in any version of the API, in JSON or XML.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from metaproxy.protocol.caching.storing import Policy
 from metaproxy.protocol.routes import Match, RouteTable
@@ -72,19 +73,24 @@ class CacheRoutes:
         pairs = sorted(filter(None, query.split(b"&")), key=_parameter_name)
         return b"&".join(pairs)
 
-    def read_tags(self, match: Match[CacheRoute], host: bytes, raw_path: bytes) -> tuple[str, ...]:
-        """Return the tags of what is stored for a matched path, the tenant's aside."""
+    def read_tags(self, match: Match[CacheRoute], raw_path: bytes, project_id: str | None) -> tuple[str, ...]:
+        """Return the tags of what is stored for a matched path; ``project_id`` is None without tenants."""
         image_id = match.captures.get("image_id")
-        return (path_tag(host, raw_path) if image_id is None else image_tag(image_id),)
+        tag = path_tag(raw_path) if image_id is None else image_tag(image_id)
+        return (tag,) if project_id is None else (tag, tenant_tag(project_id))
 
-    def written_tags(
-        self, path: str, host: bytes, raw_path: bytes, known: Mapping[str, str]
-    ) -> tuple[str, ...]:
+    def written_tags(self, path: str, raw_path: bytes, known: Mapping[str, str]) -> tuple[str, ...]:
         """Return the tags of what a write on ``path`` concerns; ``known`` is what stage 1 captured."""
         captured = [match.captures for match in self._written.matches(path)]
         tags = {image_tag(found["image_id"]) for found in (*captured, known) if "image_id" in found}
         if not tags and self._read.match(path):
-            tags = {path_tag(host, raw_path)}
+            tags = {path_tag(raw_path)}
+        return tuple(sorted(tags))
+
+    def also_written_tags(self, targets: Iterable[bytes]) -> tuple[str, ...]:
+        """Return the tags of further targets (path and query) that a write's answer names."""
+        paths = [target.partition(b"?")[0] for target in targets]
+        tags = {tag for raw in paths for tag in self.written_tags(unquote(raw.decode("latin-1")), raw, {})}
         return tuple(sorted(tags))
 
 
@@ -108,9 +114,9 @@ def tenant_tag(project_id: str) -> str:
     return f"tenant:{project_id}"
 
 
-def path_tag(host: bytes, raw_path: bytes) -> str:
-    """Return the tag of what is stored of a path without an image, whatever its query."""
-    return f"path:{host.decode('latin-1').lower()}{raw_path.decode('latin-1')}"
+def path_tag(raw_path: bytes) -> str:
+    """Return the tag of what is stored of a path without an image, whatever its host and query."""
+    return f"path:{raw_path.decode('latin-1')}"
 
 
 def _parameter_name(pair: bytes) -> bytes:

@@ -57,7 +57,7 @@ class Stored:
     """One stored answer to GET.
 
     ``fields`` are the origin's, without those that are not stored. ``born`` is the monotonic time at
-    which the answer's age was 0.
+    which the answer's age was 0, ``asked_at`` that at which the origin was asked for it.
     """
 
     status: int
@@ -65,6 +65,7 @@ class Stored:
     body: bytes
     terms: Terms
     born: float
+    asked_at: float
     vary: VaryValues = ()
     tags: tuple[str, ...] = ()
     """What it can be purged by: ``image:…``, ``tenant:…``, ``path:…``."""

@@ -6,7 +6,7 @@ values that clients have already seen. So reads of what is being written go to t
 itself. A write whose effect stays uncertain (no answer, or 202) holds on for ``unsettled_seconds``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from metaproxy.clock import Clock
 
@@ -20,33 +20,42 @@ class Writes:
     Args:
         monotonic: the clock.
         unsettled_seconds: how long a write of uncertain effect goes on to count.
+        max_tags: how many tags are held; beyond that the oldest go, whose writes are the likeliest over.
     """
 
-    def __init__(self, monotonic: Clock, *, unsettled_seconds: float = 30.0) -> None:
+    def __init__(self, monotonic: Clock, *, unsettled_seconds: float = 30.0, max_tags: int = 65536) -> None:
         self._monotonic = monotonic
         self._unsettled_seconds = unsettled_seconds
-        self._until: dict[str, dict[object, float]] = {}
+        self._max_tags = max_tags
+        self._until: dict[str, dict[Hashable, float]] = {}
 
-    def begin(self, write: object, tags: Iterable[str]) -> None:
+    def begin(self, write: Hashable, tags: Iterable[str]) -> None:
         """Note that ``write`` concerns ``tags`` from now on."""
-        until = self._monotonic() + WRITE_SECONDS
-        for tag in tags:
-            self._until.setdefault(tag, {})[write] = until
+        self._hold(write, tags, WRITE_SECONDS)
 
-    def end(self, write: object, tags: Iterable[str], *, settled: bool) -> None:
+    def end(self, write: Hashable, tags: Iterable[str], *, settled: bool) -> None:
         """Note that ``write`` is over; ``settled``: that its effect is certain."""
+        if not settled:
+            self._hold(write, tags, self._unsettled_seconds)
+            return
         for tag in tags:
             writes = self._until.get(tag, {})
-            if settled:
-                writes.pop(write, None)
-            else:
-                writes[write] = self._monotonic() + self._unsettled_seconds
+            writes.pop(write, None)
             if not writes:
                 self._until.pop(tag, None)
 
     def concern(self, tags: Iterable[str]) -> bool:
         """Whether a write under way concerns any of ``tags``."""
         return bool(self._until) and any(self._under_way(tag) for tag in tags)
+
+    def _hold(self, write: Hashable, tags: Iterable[str], seconds: float) -> None:
+        until = self._monotonic() + seconds
+        for tag in tags:
+            writes = self._until.pop(tag, {})
+            writes[write] = until
+            self._until[tag] = writes
+        while len(self._until) > self._max_tags:
+            del self._until[next(iter(self._until))]
 
     def _under_way(self, tag: str) -> bool:
         writes = self._until.get(tag)

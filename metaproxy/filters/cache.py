@@ -2,6 +2,10 @@
 
 It stands behind authenticate and authorize: who gets here may ask. It stands before forward: what it
 cannot answer goes on, reads of one thing together, writes after purging what they concern.
+
+A cached answer is never served to someone whom the origin might have refused: answers are kept apart by
+partitions (``cache.partitions``), of the project and its roles by default. What replicas promise each
+other about writes stands in ``cache.replicas``.
 """
 
 from collections.abc import Sequence
@@ -14,11 +18,15 @@ from metaproxy.cache.admission import Admission, Asked
 from metaproxy.cache.answering import answer
 from metaproxy.cache.fetch import Fetcher
 from metaproxy.cache.flights import Flights
+from metaproxy.cache.inventory import Inventory
 from metaproxy.cache.memory import MemoryStore
 from metaproxy.cache.misses import Misses, Read, send_hit
 from metaproxy.cache.partitions import Partitions
-from metaproxy.cache.requests import CacheRequest, RequestReader
-from metaproxy.cache.routes import CacheRoute, CacheRoutes, tenant_tag
+from metaproxy.cache.purges import Purges
+from metaproxy.cache.replicas import Replicas
+from metaproxy.cache.requests import CacheRequest, RequestReader, has_unchecked_credentials
+from metaproxy.cache.routes import CacheRoute, CacheRoutes
+from metaproxy.cache.second_level import SecondLevel
 from metaproxy.cache.stored import Hit, Stored
 from metaproxy.cache.writes import Writes
 from metaproxy.clock import Clock
@@ -26,15 +34,17 @@ from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Stage
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, reuse
-from metaproxy.protocol.caching.invalidation import is_write
+from metaproxy.protocol.caching.invalidation import also_invalidated, is_write
 from metaproxy.protocol.caching.reuse import Fresh, MustValidate
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.routes import Match
+from metaproxy.store.broadcast import Broadcast, LocalBroadcast
+from metaproxy.store.entries import SharedEntries
+from metaproxy.telemetry.metrics import Metrics
+
+__all__ = ["CacheRoute", "MetadataCache"]
 
 READ_METHODS = frozenset({"GET", "HEAD"})
-
-UNCHECKED = frozenset({b"authorization", b"x-auth-token", b"x-storage-token"})
-"""Credentials that a cache without partitions knows nothing of."""
 
 UNCERTAIN = frozenset({202})
 """Answers to a write that is not done yet; with every 5xx, its effect is not certain."""
@@ -43,9 +53,25 @@ UNCERTAIN = frozenset({202})
 class MetadataCache(Stage):
     """Answers what is stored and may be reused; fetches, stores and purges.
 
-    Reads ``exchange.identity`` and ``exchange.captures``; writes ``outcome`` (``hit``, ``stale``,
-    ``revalidated``, ``collapsed``, ``forwarded``), ``cache_status`` and, through the flight,
-    ``upstream``.
+    Reads ``exchange.identity``, ``scheme`` and ``captures``; writes ``outcome`` (``hit``, ``stale``,
+    ``revalidated``, ``collapsed``, ``forwarded``), ``cache_status`` and, for reads, ``upstream``.
+    Raises Fault 504 (``only_if_cached``) for a client that wants memory or nothing.
+
+    Args:
+        app: the next application.
+        routes: what may be stored; nothing else is.
+        max_bytes: memory for stored answers; the least recently used go first.
+        max_entry_bytes: the largest answer that is stored.
+        scope: who shares answers: ``project`` (and its roles), ``user``, ``token`` or ``shared``.
+        hit_status: the status of a stored 200: 200, or 203 to tell it apart (RFC 9110 §15.3.4).
+        respect_origin: whether what the origin says of freshness goes before a route's ttl.
+        client_may_bypass: whether Cache-Control of a request counts.
+        name: our name in Cache-Status.
+        broadcast: reaches the other replicas; by default there are none.
+        entries: a second level of stored answers that replicas share.
+        metrics: where hits, purges and the store's size are counted.
+        monotonic: the clock of ages and leases.
+        wall: the clock of dates.
     """
 
     def __init__(
@@ -60,35 +86,59 @@ class MetadataCache(Stage):
         respect_origin: bool = True,
         client_may_bypass: bool = True,
         name: str = "metaproxy",
+        broadcast: Broadcast | None = None,
+        entries: SharedEntries | None = None,
+        metrics: Metrics | None = None,
         monotonic: Clock = clock.monotonic,
         wall: Clock = clock.wall,
     ) -> None:
         self.app = app
         self._name = name
         self._monotonic = monotonic
-        self._routes = CacheRoutes(routes)
         self._shared = scope == "shared"
         self._partitions = Partitions(scope)
+        self._routes = CacheRoutes(routes)
         self._reader = RequestReader(
             obey_client=client_may_bypass,
             shared=self._shared,
             normalised_query=self._routes.normalised_query,
         )
         self._store = MemoryStore(max_bytes=max_bytes, max_entry_bytes=max_entry_bytes)
-        self._flights = Flights()
-        self._writes = Writes(monotonic)
+        flights, writes = Flights(), Writes(monotonic)
+        purges = Purges(self._store, flights, writes)
+        self._replicas = Replicas(broadcast or LocalBroadcast(), purges, entries=entries, monotonic=monotonic)
+        self._trust = self._replicas.trust
         self._fetcher = Fetcher(
             app,
             admission=Admission(respect_origin=respect_origin, hit_status=hit_status),
             store=self._store,
-            flights=self._flights,
-            writes=self._writes,
+            flights=flights,
+            writes=writes,
+            trust=self._trust,
+            second_level=SecondLevel(entries, monotonic=monotonic, wall=wall) if entries else None,
             monotonic=monotonic,
             wall=wall,
         )
         self._misses = Misses(
-            name=name, fetcher=self._fetcher, flights=self._flights, store=self._store, monotonic=monotonic
+            name=name, fetcher=self._fetcher, flights=flights, trust=self._trust, monotonic=monotonic
         )
+        self.inventory = Inventory(
+            store=self._store,
+            routes=self._routes,
+            flights=flights,
+            purges=purges,
+            replicas=self._replicas,
+            metrics=metrics or Metrics(),
+        )
+
+    async def start(self) -> None:
+        """Begin to listen to the other replicas."""
+        self._replicas.start()
+
+    async def close(self) -> None:
+        """Leave the other replicas, and what is being fetched."""
+        await self._fetcher.close()
+        await self._replicas.close()
 
     def lookup(self, exchange: Exchange, scope: Scope) -> Hit | None:
         """Return the answer to a request from memory, or None; changes nothing but the order of use.
@@ -96,7 +146,8 @@ class MetadataCache(Stage):
         A hit whose ``revalidate`` is set needs the whole stage: the stale answer may be sent, but a
         new one must be fetched behind it.
         """
-        if scope["method"] not in READ_METHODS:
+        method = scope["method"]
+        if method not in READ_METHODS:
             return None
         partition = self._partitions.of(exchange)
         if partition is None:
@@ -105,21 +156,12 @@ class MetadataCache(Stage):
         if request.bypass:
             return None
         stored = self._store.select(request.key, request.fields)
-        if stored is None:
-            return None
         now = self._monotonic()
-        if request.plain and now < stored.fresh_until and scope["method"] == "GET":
-            return stored.hit(now, self._name)
-        return self._special_hit(stored, request, scope["method"], now)
-
-    def _special_hit(self, stored: Stored, request: CacheRequest, method: str, now: float) -> Hit | None:
-        verdict = reuse.assess(stored.terms, stored.age(now), request.directives)
-        if isinstance(verdict, MustValidate):
+        if stored is None or not self._trust.covers(stored.asked_at, now):
             return None
-        hit = answer(stored, request, method, now, self._name)
-        if isinstance(verdict, Fresh):
-            return hit
-        return replace(hit, revalidate=verdict.revalidate)
+        if now < stored.fresh_until and request.plain and method == "GET":
+            return stored.hit(now, self._name)
+        return self._special_hit(stored, request, method, now)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from memory, or send the request forward as its kind asks."""
@@ -133,9 +175,17 @@ class MetadataCache(Stage):
         else:
             await self._pass(exchange, scope, receive, send, cache_status.METHOD)
 
+    def _special_hit(self, stored: Stored, request: CacheRequest, method: str, now: float) -> Hit | None:
+        verdict = reuse.assess(stored.terms, stored.age(now), request.directives)
+        if isinstance(verdict, MustValidate):
+            return None
+        hit = answer(stored, request, method, now, self._name)
+        return hit if isinstance(verdict, Fresh) else replace(hit, revalidate=verdict.revalidate)
+
     async def _read(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, stale: Hit | None
     ) -> None:
+        self._replicas.start()
         match = self._routes.match(scope["path"])
         partition = self._partitions.of(exchange)
         if match is None or partition is None:
@@ -151,68 +201,67 @@ class MetadataCache(Stage):
             await send_hit(stale, exchange, send)
         elif request.directives.only_if_cached:  # RFC 9111 §5.2.1.7
             raise Fault(504, "The answer is not in the cache.", reason="only_if_cached")
-        elif scope["method"] == "HEAD":
-            await self._pass(exchange, scope, receive, send, read.reason)
         elif request.range is not None:
             await self._pass(exchange, scope, receive, send, cache_status.PARTIAL)
+        elif scope["method"] == "HEAD":
+            await self._pass(exchange, scope, receive, send, read.reason)
         else:
             await self._misses.serve(exchange, scope, send, read)
 
     def _forwarded_read(
         self, exchange: Exchange, scope: Scope, request: CacheRequest, match: Match[CacheRoute]
     ) -> Read:
-        stored = self._store.select(request.key, request.fields)
+        stored, now = self._store.select(request.key, request.fields), self._monotonic()
+        project_id = exchange.identity.project_id if exchange.identity and not self._shared else None
         if stored is not None:
-            verdict = reuse.assess(stored.terms, stored.age(self._monotonic()), request.directives)
+            verdict = reuse.assess(stored.terms, stored.age(now), request.directives)
             reason = verdict.reason if isinstance(verdict, MustValidate) else cache_status.STALE
         else:
             reason = cache_status.VARY_MISS if request.key in self._store else cache_status.URI_MISS
         asked = Asked(
             lines=scope["headers"],
             directives=request.directives,
-            credentials=not UNCHECKED.isdisjoint(request.fields) if self._shared else False,
-            tags=self._tags(exchange, scope, request, match),
+            credentials=self._shared and has_unchecked_credentials(request),
+            tags=self._routes.read_tags(match, scope["raw_path"], project_id),
         )
-        return Read(request=request, route=match.value, asked=asked, reason=reason, stale=stored)
-
-    def _tags(
-        self, exchange: Exchange, scope: Scope, request: CacheRequest, match: Match[CacheRoute]
-    ) -> tuple[str, ...]:
-        tags = self._routes.read_tags(match, request.fields.get(b"host", b""), scope["raw_path"])
-        identity = exchange.identity
-        return tags if identity is None or self._shared else (*tags, tenant_tag(identity.project_id))
+        return Read(
+            request=request,
+            route=match.value,
+            asked=asked,
+            reason=reason,
+            stale=stored,
+            trusted=stored is not None and self._trust.covers(stored.asked_at, now),
+        )
 
     async def _write(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         host = headers.get(scope["headers"], b"host") or b""
-        tags = self._routes.written_tags(scope["path"], host, scope["raw_path"], exchange.captures)
-        write = object()
-        settled = False
+        target = scope["raw_path"]
+        tags = self._routes.written_tags(scope["path"], target, exchange.captures)
+        if not tags:
+            await self._pass(exchange, scope, receive, send, cache_status.METHOD)
+            return
+        write = await self._replicas.begin(tags)
+        ended = False
+
+        async def end(status: int, fields: headers.Headers) -> None:
+            nonlocal ended
+            ended = True
+            also = self._routes.also_written_tags(also_invalidated(host, target, fields))
+            if also:
+                await self._replicas.purge(also)
+            settled = 0 < status < 500 and status not in UNCERTAIN
+            await self._replicas.end(write, tags, settled=settled)
 
         async def send_after_purge(message: Message) -> None:
-            nonlocal settled
             if message["type"] == "http.response.start":
-                settled = message["status"] < 500 and message["status"] not in UNCERTAIN
-                self._end_write(write, tags, settled=settled)
+                await end(message["status"], message["headers"])
             await send(message)
 
-        self._begin_write(write, tags)
         try:
             await self._pass(exchange, scope, receive, send_after_purge, cache_status.METHOD)
         finally:
-            self._end_write(write, tags, settled=settled)
-
-    def _begin_write(self, write: object, tags: Sequence[str]) -> None:
-        self._writes.begin(write, tags)
-        self._purge(tags)
-
-    def _end_write(self, write: object, tags: Sequence[str], *, settled: bool) -> None:
-        self._purge(tags)
-        self._writes.end(write, tags, settled=settled)
-
-    def _purge(self, tags: Sequence[str]) -> int:
-        for tag in tags:
-            self._flights.doom(tag)
-        return sum(self._store.purge(tag) for tag in tags)
+            if not ended:
+                await end(0, ())
 
     async def _pass(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, reason: str, detail: str = ""

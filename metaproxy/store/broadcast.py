@@ -16,8 +16,21 @@ Unsubscribe = Callable[[], None]
 class Broadcast(Protocol):
     """What replicas tell each other through."""
 
-    async def publish(self, channel: str, payload: bytes) -> None:
-        """Send ``payload`` to every subscription of ``channel``; raises OSError when it can't be sent."""
+    @property
+    def name(self) -> str:
+        """A name that no other connection to the same channels has."""
+        ...
+
+    @property
+    def lossless(self) -> bool:
+        """Whether every subscription has got a payload when ``publish`` returns."""
+        ...
+
+    async def publish(self, channel: str, payload: bytes) -> int:
+        """Send ``payload`` to every subscription of ``channel``; raises OSError when it can't be sent.
+
+        Returns how many connections it was handed to, this one included.
+        """
         ...
 
     def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
@@ -32,13 +45,18 @@ class Broadcast(Protocol):
 class LocalBroadcast:
     """The embedded default: messages between the parts of one process. Nothing is ever lost."""
 
+    name = "local"
+    lossless = True
+
     def __init__(self) -> None:
         self._receivers: dict[str, list[Receive]] = {}
 
-    async def publish(self, channel: str, payload: bytes) -> None:
-        """Hand ``payload`` to every subscription of ``channel``, before returning."""
-        for receive in tuple(self._receivers.get(channel, ())):
+    async def publish(self, channel: str, payload: bytes) -> int:
+        """Hand ``payload`` to every subscription of ``channel`` before returning; return 1, or 0 for none."""
+        receivers = tuple(self._receivers.get(channel, ()))
+        for receive in receivers:
             receive(payload)
+        return min(len(receivers), 1)
 
     def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
         """Call ``receive`` with every payload on ``channel``, until what is returned is called."""

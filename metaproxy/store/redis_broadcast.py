@@ -5,6 +5,7 @@ to the subscribers as ``lost``. While it is away it is tried again, each time af
 """
 
 import asyncio
+import uuid
 from dataclasses import dataclass
 
 import structlog
@@ -36,7 +37,10 @@ class RedisBroadcast:
         store: the connection; its prefix begins every channel.
     """
 
+    lossless = False
+
     def __init__(self, store: SharedStore) -> None:
+        self.name = uuid.uuid4().hex
         self._store = store
         self._subscriptions: list[_Subscription] = []
         self._tasks = TaskSet()
@@ -53,23 +57,26 @@ class RedisBroadcast:
         """Listen no more."""
         await self._tasks.cancel()
 
-    async def publish(self, channel: str, payload: bytes) -> None:
-        """Send ``payload`` to every subscription of ``channel``; raises OSError when it can't be sent."""
-        name = self._name(channel)
+    async def publish(self, channel: str, payload: bytes) -> int:
+        """Send ``payload`` to every subscription of ``channel``; raises OSError when it can't be sent.
+
+        Returns how many connections Redis handed it to.
+        """
+        name = self._channel(channel)
         try:
-            await self._store.call(lambda client: client.publish(name, payload))
+            return int(await self._store.call(lambda client: client.publish(name, payload)))
         except StoreUnavailable as error:
             raise ConnectionError("the message was not sent") from error
 
     def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
         """Call ``receive`` with every payload on ``channel``, until what is returned is called."""
-        subscription = _Subscription(self._name(channel), receive, lost)
+        subscription = _Subscription(self._channel(channel), receive, lost)
         self._subscriptions.append(subscription)
         if self._pubsub is not None:
             self._tasks.start(self._pubsub.subscribe(subscription.channel), name="broadcast-subscribe")
         return lambda: self._subscriptions.remove(subscription)
 
-    def _name(self, channel: str) -> bytes:
+    def _channel(self, channel: str) -> bytes:
         return self._store.key("channel", channel).encode()
 
     def _tell_lost(self) -> None:
@@ -83,7 +90,7 @@ class RedisBroadcast:
                 async with self._store.client.pubsub() as pubsub:
                     channels = {subscription.channel for subscription in self._subscriptions}
                     # The empty name keeps the connection listening before anybody has subscribed.
-                    await pubsub.subscribe(self._name(""), *channels)
+                    await pubsub.subscribe(self._channel(""), *channels)
                     self._pubsub, pause = pubsub, FIRST_PAUSE_SECONDS
                     await self._listen(pubsub)
             except (RedisError, OSError) as error:

@@ -1,0 +1,148 @@
+"""The cache as operators see it: what is in it, how full it is, and purging by hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import unquote
+
+from metaproxy.cache.flights import Flights
+from metaproxy.cache.memory import Key, MemoryStore
+from metaproxy.cache.purges import Purges
+from metaproxy.cache.replicas import Replicas
+from metaproxy.cache.routes import CacheRoutes, image_tag, tenant_tag
+from metaproxy.cache.stored import Stored
+from metaproxy.telemetry.metrics import Metrics, Samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """The state of the cache in numbers."""
+
+    keys: int
+    bytes: int
+    max_bytes: int
+    evictions: int
+    purged: int
+    flights: int
+    in_touch: bool
+    """Whether this process hears of the writes through the other replicas; else it trusts no entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One stored answer, without its content. Numbers are seconds and bytes."""
+
+    host: str
+    path: str
+    query: str
+    representation: str
+    status: int
+    age: float
+    ttl: float
+    bytes: int
+    vary: dict[str, str]
+
+
+class Inventory:
+    """Looks into the cache, and purges for every replica.
+
+    Args:
+        store: the stored answers of this process.
+        routes: which answers a path concerns.
+        flights: what is being fetched.
+        purges: what was purged here.
+        replicas: where purges are told.
+        metrics: where the numbers are shown.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: MemoryStore,
+        routes: CacheRoutes,
+        flights: Flights,
+        purges: Purges,
+        replicas: Replicas,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._routes = routes
+        self._flights = flights
+        self._purges = purges
+        self._replicas = replicas
+        readings: tuple[tuple[str, str, Callable[[], float]], ...] = (
+            ("metaproxy_cache_keys", "Keys with stored answers.", lambda: len(store)),
+            ("metaproxy_cache_bytes", "Memory that stored answers take.", lambda: store.bytes),
+            ("metaproxy_cache_flights", "Reads being fetched.", lambda: len(flights)),
+            ("metaproxy_cache_evicted_keys", "Keys that went to make room.", lambda: store.evictions),
+            ("metaproxy_cache_purged_keys", "Keys purged by writes and operators.", lambda: purges.count),
+            ("metaproxy_cache_in_touch", "1 while writes of other replicas are heard of.", self._in_touch),
+        )
+        for name, documentation, read in readings:
+            metrics.gauge(name, documentation, (), partial(_samples, read))
+
+    def statistics(self) -> Statistics:
+        """Return the state of the cache in numbers."""
+        return Statistics(
+            keys=len(self._store),
+            bytes=self._store.bytes,
+            max_bytes=self._store.max_bytes,
+            evictions=self._store.evictions,
+            purged=self._purges.count,
+            flights=len(self._flights),
+            in_touch=self._in_touch(),
+        )
+
+    def entries(self, image_id: str) -> list[Entry]:
+        """Return what is stored of an image in this process, for every tenant."""
+        now = self._replicas.now()
+        return [_entry(key, stored, now) for key, stored in self._store.tagged(image_tag(image_id))]
+
+    async def purge_image(self, image_id: str) -> int:
+        """Purge what is stored of an image in every scope; return how many keys this process had."""
+        return await self._replicas.purge((image_tag(image_id),))
+
+    async def purge_tenant(self, project_id: str) -> int:
+        """Purge what is stored for a tenant; return how many keys this process had."""
+        return await self._replicas.purge((tenant_tag(project_id),))
+
+    async def purge_path(self, path: str) -> int:
+        """Purge what a write on ``path`` concerns; return how many keys this process had.
+
+        That is the whole image where the path names one, else the path itself, with any query.
+        """
+        return await self._replicas.purge(
+            self._routes.written_tags(unquote(path), path.encode("latin-1"), {})
+        )
+
+    async def purge_all(self) -> int:
+        """Purge everything; return how many keys this process had."""
+        return await self._replicas.purge_all()
+
+    def _in_touch(self) -> bool:
+        now = self._replicas.now()
+        return self._replicas.trust.covers(now, now)
+
+
+def _samples(read: Callable[[], float]) -> Samples:
+    return [((), float(read()))]
+
+
+def _entry(key: Key, stored: Stored, now: float) -> Entry:
+    _, _, host, raw_path, query, representation, *_ = key
+    age = stored.age(now)
+    return Entry(
+        host=_text(host),
+        path=_text(raw_path),
+        query=_text(query),
+        representation=_text(representation),
+        status=stored.status,
+        age=age,
+        ttl=stored.terms.lifetime - age,
+        bytes=stored.size(),
+        vary={_text(name): _text(value) for name, value in stored.vary},
+    )
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else ""

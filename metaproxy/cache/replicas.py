@@ -1,0 +1,264 @@
+"""Replicas: what is written through one is forgotten by all before the writer has its answer.
+
+**The guarantee.** A read that starts after a write has been answered, through any replica, never gets
+from memory what was there before the write. Its conditions: writes go through the replicas, the origin
+itself answers with what was last written, and the writing replica can reach the broadcast.
+
+**How.** A write is told twice: before it is sent, and when it has answered, before the client sees
+that. Every replica purges what the write concerns, stores nothing of it in between, and acknowledges;
+the writer waits until all that got the message have done so. What if one does not? Every replica holds
+a lease: it trusts its memory for ``lease_seconds`` after it sent a heartbeat that came back to it over
+the channel. Messages come in order, so a replica that trusts its memory a lease after a message was
+published has received that message. Waiting one lease is therefore always enough; acknowledgements only
+make it short. A replica cut off from the broadcast answers nothing from memory once its lease is over:
+it asks the origin, with the stored validators where there are any.
+
+**Without the broadcast** a writing replica waits out the others' leases once, after the connection was
+lost. If all lost it, the guarantee holds. If this one alone is cut off, the others may answer from
+memory what was there before the write until it is told them, as soon as the broadcast is back, or until
+their ttl ends.
+"""
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from metaproxy.cache.purges import Purges
+from metaproxy.cache.trust import Trust
+from metaproxy.clock import Clock
+from metaproxy.store.broadcast import Broadcast
+from metaproxy.store.entries import SharedEntries
+from metaproxy.tasks import TaskSet
+
+CHANNEL = "cache"
+EVERYTHING = "everything"
+"""The tag of every shared entry."""
+
+LEASE_SECONDS = 2.0
+BEATS_A_LEASE = 4
+
+MAX_UNTOLD_TAGS = 10_000
+
+logger = structlog.get_logger(__name__)
+
+_numbers = itertools.count(1)
+"""Of messages and writes, for all caches of this process: they may share a connection."""
+
+
+class Message(msgspec.Struct, array_like=True, frozen=True):
+    """What replicas say: ``kind`` is beat, begin, end, purge, purge_all or done (the acknowledgement)."""
+
+    kind: str
+    sender: str
+    number: int
+    tags: tuple[str, ...] = ()
+    write: int = 0
+    settled: bool = True
+    to: str = ""
+    """Of an acknowledgement: whose message is acknowledged."""
+
+
+class Replicas:
+    """Tells the other replicas of writes and purges, and does what they tell.
+
+    Args:
+        broadcast: reaches the others.
+        purges: what they and this process have purged here.
+        entries: what replicas have stored together, if they do; told first.
+        monotonic: the clock of leases.
+        lease_seconds: how long memory is trusted after a sign that messages arrive.
+    """
+
+    def __init__(
+        self,
+        broadcast: Broadcast,
+        purges: Purges,
+        *,
+        monotonic: Clock,
+        entries: SharedEntries | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self.trust = Trust()
+        self._broadcast = broadcast
+        self._purges = purges
+        self._entries = entries
+        self._monotonic = monotonic
+        self._lease_seconds = lease_seconds
+        self._beats: OrderedDict[int, float] = OrderedDict()
+        self._waiting: dict[int, _Acknowledgements] = {}
+        self._untold: dict[str, None] = {}
+        self._lost_at = monotonic()
+        self._started = False
+        self._tasks = TaskSet()
+        if not broadcast.lossless:
+            self.trust.end()
+        self._unsubscribe = broadcast.subscribe(CHANNEL, self._receive, self._lose)
+
+    def start(self) -> None:
+        """Begin to hold the lease; to call it again changes nothing."""
+        if not self._started and not self._broadcast.lossless:
+            self._started = True
+            self._tasks.start(self._hold_lease(), name="cache-lease")
+
+    async def close(self) -> None:
+        """Listen no more."""
+        self._unsubscribe()
+        await self._tasks.cancel()
+
+    def now(self) -> float:
+        """Return the time on the clock of leases."""
+        return self._monotonic()
+
+    async def begin(self, tags: Sequence[str]) -> int:
+        """Tell that a write is about to be sent, and return its number.
+
+        Returns when no replica answers from memory what the write concerns.
+        """
+        write = next(_numbers)
+        self._purges.begin((self._broadcast.name, write), tags)
+        await self._tell("begin", tags, write=write)
+        return write
+
+    async def end(self, write: int, tags: Sequence[str], *, settled: bool) -> None:
+        """Tell that a write has answered; return when every replica has forgotten what was before."""
+        self._purges.end((self._broadcast.name, write), tags, settled=settled)
+        await self._tell("end", tags, write=write, settled=settled)
+
+    async def purge(self, tags: Sequence[str]) -> int:
+        """Have every replica purge ``tags``; return how many keys this one had."""
+        if not tags:
+            return 0
+        count = self._purges.tags(tags)
+        await self._tell("purge", tags)
+        return count
+
+    async def purge_all(self) -> int:
+        """Have every replica purge everything; return how many keys this one had."""
+        count = self._purges.all()
+        await self._tell("purge_all", ())
+        return count
+
+    async def beat(self) -> None:
+        """Send one heartbeat; the lease is renewed when it comes back."""
+        number = next(_numbers)
+        self._beats[number] = self._monotonic()
+        while len(self._beats) > BEATS_A_LEASE:
+            self._beats.popitem(last=False)
+        try:
+            await self._publish(Message("beat", self._broadcast.name, number))
+        except OSError:
+            return
+
+    async def _hold_lease(self) -> None:
+        while True:
+            await self.beat()
+            await asyncio.sleep(self._lease_seconds / BEATS_A_LEASE)
+
+    async def _tell(self, kind: str, tags: Sequence[str], *, write: int = 0, settled: bool = True) -> None:
+        number = next(_numbers)
+        message = Message(kind, self._broadcast.name, number, tuple(tags), write, settled)
+        acknowledged = self._waiting[number] = _Acknowledgements()
+        try:
+            if self._entries is not None:
+                await self._entries.forget(tags or (EVERYTHING,))
+            reached = await self._publish(message)
+            await acknowledged.wait_for(reached, self._lease_seconds)
+        except OSError:
+            self._remember_untold(kind, tags)
+            await asyncio.sleep(max(0.0, self._lost_at + self._lease_seconds - self._monotonic()))
+        finally:
+            del self._waiting[number]
+
+    async def _publish(self, message: Message) -> int:
+        return await self._broadcast.publish(CHANNEL, msgspec.json.encode(message))
+
+    def _remember_untold(self, kind: str, tags: Sequence[str]) -> None:
+        self._untold.update(dict.fromkeys(("*",) if kind == "purge_all" else tags))
+        if len(self._untold) > MAX_UNTOLD_TAGS:
+            self._untold = {"*": None}
+
+    def _lose(self) -> None:
+        if self.trust.until >= self.trust.since:
+            logger.warning("cache replicas out of touch: the origin is asked until they are back")
+            self._lost_at = self._monotonic()
+        self.trust.end()
+        self._beats.clear()
+        self._purges.doubt()
+
+    def _receive(self, payload: bytes) -> None:
+        try:
+            message = msgspec.json.decode(payload, type=Message)
+        except msgspec.DecodeError:
+            # A newer version may say what this one cannot read: rather forget too much.
+            self._purges.all()
+            return
+        if message.kind == "done":
+            if message.to == self._broadcast.name and message.number in self._waiting:
+                self._waiting[message.number].add(message.sender)
+        elif message.kind == "beat":
+            self._hear_beat(message)
+        else:
+            self._do(message)
+            self._acknowledge(message)
+
+    def _hear_beat(self, message: Message) -> None:
+        if message.sender != self._broadcast.name or message.number not in self._beats:
+            return
+        self.trust.renew(self._monotonic(), self._beats.pop(message.number) + self._lease_seconds)
+        if self._untold:
+            untold, self._untold = self._untold, {}
+            kind = "purge_all" if "*" in untold else "purge"
+            self._tasks.start(self._tell(kind, tuple(untold)), name="cache-tell")
+
+    def _do(self, message: Message) -> None:
+        write = message.sender, message.write
+        match message.kind:
+            case "begin":
+                self._purges.begin(write, message.tags)
+            case "end":
+                self._purges.end(write, message.tags, settled=message.settled)
+            case "purge":
+                self._purges.tags(message.tags)
+            case _:
+                self._purges.all()
+
+    def _acknowledge(self, message: Message) -> None:
+        if message.sender == self._broadcast.name:
+            if message.number in self._waiting:
+                self._waiting[message.number].add(message.sender)
+            return
+        done = Message("done", self._broadcast.name, message.number, to=message.sender)
+        self._tasks.start(self._publish_acknowledgement(done), name="cache-acknowledge")
+
+    async def _publish_acknowledgement(self, done: Message) -> None:
+        try:
+            await self._publish(done)
+        except OSError:
+            return
+
+
+class _Acknowledgements:
+    """Who has acknowledged one message."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._more = asyncio.Event()
+
+    def add(self, name: str) -> None:
+        """Take note of an acknowledgement."""
+        self._names.add(name)
+        self._more.set()
+
+    async def wait_for(self, count: int, seconds: float) -> None:
+        """Wait for ``count`` of them, at most ``seconds``."""
+        try:
+            async with asyncio.timeout(seconds):
+                while len(self._names) < count:
+                    self._more.clear()
+                    await self._more.wait()
+        except TimeoutError:
+            logger.warning("a replica did not acknowledge; its lease was waited out", missing=count)

@@ -1,0 +1,110 @@
+"""The second level: answers that replicas store together, so that one fetches for all.
+
+Ages are kept as dates, because replicas share no monotonic clock: their wall clocks must agree to
+within a second or so, as NTP keeps them. The store holds answers' content: it must be as closed to
+others as this process is.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import msgspec
+import structlog
+
+from metaproxy.cache.memory import Key
+from metaproxy.cache.replicas import EVERYTHING
+from metaproxy.cache.stored import Stored
+from metaproxy.clock import Clock
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching import reuse
+from metaproxy.protocol.caching.reuse import Terms, VaryValues
+from metaproxy.store.entries import Found, SharedEntries
+
+logger = structlog.get_logger(__name__)
+
+
+class _Content(msgspec.Struct, array_like=True, frozen=True):
+    status: int
+    shown_status: int
+    fields: tuple[headers.Header, ...]
+    body: bytes
+    terms: Terms
+    vary: VaryValues
+    born: float
+    """Wall-clock seconds at which its age was 0."""
+
+
+@dataclass(slots=True, eq=False)
+class SharedAnswer:
+    """The answer of the second level: what it has, and what it needs to take a newer one."""
+
+    stored: Stored | None
+    found: Found | None
+
+
+class SecondLevel:
+    """Stored answers in a store that replicas share; slow or away, it is as if it were empty.
+
+    Args:
+        entries: the store.
+        monotonic: the clock of stored answers' ages.
+        wall: the clock of their dates.
+    """
+
+    def __init__(self, entries: SharedEntries, *, monotonic: Clock, wall: Clock) -> None:
+        self._entries = entries
+        self._monotonic = monotonic
+        self._wall = wall
+
+    async def get(self, key: Key, tags: tuple[str, ...]) -> SharedAnswer:
+        """Return what is stored under ``key``, for answers with ``tags``."""
+        asked_at = self._monotonic()
+        try:
+            found = await self._entries.get(_name(key), (*tags, EVERYTHING))
+            content = None if found.content is None else _decode(found.content)
+        except (OSError, msgspec.DecodeError):
+            return SharedAnswer(None, None)
+        if content is None:
+            return SharedAnswer(None, found)
+        stored = Stored(
+            status=content.status,
+            shown_status=content.shown_status,
+            fields=content.fields,
+            body=content.body,
+            terms=content.terms,
+            vary=content.vary,
+            tags=tags,
+            born=asked_at - max(0.0, self._wall() - content.born),
+            asked_at=asked_at,
+        )
+        return SharedAnswer(stored, found)
+
+    async def put(self, key: Key, stored: Stored, asked: SharedAnswer) -> None:
+        """Store an answer that was fetched after ``asked`` was returned."""
+        if asked.found is None:
+            return
+        age = stored.age(self._monotonic())
+        content = _Content(
+            stored.status,
+            stored.shown_status,
+            stored.fields,
+            stored.body,
+            stored.terms,
+            stored.vary,
+            self._wall() - age,
+        )
+        try:
+            await self._entries.put(
+                _name(key), msgspec.msgpack.encode(content), asked.found, reuse.useful_for(stored.terms) - age
+            )
+        except OSError:
+            logger.debug("an answer was not stored at the second level")
+
+
+def _decode(content: bytes) -> _Content:
+    return msgspec.msgpack.decode(content, type=_Content)
+
+
+def _name(key: Key) -> bytes:
+    """A short name for ``key``: what it is made of stays in this process."""
+    return blake2b(repr(key).encode(), digest_size=20).hexdigest().encode()
