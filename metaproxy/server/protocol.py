@@ -9,16 +9,16 @@ timer per request would cost each request more than all of this does.
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
+from starlette.types import ASGIApp, Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from metaproxy.exchange import SCOPE_KEY, Exchange
-from metaproxy.fast_lane import FastLane
 from metaproxy.protocol import faults
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
@@ -44,15 +44,26 @@ class EdgeLimits:
     max_connections: int = 10000
 
 
-@dataclass(frozen=True, slots=True)
+class Lane(Protocol):
+    """Answers what can be answered from memory; see ``FastLane``."""
+
+    def answer(self, scope: Scope, *, keep_alive: bool) -> bytes | ASGIApp:
+        """Return the whole answer to the request of ``scope``, or the application that must be asked."""
+        ...
+
+
+@dataclass(slots=True)
 class Edge:
-    """What all connections of a listener share. ``via`` and ``record`` are those of the line."""
+    """What all connections of a listener share. ``via`` and ``record`` are those of the line.
+
+    A reload changes it; ``limits`` then count for new connections.
+    """
 
     limits: EdgeLimits
     via: bytes
     record: RequestRecord
     date: DateField
-    fast_lane: FastLane | None = None
+    fast_lane: Lane | None = None
 
 
 class _Answered:
@@ -122,6 +133,10 @@ class EdgeProtocol(HttpToolsProtocol):
         """A request's head is complete."""
         self._in_head = False
         self._head_bytes = 0
+        if self.transport.is_closing():
+            # What follows the last answer of a connection is no request any more (RFC 9112 §9.6).
+            self.cycle = ANSWERED
+            return
         if len(self.url) > self.limits.url_bytes:
             self.refuse(Fault(414, "The request's target is too long.", reason="target_too_long"))
             return

@@ -282,6 +282,17 @@ async def test_what_memory_cannot_decide_takes_the_line() -> None:
     await line.send([])
 
 
+@pytest.mark.parametrize("fast", [True, False])
+async def test_what_follows_the_last_answer_of_a_connection_is_not_looked_at(fast: bool) -> None:
+    line = Line(fast=fast)
+    await line.send([request(fields=["X-Auth-Token: alice"])])
+
+    last = request(fields=["X-Auth-Token: alice", "Connection: close"])
+    await line.send([last + request("PUT", body="{}", fields=["X-Auth-Token: alice"])])
+
+    assert len(line.log.lines) == 2
+
+
 async def test_a_client_that_does_not_read_takes_the_line() -> None:
     line = Line(fast=True)
     await line.send([request(fields=["X-Auth-Token: alice"])])
