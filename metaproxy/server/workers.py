@@ -13,6 +13,7 @@ import structlog
 
 logger = structlog.get_logger("metaproxy")
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 QUICK_DEATH_SECONDS = 2.0
 MAX_QUICK_DEATHS = 5
 
@@ -36,23 +37,30 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until stopped; return the exit code."""
+        for signal_number in SIGNALS:
+            signal.signal(signal_number, self._pass_on)
         for number in range(self._count):
             self._start(number)
-        for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(signal_number, self._pass_on)
         while self._workers:
             wait([worker.sentinel for worker, _ in self._workers.values()])
             self._replace_dead()
         return 1 if self._quick_deaths >= MAX_QUICK_DEATHS else 0
 
     def _start(self, number: int) -> None:
-        worker = self._context.Process(target=self._child, args=(number,), name=f"metaproxy-{number}")
-        worker.start()
-        self._workers[number] = (worker, time.monotonic())
+        # A signal between the fork and the entry in the table would miss the worker, which then outlives us.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            if not self._stopping:
+                worker = self._context.Process(target=self._child, args=(number,), name=f"metaproxy-{number}")
+                worker.start()
+                self._workers[number] = (worker, time.monotonic())
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _child(self, number: int) -> None:
-        for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for signal_number in SIGNALS:
             signal.signal(signal_number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         raise SystemExit(self._work(number))
 
     def _replace_dead(self) -> None:
