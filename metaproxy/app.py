@@ -61,7 +61,13 @@ class Application:
         app: ASGIApp = self.forward
         self.cache: MetadataCache | None = None
         if config.cache.routes:
-            self.cache = app = cache(app, config.cache)
+            self.cache = app = cache(
+                app,
+                config.cache,
+                shared=parts.shared.part,
+                name=config.via.pseudonym,
+                metrics=self.metrics,
+            )
         self.limits = limits(app, config.limits, parts.rates.part, self.metrics)
         self.authorize = app = authorize(self.limits[0], config)
         self.authenticate: Authenticate | None = None
@@ -139,7 +145,8 @@ class Application:
         return checks
 
     def _resources(self) -> list[Resource]:
-        return [*self._parts.all(), self.forward]
+        resources: list[Resource] = [*self._parts.all(), self.forward]
+        return [*resources, self.cache] if self.cache is not None else resources
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -2,22 +2,33 @@
 
 from starlette.types import ASGIApp
 
+from metaproxy.assembly.shared import Shared
 from metaproxy.cache.routes import CacheRoute
 from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.cache import CacheRoute as ConfiguredRoute
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.store.entries import RedisEntries
+from metaproxy.telemetry.metrics import Metrics
 
 
-def cache(app: ASGIApp, section: Cache) -> MetadataCache:
-    """Return the stage that ``section`` describes, in front of ``app``."""
+def cache(app: ASGIApp, section: Cache, *, shared: Shared, name: str, metrics: Metrics) -> MetadataCache:
+    """Return the stage that ``section`` describes, in front of ``app``.
+
+    ``shared`` is where replicas meet; ``name`` stands for this cache in Cache-Status.
+    """
     return MetadataCache(
         app,
         routes=[_route(route) for route in section.routes],
         max_bytes=section.max_bytes,
+        max_entry_bytes=section.max_entry_bytes,
         scope=section.scope,
         hit_status=section.hit_status,
         respect_origin=section.respect_origin,
         client_may_bypass=section.client_may_bypass,
+        name=name,
+        broadcast=shared.broadcast,
+        entries=RedisEntries(shared.store) if shared.store else None,
+        metrics=metrics,
     )
 
 
