@@ -75,6 +75,21 @@ def accepts(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+def descendants(process_id: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have, oldest first."""
+    listing = Path(f"/proc/{process_id}/task/{process_id}/children")
+    children = [int(word) for word in listing.read_text().split()]
+    return children + [grandchild for child in children for grandchild in descendants(child)]
+
+
+def gone(process_id: int) -> bool:
+    """Say whether a process has ended; one that its parent has not yet waited for has."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 @contextmanager
 def demo_service(module: str, folder: Path, *arguments: str) -> Iterator[str]:
     """Run one of the demo's services; yield its URL."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import ROOT, ServerProcess, accepts, wait_until
+from tests.e2e.processes import ROOT, ServerProcess, accepts, descendants, gone, wait_until
 from tests.redis_server import free_port
 
 pytestmark = pytest.mark.e2e
@@ -43,19 +43,6 @@ def running_demo(folder: Path, *arguments: str) -> Iterator[ServerProcess]:
         yield demo
     finally:
         demo.stop()
-
-
-def children(process_id: int) -> list[int]:
-    listing = Path(f"/proc/{process_id}/task/{process_id}/children")
-    return [int(word) for word in listing.read_text().split()]
-
-
-def gone(process_id: int) -> bool:
-    """Say whether a process has ended; one that its parent has not yet waited for has."""
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def pasted(text: str) -> dict[str, str]:
@@ -99,7 +86,7 @@ def test_it_listens_where_it_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> None:
     with running_demo(tmp_path) as demo:
-        started = children(demo.process.pid)
+        started = descendants(demo.process.pid)
         assert len(started) == 3
         demo.process.send_signal(number)
         assert demo.wait() == 0
@@ -109,7 +96,7 @@ def test_a_signal_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> Non
 
 def test_its_children_end_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
-        started = children(demo.process.pid)
+        started = descendants(demo.process.pid)
         demo.process.kill()
         demo.wait()
         wait_until(lambda: all(gone(child) for child in started), what="the children to end")
@@ -117,7 +104,7 @@ def test_its_children_end_with_it_even_when_it_is_killed(tmp_path: Path) -> None
 
 def test_a_child_that_dies_ends_it_with_a_word(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
-        compute = children(demo.process.pid)[0]
+        compute = descendants(demo.process.pid)[0]
         os.kill(compute, signal.SIGKILL)
         assert demo.wait() == 1
         assert "metaproxy demo: the compute API has ended with status -9" in demo.output

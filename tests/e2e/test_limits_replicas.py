@@ -1,0 +1,128 @@
+"""Eight proxies, one Redis, one hot consumer: a limit is one limit, and what holds while Redis is away."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from metaproxy.demo.world import ALICE
+from tests.e2e.burst import Outcome, burst
+from tests.e2e.deployment import METADATA, ROUTE, Proxy
+from tests.e2e.processes import wait_until
+from tests.redis_server import RedisServer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.redis]
+
+REPLICAS = 8
+CONNECTIONS = 16
+LIMIT = 400
+BURST, RATE = 200, 50
+STORE_TIMEOUT = 0.5
+SLACK = 1.5
+"""Seconds by which eight processes on few cores may be late."""
+
+FIXED_WINDOW = {
+    "algorithm": "fixed-window",
+    "rates": [{"name": "reads", "path": ROUTE, "rate": f"{LIMIT}/day"}],
+}
+GCRA = {
+    "algorithm": "gcra",
+    "rates": [{"name": "reads", "path": ROUTE, "rate": f"{RATE}/second", "burst": BURST}],
+}
+
+
+class Replicas:
+    """Eight running proxies that share one Redis."""
+
+    def __init__(self, redis: RedisServer, proxies: Sequence[Proxy]) -> None:
+        self.redis = redis
+        self._proxies = proxies
+
+    async def ask(self, requests: int, *, connections: int = CONNECTIONS) -> list[Outcome]:
+        """Send so many requests over so many connections to each replica, all at once."""
+        ports = [proxy.port for proxy in self._proxies]
+        token = {"X-Auth-Token": ALICE.token}
+        return await burst(ports, METADATA, token, connections=connections, requests=requests)
+
+    def until_store_is(self, state: str) -> None:
+        """Wait until every replica says that the store is ``available`` or ``away``."""
+        wait_until(
+            lambda: {_store_state(proxy) for proxy in self._proxies} == {state},
+            what=f"the store to be {state}",
+        )
+
+
+def _store_state(proxy: Proxy) -> str:
+    checks = httpx.get(f"{proxy.admin_url}/readyz", trust_env=False).json()["checks"]
+    return str(checks["store"]["says"])
+
+
+@contextmanager
+def replicas(folder: Path, compute: str, identity: str, limits: dict[str, Any]) -> Iterator[Replicas]:
+    """Run them until the end of the block."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        sections = {"limits": limits, "store": {"url": redis.url, "timeout": f"{STORE_TIMEOUT}s"}}
+        proxies = []
+        for number in range(REPLICAS):
+            proxy = Proxy(folder / str(number), upstream=compute, identity=identity, sections=sections)
+            stack.callback(proxy.server.stop)
+            proxies.append(proxy)
+        for proxy in proxies:
+            proxy.until_ready()
+        yield Replicas(redis, proxies)
+
+
+def statuses(outcomes: Sequence[Outcome]) -> Counter[int]:
+    return Counter(outcome.status for outcome in outcomes)
+
+
+async def test_gcra_admits_no_more_than_burst_and_rate(tmp_path: Path, compute: str, identity: str) -> None:
+    with replicas(tmp_path, compute, identity, GCRA) as line:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        outcomes = await line.ask(20)
+        most = BURST + RATE * (loop.time() - begun)
+        assert set(statuses(outcomes)) == {200, 413}
+        assert len(outcomes) == 20 * CONNECTIONS * REPLICAS
+        assert BURST <= statuses(outcomes)[200] <= most
+
+
+@pytest.mark.parametrize("on_store_failure", ["local", "allow", "deny"])
+async def test_a_limit_is_exact_and_the_operators_choice_holds_while_redis_is_away(
+    tmp_path: Path, compute: str, identity: str, on_store_failure: str
+) -> None:
+    limits = {**FIXED_WINDOW, "on_store_failure": on_store_failure}
+    with replicas(tmp_path, compute, identity, limits) as line:
+        # Thousands at once, counted by all replicas together.
+        assert statuses(await line.ask(20)) == {200: LIMIT, 413: 20 * CONNECTIONS * REPLICAS - LIMIT}
+
+        # Redis hangs, then dies, in the middle of a burst: nobody waits longer than the timeout.
+        in_the_middle = asyncio.ensure_future(line.ask(20))
+        await asyncio.sleep(0.1)
+        line.redis.freeze()
+        slowest = max(outcome.seconds for outcome in await in_the_middle)
+        assert slowest < STORE_TIMEOUT + SLACK
+        line.redis.kill()
+
+        await asyncio.to_thread(line.until_store_is, "away")
+        away = statuses(await line.ask(10))
+        match on_store_failure:
+            case "local":
+                # Each has granted its consumers the whole limit, some of it in the burst before.
+                assert set(away) <= {200, 413}
+                assert statuses(await line.ask(20)).keys() == {413}
+            case "allow":
+                assert set(away) == {200}
+            case "deny":
+                assert set(away) == {503}
+
+        # It comes back, and has forgotten everything.
+        line.redis.start()
+        await asyncio.to_thread(line.until_store_is, "available")
+        assert statuses(await line.ask(20)) == {200: LIMIT, 413: 20 * CONNECTIONS * REPLICAS - LIMIT}

@@ -1,0 +1,47 @@
+"""Several processes behind one port, with what they share in a real Redis."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metaproxy.demo.world import ALICE
+from tests.e2e.deployment import METADATA, ROUTE, Proxy, Sections, running_proxy
+from tests.e2e.processes import descendants, gone, wait_until
+from tests.redis_server import RedisServer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.redis]
+
+RATE = {"name": "lists", "path": ROUTE, "methods": ["GET"], "per": ["project"], "rate": "4/hour", "burst": 4}
+
+
+@pytest.fixture
+def workers(tmp_path: Path, compute: str, identity: str) -> Iterator[Proxy]:
+    with RedisServer() as redis:
+        sections: Sections = {
+            "server": {"workers": 2},
+            "store": {"url": redis.url},
+            "limits": {"rates": [RATE]},
+        }
+        with running_proxy(tmp_path, upstream=compute, identity=identity, sections=sections) as proxy:
+            yield proxy
+
+
+def read(proxy: Proxy, path: str) -> int:
+    """Read ``path`` over a connection of its own, so that any worker may get it."""
+    with proxy.client(ALICE) as alice:
+        return alice.get(path).status_code
+
+
+def test_a_rate_is_one_for_all_workers(workers: Proxy) -> None:
+    statuses = [read(workers, METADATA) for _ in range(12)]
+    assert (statuses.count(200), statuses.count(413)) == (4, 8)
+
+
+def test_all_workers_end_with_the_server(workers: Proxy) -> None:
+    server = workers.server.process.pid
+    wait_until(lambda: len(descendants(server)) >= 2, what="two workers")
+    started = descendants(server)
+    workers.server.terminate()
+    assert workers.server.wait() == 0
+    assert all(gone(worker) for worker in started)
