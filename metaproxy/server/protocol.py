@@ -135,7 +135,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         if self.transport.is_closing():
             # What follows the last answer of a connection is no request any more (RFC 9112 §9.6).
-            self.cycle = ANSWERED
+            self._give_up_cycle()
             return
         if len(self.url) > self.limits.url_bytes:
             self.refuse(Fault(414, "The request's target is too long.", reason="target_too_long"))
@@ -146,6 +146,13 @@ class EdgeProtocol(HttpToolsProtocol):
         app = self._answered_at_once(keep_alive=keep_alive)
         if app is not None:
             self._take_the_line(app, keep_alive=keep_alive)
+
+    def _give_up_cycle(self) -> None:
+        """Let nothing that still arrives reach a request; tell the one that runs that its client is gone."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.cycle = ANSWERED
 
     def _complete_scope(self, http_version: str) -> None:
         target = httptools.parse_url(self.url)
