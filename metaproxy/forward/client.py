@@ -54,8 +54,7 @@ class Client(httpx.AsyncByteStream):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        self.dismiss()
         if self._is_gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise ClientDisconnected from error
 
@@ -75,6 +74,11 @@ class Client(httpx.AsyncByteStream):
         if self._watching is None:
             loop = asyncio.get_running_loop()
             self._watching = loop.call_later(WATCH_AFTER_SECONDS, self._start_to_watch)
+
+    def dismiss(self) -> None:
+        """The answer is complete: servers then say that the client has gone, and it may."""
+        if self._watching is not None:
+            self._watching.cancel()
 
     def _start_to_watch(self) -> None:
         self._watching = self._tasks.start(self._watch(), name="watch for the client to hang up")

@@ -125,6 +125,8 @@ class Passage:
         await self._send_body(b"", more=False)
 
     async def _send_body(self, data: bytes, *, more: bool) -> None:
+        if not more:
+            self._client.dismiss()
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
 

@@ -15,7 +15,7 @@ from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.protocol.faults import Fault
 from metaproxy.telemetry.metrics import Metrics
-from tests.asgi_driver import DISCONNECT, Answer, Message, drive
+from tests.asgi_driver import DISCONNECT, Answer, Message, drive, make_scope
 from tests.unit.forward.scripted import OK, Peer, answers, upstream
 
 PATH = "/v2.1/images/70a599e0-31e7-49b7-b260-868f441e862b/metadata/label"
@@ -401,6 +401,39 @@ async def test_a_client_that_hangs_up_in_its_own_body_ends_the_upstreams_request
             await ask(forward, "PUT", headers=[("content-length", "9")], messages=[begun, DISCONNECT])
         await closed.wait()
         await forward.close()
+
+
+async def test_a_server_that_says_disconnect_after_a_complete_answer_means_no_harm() -> None:
+    watched = asyncio.Event()
+    answered = asyncio.Event()
+
+    class SlowToClose(Streamed):
+        async def aclose(self) -> None:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            self.is_closed = True
+
+    stream = SlowToClose(b"ok")
+
+    class Watched(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await watched.wait()
+            return httpx.Response(200, headers={"content-length": "2"}, stream=stream)
+
+    async def receive() -> Message:
+        watched.set()
+        await answered.wait()
+        return DISCONNECT
+
+    async def send(message: Any) -> None:
+        if not message.get("more_body", True):
+            answered.set()
+
+    scope = make_scope("GET", PATH, (), {SCOPE_KEY: Exchange(request_id="req-1", started=0.0)})
+    await forward_to(Watched())(scope, receive, send)
+
+    assert answered.is_set()
+    assert stream.is_closed
 
 
 # Transports
