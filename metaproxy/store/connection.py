@@ -10,7 +10,7 @@ lie unread in the socket. The time by which the timer came late is therefore gra
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -111,6 +111,7 @@ class SharedStore:
 
     async def _bounded(self, command: Callable[[Redis], Awaitable[T]]) -> T:
         call = asyncio.ensure_future(command(self.client))
+        call.add_done_callback(_retrieved)
         due = self._monotonic() + self.timeout_seconds
         try:
             await asyncio.wait((call,), timeout=self.timeout_seconds)
@@ -133,6 +134,8 @@ class SharedStore:
             listener()
 
     async def _probe(self) -> None:
+        # What lies idle in the pool was connected to the server that is gone.
+        await self.client.connection_pool.disconnect(inuse_connections=False)
         delay = FIRST_PROBE_SECONDS
         while not await self._answers():
             await asyncio.sleep(delay)
@@ -148,3 +151,9 @@ class SharedStore:
         except (RedisError, OSError):
             return False
         return True
+
+
+def _retrieved(call: "asyncio.Future[Any]") -> None:
+    """Look at how ``call`` ended: asyncio complains about errors of tasks that nobody waits for any more."""
+    if not call.cancelled():
+        call.exception()

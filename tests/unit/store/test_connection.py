@@ -74,6 +74,18 @@ async def test_a_killed_store_is_used_again_when_it_is_back(redis_server: RedisS
     await store.close()
 
 
+async def test_no_connection_to_a_server_that_is_gone_is_used_again(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=1)
+    await asyncio.gather(*(ping(store) for _ in range(20)))
+    redis_server.kill()
+    with pytest.raises(StoreUnavailable):
+        await ping(store)
+    redis_server.start()
+    await until(lambda: store.available)
+    assert all(await asyncio.gather(*(ping(store) for _ in range(20))))
+    await store.close()
+
+
 async def test_a_loop_that_stood_still_is_not_blamed_on_the_store(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=0.05)
     await ping(store)
