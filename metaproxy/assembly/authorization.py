@@ -28,4 +28,5 @@ def _rule(rule: RoleRule) -> AccessRule:
         path=rule.path,
         methods=EVERYTHING if "ALL" in rule.methods else rule.methods,
         roles=EVERYTHING if "ANY" in rule.roles else rule.roles,
+        all_roles=rule.all_roles,
     )

@@ -162,6 +162,7 @@ def _login_v3(login: LoginV3) -> Password | ApplicationCredential:
         project_id=login.project_id or "",
         project_domain_name=login.project_domain_name or "",
         project_domain_id=login.project_domain_id or "",
+        system_scope=login.system_scope,
     )
 
 

@@ -25,6 +25,7 @@ def rates(section: Limits, shared: Shared) -> Rates:
         shared=RedisCounters(shared.store, algorithm=section.algorithm) if shared.store else None,
         on_store_failure=section.on_store_failure,
         exempt=(section.endpoint,) if section.endpoint else (),
+        max_counters=section.max_counters,
     )
 
 

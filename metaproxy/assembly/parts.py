@@ -4,9 +4,11 @@ from metaproxy.assembly.held import Held, Resource, kept
 from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.limits import rates
 from metaproxy.assembly.shared import Shared
+from metaproxy.assembly.upstream import forward
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.filters.rates import Rates
+from metaproxy.forward.proxy import Forward
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
 from metaproxy.telemetry.metrics import Metrics
 
@@ -14,11 +16,16 @@ from metaproxy.telemetry.metrics import Metrics
 class Parts:
     """What ``previous`` has learnt, as far as ``config`` says the same of it; the rest is made anew."""
 
-    def __init__(self, config: Config, metrics: Metrics, previous: "Parts | None") -> None:
+    def __init__(self, config: Config, via: bytes, metrics: Metrics, previous: "Parts | None") -> None:
         self.access_log: Held[AccessLog] = kept(
             previous.access_log if previous else None,
             config.logging,
             lambda: AccessLog(encode=encode_console if config.logging.format == "console" else encode_json),
+        )
+        self.forward: Held[Forward] = kept(
+            previous.forward if previous else None,
+            (config.upstream, via),
+            lambda: forward(config.upstream, via, metrics),
         )
         self.shared: Held[Shared] = kept(
             previous.shared if previous else None, config.store, lambda: Shared(config.store)
@@ -40,5 +47,5 @@ class Parts:
 
     def all(self) -> list[Resource]:
         """Return the parts in the order in which they are started."""
-        parts: list[Resource] = [self.access_log, self.shared, self.rates]
+        parts: list[Resource] = [self.access_log, self.forward, self.shared, self.rates]
         return [*parts, self.tokens] if self.tokens is not None else parts
