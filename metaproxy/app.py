@@ -1,10 +1,10 @@
 """The line, assembled: which stages, in which order, with what the configuration says."""
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from metaproxy.assembly import upstream
 from metaproxy.assembly.authorization import authorize
 from metaproxy.assembly.caching import cache
 from metaproxy.assembly.held import Resource
@@ -14,12 +14,15 @@ from metaproxy.assembly.parts import Parts
 from metaproxy.assembly.routes import operation_routes
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
+from metaproxy.config.model.keystone import Keystone
 from metaproxy.fast_lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.trace import Trace
+from metaproxy.forward.proxy import Forward
+from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.revocations import Revocations
 from metaproxy.protocol.headers import via_element
 from metaproxy.store.connection import SharedStore
@@ -52,12 +55,12 @@ class Application:
         self.config = config
         self.draining = False
         self.metrics: Metrics = previous.metrics.successor() if previous else Metrics()
-        parts = Parts(config, self.metrics, previous._parts if previous else None)
-        self._parts: Parts = parts
         via = via_element(config.via.pseudonym, __version__ if config.via.version else None)
+        parts = Parts(config, via, self.metrics, previous._parts if previous else None)
+        self._parts: Parts = parts
 
         # Built from the last stage to the first; read from bottom to top, it is the way of a request.
-        self.forward = upstream.forward(config.upstream, via, self.metrics)
+        self.forward: Forward = parts.forward.part
         app: ASGIApp = self.forward
         self.cache: MetadataCache | None = None
         if config.cache.routes:
@@ -106,9 +109,12 @@ class Application:
             await self.trace(scope, receive, send)
 
     async def start(self) -> None:
-        """Connect to what is outside, and begin what runs in the background."""
-        for resource in self._resources():
-            await resource.start()
+        """Connect to what is outside, and begin what runs in the background: all of it, or nothing."""
+        async with AsyncExitStack() as started:
+            for resource in self._resources():
+                await resource.start()
+                started.push_async_callback(resource.close)
+            started.pop_all()
 
     async def close(self) -> None:
         """End what ``start`` has begun, in the reverse order."""
@@ -136,6 +142,10 @@ class Application:
             "server": Check(not self.draining, "draining" if self.draining else "serving"),
             "upstream": Check(bool(healthy), f"{len(healthy)} of {len(self.forward.targets)} healthy"),
         }
+        if self.authenticate is not None and isinstance(self.config.identity, Keystone):
+            checks["identity"] = _identity_check(
+                self.authenticate.validator.health, self.config.identity.cache.stale_if_unavailable
+            )
         if self.store is not None:
             # A store that is away costs what the operator chose for that case; requests are served.
             checks["store"] = Check(
@@ -145,8 +155,7 @@ class Application:
         return checks
 
     def _resources(self) -> list[Resource]:
-        resources: list[Resource] = [*self._parts.all(), self.forward]
-        return [*resources, self.cache] if self.cache is not None else resources
+        return self._parts.all()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -166,3 +175,14 @@ def create_app(config: Config, previous: Application | None = None) -> Applicati
     Raises TlsError or OSError for files that it cannot use.
     """
     return Application(config, previous)
+
+
+def _identity_check(health: IdentityHealth, grace: float) -> Check:
+    """While identity fails, tokens known before go on for ``grace`` seconds: so long requests are welcome."""
+    if health.available:
+        return Check(well=True, says="answers")
+    failing = health.unavailable_for()
+    return Check(
+        well=failing < grace,
+        says=f"fails for {failing:.0f} s ({health.trouble}); tokens known before go on for {grace:.0f} s",
+    )

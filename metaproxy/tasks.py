@@ -36,6 +36,11 @@ class TaskSet:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def join(self) -> None:
+        """Wait until every task has ended by itself."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:

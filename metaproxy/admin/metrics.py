@@ -1,27 +1,83 @@
 """``/metrics``: every number, as Prometheus reads it."""
 
 import platform
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from metaproxy.app import Application
+from metaproxy.admin.health import readiness
+from metaproxy.admin.service import Service
 from metaproxy.version import __version__
 
 
-def routes(application: Application) -> list[Route]:
+def routes(service: Service) -> list[Route]:
     """Return ``/metrics``."""
     registry = CollectorRegistry()
-    registry.register(application.metrics)
+    registry.register(ServiceCollector(service))
     ProcessCollector(registry=registry)
-    build = Info("metaproxy_build", "What runs.", registry=registry)
-    build.info({"version": __version__, "python": platform.python_version()})
+    GCCollector(registry=registry)
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type})
+        return Response(encode(registry), headers={"content-type": content_type, "cache-control": "no-store"})
 
     return [Route("/metrics", metrics)]
+
+
+class ServiceCollector(Collector):
+    """The numbers of the application in use, and those about its configuration.
+
+    Reads the application anew at every scrape, because a reload replaces it.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every metric family (the collector interface of prometheus_client)."""
+        yield from self._service.application.metrics.collect()
+        yield InfoMetricFamily(
+            "metaproxy_build",
+            "What runs.",
+            {"version": __version__, "python": platform.python_version()},
+        )
+        yield from self._readiness()
+        yield from self._config()
+
+    def _readiness(self) -> Iterable[Metric]:
+        checks = readiness(self._service)
+        ready = GaugeMetricFamily(
+            "metaproxy_ready", "Whether the process wants requests, by reason.", labels=("check",)
+        )
+        for name, check in checks.items():
+            ready.add_metric((name,), float(check.well))
+        yield ready
+
+    def _config(self) -> Iterable[Metric]:
+        state = self._service.state
+        yield GaugeMetricFamily(
+            "metaproxy_config_generation",
+            "How many configurations have been in use since the start.",
+            state.generation,
+        )
+        yield GaugeMetricFamily(
+            "metaproxy_config_loaded_timestamp_seconds",
+            "When the configuration in use was loaded.",
+            state.loaded_at,
+        )
+        yield GaugeMetricFamily(
+            "metaproxy_config_last_reload_successful",
+            "Whether the last attempt to load a configuration succeeded.",
+            float(not state.problems),
+        )
+        yield CounterMetricFamily(
+            "metaproxy_config_reloads_refused",
+            "Configurations that were refused; each changed nothing.",
+            state.reloads_refused,
+        )

@@ -18,9 +18,12 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes, in place of server.workers.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option(help="Take changes of the file into use; SIGHUP and `metaproxy reload` always do.")
+    ] = True,
 ) -> None:
     """Run the proxy until SIGTERM or Ctrl-C."""
     loaded = load_or_exit(config, {("server", "workers"): workers} if workers else {})
     from metaproxy.server import run
 
-    raise typer.Exit(run(loaded, config))
+    raise typer.Exit(run(loaded, config, watch=watch))

@@ -45,3 +45,16 @@ async def test_cancel_ends_all_and_waits_for_them() -> None:
     await tasks.cancel()
 
     assert len(ended) == 3
+
+
+async def test_join_waits_for_tasks_to_end_by_themselves() -> None:
+    tasks, ended = TaskSet(), []
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        ended.append("work")
+
+    tasks.start(work(), name="work")
+    await tasks.join()
+
+    assert ended == ["work"]

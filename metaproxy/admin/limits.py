@@ -1,0 +1,95 @@
+"""``/limits``: the rates that are held, who sends most, and a new start for one consumer."""
+
+from typing import Annotated
+
+import msgspec
+
+from metaproxy.admin.operation import Operation, Refusal
+from metaproxy.admin.service import Service
+from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.store.unavailable import StoreUnavailable
+
+
+class Rule(msgspec.Struct):
+    """A rate that is held; empty ``methods`` and ``groups`` are all of them."""
+
+    name: str
+    limit: int
+    unit: str
+    burst: int
+    path: str
+    methods: list[str]
+    per: list[str]
+    groups: list[str]
+
+
+class Consumer(msgspec.Struct):
+    """What one consumer sent through this process in the last one to two minutes."""
+
+    consumer: str
+    requests: int
+    refusals: int
+
+
+class Limits(msgspec.Struct):
+    """The rates that are held, and the consumers that send most, busiest first."""
+
+    rules: list[Rule]
+    consumers: list[Consumer]
+
+
+class Asked(msgspec.Struct):
+    """How many consumers are told."""
+
+    top: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+
+
+class Reset(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose counters are forgotten: ``project:<id>``, ``user:<id>``, ``address:<address>`` or ``global:``."""
+
+    consumer: Annotated[str, msgspec.Meta(pattern="^(project:.+|user:.+|address:.+|global:)$")]
+
+
+class WasReset(msgspec.Struct):
+    """How many counters were forgotten."""
+
+    consumer: str
+    counters: int
+
+
+def operations(service: Service) -> list[Operation]:
+    """Return the operations on limits."""
+
+    async def show(asked: Asked) -> Limits:
+        return Limits([rule(each) for each in service.application.rates.rules], top(service, asked.top))
+
+    async def reset(asked: Reset) -> WasReset:
+        try:
+            counters = await service.application.rates.reset(asked.consumer)
+        except StoreUnavailable as error:
+            raise Refusal(503, "the shared store is away: its counters could not be reset") from error
+        return WasReset(asked.consumer, counters)
+
+    return [
+        Operation("GET", "/limits", "Show the rates and the busiest consumers.", Limits, show, Asked),
+        Operation("POST", "/limits/reset", "Forget every counter of one consumer.", WasReset, reset, Reset),
+    ]
+
+
+def top(service: Service, number: int) -> list[Consumer]:
+    """Return the ``number`` busiest consumers of the last one to two minutes."""
+    return [Consumer(*count) for count in service.application.rates.top(number)]
+
+
+def rule(held: RateRule) -> Rule:
+    """Return what is told of a rate."""
+    return Rule(
+        name=held.name,
+        limit=held.limit,
+        unit=held.unit.lower(),
+        burst=held.burst or held.limit,
+        path=held.path or held.regex,
+        methods=sorted(held.methods),
+        per=list(held.per),
+        groups=list(held.groups),
+    )

@@ -1,0 +1,53 @@
+// What is stored, of which images, and purging it.
+
+import { change, read } from "./api.js";
+import { attempt } from "./news.js";
+import { fill } from "./tables.js";
+import { bytes, duration, number } from "./words.js";
+
+const $ = (id) => document.querySelector(id);
+
+export async function showCache() {
+  const { usage, images } = await read("cache");
+  if (!usage) {
+    $("#usage").textContent = "No route is cached.";
+    return;
+  }
+  $("#usage").textContent =
+    `${number(usage.entries)} answers, ${bytes(usage.bytes)} of ${bytes(usage.max_bytes)}; ` +
+    `${number(usage.evictions)} had to make room.`;
+  fill($("#images"), images.map(row), { none: "nothing is stored" });
+}
+
+function row({ image, answers, bytes: size }) {
+  return {
+    key: image,
+    cells: [
+      { text: image, className: "code" },
+      number(answers),
+      bytes(size),
+      { button: "Purge", describes: `Purge the image ${image}`, act: () => attempt(() => purge({ image })) },
+    ],
+  };
+}
+
+async function purge(what) {
+  const { purged } = await change("cache/purge", what);
+  await showCache();
+  return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; other replicas were told.`;
+}
+
+$("#purge-what").addEventListener("change", () => {
+  $("#purge-name").disabled = $("#purge-what").value === "all";
+});
+
+$("#purge").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const kind = $("#purge-what").value;
+  const name = $("#purge-name").value.trim();
+  if (kind === "all") {
+    if (confirm("Purge everything that is stored, in every replica?")) attempt(() => purge({ all: true }));
+  } else if (name) {
+    attempt(() => purge({ [kind]: name }));
+  }
+});

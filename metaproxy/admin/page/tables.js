@@ -1,0 +1,55 @@
+// Fills tables anew every few seconds without taking the focus away from a button in them.
+
+// A row is {key, cells}; a cell is a text, or {text, className}, or {button, act}, or {meter}.
+export function fill(table, rows, { none }) {
+  const body = table.tBodies[0];
+  const width = table.tHead.rows[0].cells.length;
+  if (!rows.length) {
+    const cell = Object.assign(document.createElement("td"), { colSpan: width, className: "none", textContent: none });
+    body.replaceChildren(document.createElement("tr"));
+    body.rows[0].append(cell);
+    return;
+  }
+  const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  const wanted = rows.map(({ key, cells }) => update(known.get(key) ?? newRow(key, cells), cells));
+  const focused = document.activeElement;
+  if (wanted.length !== body.rows.length || wanted.some((row, i) => row !== body.rows[i])) {
+    body.replaceChildren(...wanted);
+    if (focused !== document.activeElement && body.contains(focused)) focused.focus();
+  }
+}
+
+function newRow(key, cells) {
+  const row = document.createElement("tr");
+  row.dataset.key = key;
+  for (const cell of cells) {
+    const made = row.insertCell();
+    if (cell.button) made.append(button(cell));
+    if ("meter" in cell) made.append(Object.assign(document.createElement("meter"), { high: 0.001 }));
+  }
+  return row;
+}
+
+function update(row, cells) {
+  cells.forEach((cell, i) => {
+    const shown = row.cells[i];
+    if (cell.button) return;
+    if ("meter" in cell) {
+      shown.firstChild.value = cell.meter;
+      shown.firstChild.textContent = cell.text;
+      shown.firstChild.title = cell.text;
+      return;
+    }
+    const { text, className = "" } = typeof cell === "string" ? { text: cell } : cell;
+    if (shown.textContent !== text) shown.textContent = text;
+    if (shown.className !== className) shown.className = className;
+  });
+  return row;
+}
+
+function button({ button: label, describes, act }) {
+  const made = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+  made.setAttribute("aria-label", describes);
+  made.addEventListener("click", act);
+  return made;
+}

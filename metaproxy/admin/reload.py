@@ -1,0 +1,30 @@
+"""``/reload``: take the configuration file into use anew, without losing a request."""
+
+import msgspec
+
+from metaproxy.admin.operation import Operation, Refusal
+from metaproxy.admin.service import ReloadRefused, Service
+
+
+class Reloaded(msgspec.Struct):
+    """The configuration that is now in use."""
+
+    path: str
+    generation: int
+    needs_restart: list[str]
+    """Sections of the file that only a restart can take into use."""
+
+
+def operations(service: Service) -> list[Operation]:
+    """Return the operation that reloads."""
+
+    async def reload(_: None) -> Reloaded:
+        try:
+            state = await service.reload()
+        except ReloadRefused as refused:
+            raise Refusal(
+                422, "the configuration was refused; nothing has changed", refused.problems
+            ) from None
+        return Reloaded(state.path, state.generation, list(state.needs_restart))
+
+    return [Operation("POST", "/reload", "Take the configuration file into use anew.", Reloaded, reload)]

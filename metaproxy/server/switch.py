@@ -1,0 +1,76 @@
+"""The application in use, and how another takes its place without a request noticing.
+
+A request belongs to the application that was in use when it came, to its end. An application that was
+replaced is closed when its last request has ended; what it shares with its successor goes on.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.app import Application
+from metaproxy.fast_lane import FastLane
+from metaproxy.tasks import TaskSet
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """An application with the number of requests that it is working on."""
+
+    application: Application
+    fast_lane: FastLane | None
+    requests: int = 0
+    replaced: bool = False
+
+
+class Switch:
+    """An ASGI application, and a fast lane, that is whichever application is in use.
+
+    ``application`` is the one that gets the next request.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._line = _Line(application, application.fast_lane())
+        self._closing = TaskSet()
+
+    @property
+    def application(self) -> Application:
+        """The application that gets the next request."""
+        return self._line.application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI interface."""
+        line = self._line
+        await self._run(line, line.application, scope, receive, send)
+
+    def answer(self, scope: Scope, *, keep_alive: bool) -> bytes | ASGIApp:
+        """Return the whole answer to the request of ``scope``, or the application that must be asked."""
+        line = self._line
+        if line.fast_lane is None:
+            return self
+        answer = line.fast_lane.answer(scope, keep_alive=keep_alive)
+        return answer if isinstance(answer, bytes) else partial(self._run, line, answer)
+
+    def replace(self, application: Application) -> None:
+        """Give every request from now on to ``application``, which has been started."""
+        old, self._line = self._line, _Line(application, application.fast_lane())
+        old.replaced = True
+        self._close_if_idle(old)
+
+    async def close(self) -> None:
+        """Close the application in use, after those that were replaced; no request runs any more."""
+        await self._closing.join()
+        await self._line.application.close()
+
+    async def _run(self, line: _Line, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        line.requests += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            line.requests -= 1
+            self._close_if_idle(line)
+
+    def _close_if_idle(self, line: _Line) -> None:
+        if line.replaced and not line.requests:
+            self._closing.start(line.application.close(), name="close a replaced application")
