@@ -75,13 +75,13 @@ class Connection(asyncio.Protocol):
 
         Raises httpx.TransportError, or what reading the request's body raises.
         """
+        self.requests += 1
+        self.answered = False
         if self._transport.is_closing():
             raise ConnectionReset("the connection ended before the request was sent")
         head = self._head = self._loop.create_future()
         body = self._body = ResponseBody(self)
         self._parser.expect(request.method)
-        self.requests += 1
-        self.answered = False
         self._transport.write(request.head)
         upload = self._upload = self._begin_upload(request)
         try:

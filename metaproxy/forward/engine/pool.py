@@ -85,7 +85,8 @@ class Pool:
             connection = self._idle.pop()
             if connection.is_usable():
                 return connection
-            connection.abort()
+            self._close(connection)
+            self._free_slot()
         return None
 
     async def acquire(self, *, fresh: bool = False) -> Connection:
@@ -95,19 +96,17 @@ class Pool:
         """
         if not fresh and (idle := self.take_idle()) is not None:
             return idle
-        while True:
-            if self._slots_taken < self._limits.max_connections:
-                self._slots_taken += 1
-                return await self._open_one()
-            if self._idle:
-                # All slots are taken, some by idle connections that will not do.
-                self._idle.pop(0).abort()
+        while not self._take_slot():
             given = await self._wait()
             if given is None:
-                return await self._open_one()
+                break
             if given.is_usable() and not (fresh and given.requests):
                 return given
-            given.abort()
+            if given in self._open:
+                self._close(given)
+                break
+            # It was lost on the way here, and its slot is another's by now: back into the queue.
+        return await self._open_one()
 
     async def aclose(self) -> None:
         """Close every connection; requests that use or await one fail."""
@@ -123,7 +122,7 @@ class Pool:
             connection.abort()
 
     async def _open_one(self) -> Connection:
-        """Open a connection in a slot that the caller holds."""
+        """Open a connection in the slot that the caller holds."""
         try:
             connection = await self._open_connection(self._freed, self._lost)
         except BaseException:
@@ -143,22 +142,23 @@ class Pool:
         try:
             async with asyncio.timeout(self._limits.wait_seconds):
                 return await waiter
-        except BaseException as error:
-            self._give_up(waiter)
-            if isinstance(error, TimeoutError):
-                raise httpx.PoolTimeout("no connection became free in time") from error
+        except TimeoutError as error:
+            self._leave(waiter)
+            raise httpx.PoolTimeout("no connection became free in time") from error
+        except asyncio.CancelledError:
+            self._leave(waiter)
             raise
 
-    def _give_up(self, waiter: "asyncio.Future[Connection | None]") -> None:
+    def _leave(self, waiter: "asyncio.Future[Connection | None]") -> None:
         """Leave the queue; what was given at the last moment goes to the next."""
-        if waiter.cancelled() or not waiter.done():
+        if waiter in self._waiters:
             self._waiters.remove(waiter)
-        elif waiter.exception() is None:
-            given = waiter.result()
-            if given is None:
-                self._free_slot()
-            else:
-                self._freed(given)
+        elif waiter.cancelled() or waiter.exception() is not None:
+            return
+        elif (given := waiter.result()) is None:
+            self._free_slot()
+        else:
+            self._freed(given)
 
     def _next_waiter(self) -> "asyncio.Future[Connection | None] | None":
         while self._waiters:
@@ -179,12 +179,27 @@ class Pool:
 
     def _lost(self, connection: Connection) -> None:
         if connection not in self._open:
-            # It was never handed out: whoever opened it holds its slot.
+            # Closed by us, or never handed out: its slot is another's already.
             return
         self._open.remove(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         self._free_slot()
+
+    def _close(self, connection: Connection) -> None:
+        """Close a connection; its slot stays with the caller."""
+        self._open.remove(connection)
+        connection.abort()
+
+    def _take_slot(self) -> bool:
+        """Take a slot that is free, or that of the connection idle for longest; False where all are busy."""
+        if self._slots_taken < self._limits.max_connections:
+            self._slots_taken += 1
+            return True
+        if self._idle:
+            self._close(self._idle.pop(0))
+            return True
+        return False
 
     def _free_slot(self) -> None:
         waiter = self._next_waiter()
@@ -201,6 +216,7 @@ class Pool:
         self._reaper = None
         oldest_allowed = self._monotonic() - self._limits.idle_seconds
         while self._idle and self._idle[0].idle_since <= oldest_allowed:
-            self._idle.pop(0).abort()
+            self._close(self._idle.pop(0))
+            self._free_slot()
         if self._idle:
             self._reap_in(max(self._idle[0].idle_since - oldest_allowed, 0.001))
