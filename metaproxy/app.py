@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.assembly.authorization import authorize
-from metaproxy.assembly.caching import cache
 from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
 from metaproxy.assembly.limits import limits
@@ -63,14 +62,8 @@ class Application:
         self.forward: Forward = parts.forward.part
         app: ASGIApp = self.forward
         self.cache: MetadataCache | None = None
-        if config.cache.routes:
-            self.cache = app = cache(
-                app,
-                config.cache,
-                shared=parts.shared.part,
-                name=config.via.pseudonym,
-                metrics=self.metrics,
-            )
+        if parts.cache is not None:
+            self.cache = app = parts.cache.part
         self.limits = limits(app, config.limits, parts.rates.part, self.metrics)
         self.authorize = app = authorize(self.limits[0], config)
         self.authenticate: Authenticate | None = None

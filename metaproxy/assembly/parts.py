@@ -1,5 +1,6 @@
 """The parts of an application that outlive a change of configuration where that leaves them as they are."""
 
+from metaproxy.assembly.caching import cache
 from metaproxy.assembly.held import Held, Resource, kept
 from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.limits import rates
@@ -7,6 +8,7 @@ from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.upstream import forward
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
+from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
@@ -31,6 +33,7 @@ class Parts:
             previous.shared if previous else None, config.store, lambda: Shared(config.store)
         )
         shared = self.shared.part
+        self.cache = self._cache(config, metrics, previous)
         self.rates: Held[Rates] = kept(
             previous.rates if previous else None,
             (config.limits, shared),
@@ -45,7 +48,21 @@ class Parts:
                 lambda: Tokens(identity, shared.broadcast, metrics),
             )
 
+    def _cache(
+        self, config: Config, metrics: Metrics, previous: "Parts | None"
+    ) -> Held[MetadataCache] | None:
+        """The cache, kept for as long as those who answer and those who ask are the same."""
+        if not config.cache.routes:
+            return None
+        upstream, shared, name = self.forward.part, self.shared.part, config.via.pseudonym
+        who = config.identity.provider, getattr(config.identity, "url", "")
+        return kept(
+            previous.cache if previous else None,
+            (config.cache, upstream, shared, name, who),
+            lambda: cache(upstream, config.cache, shared=shared, name=name, metrics=metrics),
+        )
+
     def all(self) -> list[Resource]:
         """Return the parts in the order in which they are started."""
-        parts: list[Resource] = [self.access_log, self.forward, self.shared, self.rates]
-        return [*parts, self.tokens] if self.tokens is not None else parts
+        parts = (self.access_log, self.forward, self.shared, self.cache, self.rates, self.tokens)
+        return [part for part in parts if part is not None]
