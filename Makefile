@@ -55,8 +55,8 @@ e2e: $(INSTALLED) ## run the tests that start real servers
 coverage: ## run the whole suite and show what it leaves out
 	@$(MAKE) --no-print-directory test COVERAGE_FLOOR=85
 
-bench: $(INSTALLED) ## measure: a hit, a miss, side by side with nginx where there is one
-	$(BIN)/python -m tests.bench
+bench: $(INSTALLED) ## measure side by side with nginx; ARGS=--quick for a smoke test
+	$(BIN)/python -m tests.bench $(ARGS)
 
 test-keystone: $(INSTALLED) ## run against a real Keystone, installed into a virtual environment of its own
 	$(RUN) pytest -m keystone

@@ -55,6 +55,10 @@ class Case:
     primed: bool = True
     transfer: Transfer | None = None
 
+    def heading(self, scale: Scale) -> str:
+        """Return the title for tables, with the numbers of ``scale``."""
+        return self.title.format(tokens=scale.tokens, entries=scale.tokens * scale.keys_per_token)
+
     @property
     def unit(self) -> str:
         """What the rates of this case count."""
@@ -71,7 +75,7 @@ def _many(scale: Scale) -> list[Request]:
 
 _ALL = (
     Case("hit", "hit", WITH_UVICORN),
-    Case("hit-many", "hit, 10 000 entries of 1 000 tokens", requests=_many),
+    Case("hit-many", "hit, {entries} entries of {tokens} tokens", requests=_many),
     Case("hit-1", "hit, 1 connection", WITH_UVICORN, connections=1),
     Case("hit-512", "hit, 512 connections", WITH_UVICORN, connections=512),
     Case("hit-no-log", "hit, no access log", access_log=False),

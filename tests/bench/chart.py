@@ -23,7 +23,11 @@ BOTTOM = 14
 def svg(report: Report) -> str:
     """Return the chart of all cases in which nginx took part."""
     groups = [
-        (case.title, case.unit, {label: measured[label] for label in COLOURS if label in measured})
+        (
+            case.heading(report.scale),
+            case.unit,
+            {label: measured[label] for label in COLOURS if label in measured},
+        )
         for case, measured in report.cases
         if BASE in measured
     ]

@@ -36,7 +36,9 @@ def markdown(report: Report) -> str:
     """Return the report as Markdown."""
     parts = [_conditions(report)]
     if report.cases:
-        parts.append(table(CASE_HEADINGS, [_case_row(case, measured) for case, measured in report.cases]))
+        parts.append(
+            table(CASE_HEADINGS, [_case_row(report, case, measured) for case, measured in report.cases])
+        )
     if report.growth:
         parts.append(
             table(("metaproxy, hits/s (CPU each)", *map(str, report.scale.growth)), _growth_rows(report))
@@ -53,7 +55,12 @@ def as_json(report: Report) -> str:
         "machine": report.machine,
         "scale": asdict(report.scale),
         "cases": [
-            {"name": case.name, "title": case.title, "unit": case.unit, "servers": _by_label(measured)}
+            {
+                "name": case.name,
+                "title": case.heading(report.scale),
+                "unit": case.unit,
+                "servers": _by_label(measured),
+            }
             for case, measured in report.cases
         ],
         "growth": {thing: _by_label(measured) for thing, measured in report.growth.items()},
@@ -91,12 +98,12 @@ CASE_HEADINGS = (
 )
 
 
-def _case_row(case: Case, measured: dict[str, Measured]) -> list[str]:
+def _case_row(report: Report, case: Case, measured: dict[str, Measured]) -> list[str]:
     multiple = ratio(measured)
     pair = [measured.get(label) for label in (BASE, OURS)]
     ours = measured.get(OURS)
     return [
-        case.title + (", MiB" if case.transfer else ""),
+        case.heading(report.scale) + (", MiB" if case.transfer else ""),
         *(number(measured[label].rate) if label in measured else "" for label in SERVERS),
         "" if multiple is None else f"**{multiple:.2f}**",
         *(_pair(one.latency(percentile) if one else None for one in pair) for percentile in ("p50", "p99")),
