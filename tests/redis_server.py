@@ -1,10 +1,12 @@
 """A real redis-server of a test's own, that can be killed, frozen and brought back."""
 
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,11 +16,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of the loopback interface that nobody listens on.
+
+    It lies below those that the system gives to outgoing connections: one of them could otherwise get
+    it before the server that it is meant for.
+    """
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def executable() -> str:
