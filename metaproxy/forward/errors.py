@@ -1,7 +1,7 @@
 """How talking to an upstream can end, and what the client is told of it.
 
 Transports raise httpx's exceptions, which every ``AsyncBaseTransport`` speaks. Our engine refines some
-of them, so that the log can say more; ``answering`` turns any of them into a ``Fault``::
+of them, so that the log can say more; ``fault_of`` turns any of them into a ``Fault``::
 
     httpx.TransportError
     ├── TimeoutException   ConnectTimeout  ReadTimeout  WriteTimeout  PoolTimeout ── QueueFull
@@ -14,8 +14,6 @@ A gateway answers 502 to an invalid response, 504 to none in time (RFC 9110 §15
 while it is itself unable to try (§15.6.4).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import httpx
@@ -83,8 +81,6 @@ _ANSWERS = (
     _Answer(httpx.TransportError, 502, "upstream_failed", _BROKEN),
 )
 
-REASONS = tuple(answer.reason for answer in _ANSWERS)
-
 # Neither says anything about the target: one is our own limit, the other the request's fault.
 _NOT_OF_THE_TARGET = (httpx.PoolTimeout, httpx.LocalProtocolError)
 
@@ -99,12 +95,3 @@ def fault_of(error: httpx.TransportError) -> Fault:
     answer = next(row for row in _ANSWERS if isinstance(error, row.error))
     retry_after = OVERLOAD_RETRY_SECONDS if answer.status == 503 else None
     return Fault(answer.status, answer.message, reason=answer.reason, retry_after=retry_after)
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn what a transport raises inside the block into a ``Fault``."""
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise fault_of(error) from error

@@ -46,7 +46,7 @@ class Instruments:
         self._seconds.observe((target.name,), seconds)
 
     def failed(self, target: Target, reason: str) -> None:
-        """A request failed, before its response or in it, for one of ``errors.REASONS``."""
+        """A request failed, before its response or in it, for a reason of ``errors``."""
         self._requests.add((target.name, reason))
 
     def repeated(self, target: Target) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from metaproxy.assembly.tls import client_context
+from metaproxy.config.model.upstream import ClientTls
 from metaproxy.forward.errors import TLSFailed
-from metaproxy.forward.tls import client_tls
 from tests.unit.forward.certificates import Authority, Issued
 from tests.unit.forward.conftest import MakeTransport
 from tests.unit.forward.scripted import OK, Peer, answers, read, request, upstream
@@ -20,6 +21,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def compute_certificate(authority: Authority) -> Issued:
     return authority.issue("compute")
+
+
+def client_tls(**section: object) -> ssl.SSLContext:
+    return client_context(ClientTls.model_validate(section), "upstream")
 
 
 def server_tls(issued: Issued, client_ca: Path | None = None) -> ssl.SSLContext:
