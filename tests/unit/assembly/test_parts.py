@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from metaproxy.assembly.identity import Tokens
+from metaproxy.assembly.parts import Parts
+from metaproxy.assembly.shared import Shared
+from metaproxy.telemetry.metrics import Metrics
+from tests.unit.assembly.configured import KEYSTONE, STATIC, config
+
+CACHE = "cache: {routes: [{path: /a}]}"
+RATE = "limits: {rates: [{name: a, rate: 5/minute}]}"
+
+
+def parts(folder: Path, *sections: str, before: Parts | None = None) -> Parts:
+    return Parts(config(folder, *sections), b"1.1 metaproxy", Metrics(), before)
+
+
+def test_parts_of_which_the_configuration_says_the_same_are_kept(tmp_path: Path) -> None:
+    before = parts(tmp_path, STATIC, RATE)
+
+    after = parts(tmp_path, STATIC, RATE, "via: {version: false}", before=before)
+
+    assert after.rates is before.rates
+    assert after.tokens is before.tokens
+    assert after.shared is before.shared
+    assert after.access_log is before.access_log
+
+
+@pytest.mark.parametrize(
+    ("changed", "anew"),
+    [
+        ((STATIC, RATE, "cache: {routes: [{path: /a}]}"), set()),
+        ((STATIC, RATE.replace("5", "6")), {"rates"}),
+        ((KEYSTONE, RATE), {"tokens", "cache"}),
+        ((STATIC, RATE, "logging: {access: false}"), {"access_log"}),
+        ((STATIC, RATE, "store: {url: 'redis://127.0.0.1:9/0'}"), {"shared", "rates", "tokens", "cache"}),
+        ((STATIC, RATE, "cache: {routes: [{path: /b}]}"), {"cache"}),
+    ],
+)
+def test_parts_of_which_it_says_something_else_are_made_anew(
+    tmp_path: Path, changed: tuple[str, ...], anew: set[str]
+) -> None:
+    before = parts(tmp_path, STATIC, RATE, CACHE)
+    if not any("cache:" in section for section in changed):
+        changed = (*changed, CACHE)
+
+    after = parts(tmp_path, *changed, before=before)
+
+    names = {"rates", "tokens", "shared", "access_log", "forward", "cache"}
+    assert {name for name in names if getattr(after, name) is not getattr(before, name)} == anew
+
+
+def test_without_identity_nothing_knows_tokens(tmp_path: Path) -> None:
+    none = parts(tmp_path, "identity: {provider: none}")
+
+    assert none.tokens is None
+    assert len(none.all()) == len(parts(tmp_path, STATIC).all()) - 1
+
+
+async def test_without_a_store_messages_stay_in_the_process(tmp_path: Path) -> None:
+    shared = Shared(config(tmp_path, STATIC).store)
+
+    await shared.start()
+    received: list[bytes] = []
+    shared.broadcast.subscribe("x", received.append, lambda: None)
+    await shared.broadcast.publish("x", b"1")
+    await shared.close()
+
+    assert shared.store is None
+    assert received == [b"1"]
+
+
+def test_events_are_polled_where_the_operator_wants_it(tmp_path: Path) -> None:
+    polling = KEYSTONE + "  revocation_events: {enabled: true}\n"
+    plain = config(tmp_path, KEYSTONE).identity
+    wanted = config(tmp_path, polling).identity
+
+    def count(section: object) -> int:
+        return len(Tokens(section, Shared(config(tmp_path, STATIC).store).broadcast, Metrics())._parts)  # type: ignore[arg-type] # a provider
+
+    assert count(wanted) == count(plain) + 1
