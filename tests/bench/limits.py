@@ -11,9 +11,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from importlib.util import find_spec
 from statistics import median
 from typing import Any
+
+from limits import RateLimitItemPerMinute, strategies
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+from limits.storage import MemoryStorage
 
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.limit import RateLimit
@@ -69,14 +73,8 @@ def _memory_contestants() -> Iterator[tuple[str, Check]]:
     for algorithm in ("gcra", "fixed-window"):
         yield f"in memory: {algorithm}", _counter(algorithm)
         yield f"in memory: {algorithm}, the whole stage", _stage(algorithm)
-    if find_spec("limits") is None:
-        return
-    from limits import RateLimitItemPerMinute
-    from limits.storage import MemoryStorage
-    from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
-
     item = RateLimitItemPerMinute(LIMIT)
-    for strategy in (FixedWindowRateLimiter, SlidingWindowCounterRateLimiter):
+    for strategy in (strategies.FixedWindowRateLimiter, strategies.SlidingWindowCounterRateLimiter):
         yield f"in memory: limits {strategy.__name__}", partial(strategy(MemoryStorage()).hit, item)
 
 
@@ -122,12 +120,6 @@ def _shared(store: SharedStore, algorithm: str) -> AsyncCheck:
 
 
 def _limits_over_redis(url: str) -> dict[str, AsyncCheck]:
-    if find_spec("limits") is None:
-        return {}
-    from limits import RateLimitItemPerMinute
-    from limits.aio.storage import RedisStorage
-    from limits.aio.strategies import FixedWindowRateLimiter
-
     limiter = FixedWindowRateLimiter(RedisStorage(f"async+{url}", implementation="redispy"))
     item = RateLimitItemPerMinute(LIMIT)
     return {"over Redis: limits FixedWindowRateLimiter": lambda consumer: limiter.hit(item, consumer)}
