@@ -23,9 +23,11 @@ from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.revocations import Revocations
+from metaproxy.protocol.headers import via_element
 from metaproxy.store.connection import SharedStore
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
+from metaproxy.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Application:
         self.config = config
         self.draining = False
         self.metrics: Metrics = previous.metrics.successor() if previous else Metrics()
-        parts = Parts(config, self.metrics, previous._parts if previous else None)
+        via = via_element(config.via.pseudonym, __version__ if config.via.version else None)
+        parts = Parts(config, via, self.metrics, previous._parts if previous else None)
         self._parts: Parts = parts
 
         # Built from the last stage to the first; read from bottom to top, it is the way of a request.
@@ -73,7 +76,7 @@ class Application:
             pseudonym=config.via.pseudonym,
         )
         record = RequestRecord(self.metrics, parts.access_log.part if config.logging.access else None)
-        self.trace = Trace(self.guard, via=parts.via, routes=operation_routes(config), record=record)
+        self.trace = Trace(self.guard, via=via, routes=operation_routes(config), record=record)
 
     @property
     def rates(self) -> Rates:

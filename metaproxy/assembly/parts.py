@@ -11,17 +11,14 @@ from metaproxy.config.model.identity import NoIdentity
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
-from metaproxy.protocol.headers import via_element
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
 from metaproxy.telemetry.metrics import Metrics
-from metaproxy.version import __version__
 
 
 class Parts:
     """What ``previous`` has learnt, as far as ``config`` says the same of it; the rest is made anew."""
 
-    def __init__(self, config: Config, metrics: Metrics, previous: "Parts | None") -> None:
-        self.via = via_element(config.via.pseudonym, __version__ if config.via.version else None)
+    def __init__(self, config: Config, via: bytes, metrics: Metrics, previous: "Parts | None") -> None:
         self.access_log: Held[AccessLog] = kept(
             previous.access_log if previous else None,
             config.logging,
@@ -29,8 +26,8 @@ class Parts:
         )
         self.forward: Held[Forward] = kept(
             previous.forward if previous else None,
-            (config.upstream, self.via),
-            lambda: forward(config.upstream, self.via, metrics),
+            (config.upstream, via),
+            lambda: forward(config.upstream, via, metrics),
         )
         self.shared: Held[Shared] = kept(
             previous.shared if previous else None, config.store, lambda: Shared(config.store)
