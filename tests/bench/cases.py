@@ -137,4 +137,4 @@ def contestant(name: str, case: Case, stand: Stand, scale: Scale, folder: Path) 
     if name == "direct":
         expectation = Expectation(asks_upstream=True)
     load = Load(case.requests(scale), case.connections or scale.connections, folder)
-    return wrk_contestant(name, server, load, expectation, upstream=stand.upstream, primed=case.primed)
+    return wrk_contestant(name, server, load, expectation, stand=stand, primed=case.primed)

@@ -30,14 +30,14 @@ def measure(stand: Stand, entries: int, folder: Path) -> Footprint:
     probe.verify(server, load.requests[0], ANSWER)
     offered = 0
     while offered < entries:
-        offered += _offer(server, stand.upstream, load)
+        offered += _offer(server, stand, load)
     return Footprint(at_start, machine.resident_bytes(server.pid), offered)
 
 
-def _offer(server: Server, upstream: Server, load: Load) -> int:
-    before = probe.upstream_requests(upstream)
+def _offer(server: Server, stand: Stand, load: Load) -> int:
+    before = probe.requests_behind(stand)
     counts = load.run(server, 1)
-    asked = probe.upstream_requests(upstream) - before
+    asked = probe.requests_behind(stand) - before
     probe.verify_counts(server, counts, ANSWER, asked)
     server.empty_access_log()
     return counts.requests

@@ -21,7 +21,7 @@ def measure(thing: str, stand: Stand, scale: Scale, folder: Path) -> dict[int, M
             stand.server("metaproxy", Setup(rules=number if thing == "rules" else 1)),
             Load(_requests(thing, number), scale.connections, folder),
             HIT,
-            upstream=stand.upstream,
+            stand=stand,
         )
         for number in scale.growth
     ]

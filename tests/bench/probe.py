@@ -2,13 +2,14 @@
 
 import http.client
 import itertools
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.bench.load import Counts
 from tests.bench.machine import BenchError
 from tests.bench.population import COUNTER, Request
-from tests.bench.servers import Server
+from tests.bench.servers import Server, Stand
 from tests.bench.upstream import ITEM
 
 STRAYS = 0.001
@@ -22,7 +23,7 @@ class Expectation:
     """What every request of a case must get.
 
     ``cache`` is the parameter that Cache-Status must hold (``hit``, ``fwd``), "" where it does not matter.
-    ``asks_upstream`` says whether each request goes on to the upstream; if not, none may.
+    ``asks_upstream`` says whether each request goes on to the upstream; if not, none may, nor to identity.
     """
 
     status: int = 200
@@ -77,7 +78,7 @@ def problems(answer: Answer, expectation: Expectation) -> Iterable[str]:
 def verify_counts(server: Server, counts: Counts, expectation: Expectation, asked: int) -> None:
     """Raise BenchError where a run was not what ``expectation`` says.
 
-    ``asked`` is the number of requests that reached the upstream during the run.
+    ``asked`` is the number of requests that reached upstream and identity during the run.
     """
     wrong = counts.requests - counts.status_errors if expectation.status >= 400 else counts.status_errors
     strays = counts.requests * STRAYS if expectation.status >= 400 else 0
@@ -86,14 +87,16 @@ def verify_counts(server: Server, counts: Counts, expectation: Expectation, aske
     if expectation.asks_upstream and asked < counts.requests:
         raise BenchError(f"{server.name}: {counts.requests} answers, but only {asked} came from the upstream")
     if not expectation.asks_upstream and asked > counts.requests * STRAYS:
-        raise BenchError(
-            f"{server.name}: {asked} of {counts.requests} requests went to the upstream, none should"
-        )
+        raise BenchError(f"{server.name}: {asked} of {counts.requests} requests went further, none should")
 
 
-def upstream_requests(upstream: Server) -> int:
-    """Return how many requests for the API have reached the upstream so far."""
-    return int(send(upstream, [Request("/requests", "")])[0].body)
+def requests_behind(stand: Stand) -> int:
+    """Return how many requests have reached the upstream, and identity to validate a token, so far."""
+    counted: dict[str, int] = json.loads(send(stand.keystone, [Request("/_demo/requests", "")])[0].body)[
+        "requests"
+    ]
+    validations = sum(count for target, count in counted.items() if target.startswith("GET /v3/auth/tokens"))
+    return int(send(stand.upstream, [Request("/requests", "")])[0].body) + validations
 
 
 def _answer(connection: http.client.HTTPConnection, request: Request) -> Answer:

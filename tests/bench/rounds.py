@@ -10,7 +10,7 @@ from statistics import median
 from tests.bench import machine, probe
 from tests.bench.load import Load, Sample
 from tests.bench.probe import Expectation
-from tests.bench.servers import Server
+from tests.bench.servers import Server, Stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def alternate(contestants: Sequence[Contestant], rounds: int, seconds: int) -> d
 
 
 def wrk_contestant(
-    label: str, server: Server, load: Load, expectation: Expectation, *, upstream: Server, primed: bool = True
+    label: str, server: Server, load: Load, expectation: Expectation, *, stand: Stand, primed: bool = True
 ) -> Contestant:
     """Return a contestant that wrk loads: every answer is checked by status, and by who was asked for it."""
 
@@ -85,10 +85,10 @@ def wrk_contestant(
         probe.verify(server, load.requests[0], expectation)
 
     def measure(seconds: int) -> Sample:
-        before = probe.upstream_requests(upstream)
+        before = probe.requests_behind(stand)
         counts = load.run(server, seconds)
-        asked = probe.upstream_requests(upstream) - before
-        if server is not upstream:
+        asked = probe.requests_behind(stand) - before
+        if server.name != "direct":
             probe.verify_counts(server, counts, expectation, asked)
         return counts.sample
 

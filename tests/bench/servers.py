@@ -55,7 +55,7 @@ class Stand:
 
     def __enter__(self) -> "Stand":
         self.upstream = self._start_module("upstream", machine.LOAD_CORE)
-        self._keystone = self._start_module("keystone", machine.LOAD_CORE)
+        self.keystone = self._start_module("keystone", machine.LOAD_CORE)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,7 +106,7 @@ class Stand:
             folder,
             port=port,
             upstream_port=self.upstream.port,
-            keystone_port=self._keystone.port,
+            keystone_port=self.keystone.port,
             access_log=setup.access_log,
             rules=setup.rules,
         )

@@ -47,6 +47,7 @@ def _identity(port: int) -> dict[str, Any]:
             "project_name": METAPROXY.project.name,
             "project_domain_name": "Default",
         },
+        "cache": {"ttl": "1h"},
     }
 
 

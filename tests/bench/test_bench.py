@@ -75,7 +75,7 @@ def test_the_spread_is_told_as_a_share_of_the_median() -> None:
     ("status_errors", "asked", "expectation", "problem"),
     [
         (1, 0, Expectation(cache="hit"), "were not 200"),
-        (0, 11, Expectation(cache="hit"), "went to the upstream"),
+        (0, 11, Expectation(cache="hit"), "went further"),
         (9_000, 0, Expectation(status=401), "were not 401"),
         (0, 9_999, Expectation(asks_upstream=True), "only 9999 came from the upstream"),
     ],

@@ -4,7 +4,7 @@
     GET  …/file             64 MiB
     PUT  …/file             takes a body of any size, then answers
     GET  /identity          for nginx: 200 with the caller's project, 401 for an unknown token
-    GET  /requests          how many requests for the API have come
+    GET  /requests          how many requests of the kinds above have come
 
 ``python -m tests.bench.upstream PORT`` runs it. It reads no chunked bodies: no proxy here sends any.
 """
@@ -51,7 +51,7 @@ class Upstream(asyncio.Protocol):
     """One connection."""
 
     requests = 0
-    """Requests for the API, over all connections."""
+    """Requests over all connections, but for those that count them or ask whether we live."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -86,14 +86,16 @@ class Upstream(asyncio.Protocol):
 
     def _answer(self, head: bytes, body_bytes: int) -> None:
         method, target, _ = head.split(b" ", 2)
-        if not target.startswith(b"/v2.1/"):
-            self._transport.write(_own(target, head))
+        if target in OWN:
+            self._transport.write(OWN[target]())
             return
         Upstream.requests += 1
         if method == b"PUT":
             length = CONTENT_LENGTH.search(head)
             self._body_left = int(length[1]) if length else 0
             self._take_body(body_bytes)
+        elif target == b"/identity":
+            self._transport.write(_identity(head))
         elif target.endswith(b"/file"):
             self._transport.write(FILE_HEAD)
             self._file_left = FILE_BYTES
@@ -112,14 +114,13 @@ class Upstream(asyncio.Protocol):
             self._transport.write(CHUNK)
 
 
-def _own(target: bytes, head: bytes) -> bytes:
-    if target == b"/requests":
-        return answer(b"200 OK", b"%d" % Upstream.requests)
-    if target == b"/identity":
-        token = TOKEN.search(head)
-        project = PROJECTS.get(token[1]) if token else None
-        return answer(b"200 OK", b"{}", b"X-Project-Id: " + project) if project else UNKNOWN
-    return OK
+def _identity(head: bytes) -> bytes:
+    token = TOKEN.search(head)
+    project = PROJECTS.get(token[1]) if token else None
+    return answer(b"200 OK", b"{}", b"X-Project-Id: " + project) if project else UNKNOWN
+
+
+OWN = {b"/": lambda: OK, b"/requests": lambda: answer(b"200 OK", b"%d" % Upstream.requests)}
 
 
 async def serve(port: int) -> None:
