@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from heapq import nlargest
 from urllib.parse import unquote
 
 from metaproxy.cache.flights import Flights
@@ -41,6 +42,15 @@ class Entry:
     ttl: float
     bytes: int
     vary: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """How much is stored of one image."""
+
+    image_id: str
+    keys: int
+    bytes: int
 
 
 class Inventory:
@@ -92,6 +102,18 @@ class Inventory:
             flights=len(self._flights),
             in_touch=self._in_touch(),
         )
+
+    def images(self, number: int) -> list[StoredImage]:
+        """Return the ``number`` images of which most keys are stored in this process, most first."""
+        most = nlargest(number, self._store.tags(image_tag("")), key=lambda tag: tag[1])
+        return [
+            StoredImage(
+                tag.removeprefix(image_tag("")),
+                keys,
+                sum(stored.size() for _, stored in self._store.tagged(tag)),
+            )
+            for tag, keys in most
+        ]
 
     def entries(self, image_id: str) -> list[Entry]:
         """Return what is stored of an image in this process, for every tenant."""

@@ -89,6 +89,12 @@ class MemoryStore:
             for stored in self._slots[key]:
                 yield key, stored
 
+    def tags(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield every tag that begins with ``prefix``, with the number of keys that have it."""
+        for tag, keys in self._tagged.items():
+            if tag.startswith(prefix):
+                yield tag, len(keys)
+
     def _set(self, key: Key, variants: list[Stored]) -> None:
         self._remove(key)
         self._slots[key] = variants

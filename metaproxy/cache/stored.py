@@ -5,6 +5,7 @@ entity tag. What changes with time (Age, Cache-Status) changes once a second, so
 made once a second and handed out as it is in between.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -73,6 +74,8 @@ class Stored:
     """The status of hits: the answer's own, or 203 where the operator wants hits told apart."""
     detail: str = ""
     """What Cache-Status adds: ``collection`` for an item taken from a stored collection."""
+    items: Mapping[str, str] | None = None
+    """Of a collection whose items were asked for: what is in it."""
     etag: bytes = field(init=False)
     fresh_until: float = field(init=False)
     """Monotonic seconds until which it may be sent to anyone who asks for nothing special."""

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from metaproxy import clock
 from metaproxy.cache.admission import Admission, Asked
 from metaproxy.cache.answering import answer
+from metaproxy.cache.collections import Collections
 from metaproxy.cache.fetch import Fetcher
 from metaproxy.cache.flights import Flights
 from metaproxy.cache.inventory import Inventory
@@ -104,6 +105,7 @@ class MetadataCache(Stage):
             normalised_query=self._routes.normalised_query,
         )
         self._store = MemoryStore(max_bytes=max_bytes, max_entry_bytes=max_entry_bytes)
+        self._collections = Collections(self._store, monotonic)
         flights, writes = Flights(), Writes(monotonic)
         purges = Purges(self._store, flights, writes)
         self._replicas = Replicas(broadcast or LocalBroadcast(), purges, entries=entries, monotonic=monotonic)
@@ -156,6 +158,8 @@ class MetadataCache(Stage):
         if request.bypass:
             return None
         stored = self._store.select(request.key, request.fields)
+        if stored is None:
+            stored = self._collections.item(request, self._routes.match(scope["path"]))
         now = self._monotonic()
         if stored is None or not self._trust.covers(stored.asked_at, now):
             return None
@@ -206,7 +210,18 @@ class MetadataCache(Stage):
         elif scope["method"] == "HEAD":
             await self._pass(exchange, scope, receive, send, read.reason)
         else:
+            self._fetch_collection(exchange, scope, request, match)
             await self._misses.serve(exchange, scope, send, read)
+
+    def _fetch_collection(
+        self, exchange: Exchange, scope: Scope, request: CacheRequest, match: Match[CacheRoute]
+    ) -> None:
+        """Fetch the collection in the background, where several of its items are asked for."""
+        beside = self._collections.to_fetch(request, match, scope)
+        collection = self._routes.match(beside["path"]) if beside is not None else None
+        if beside is not None and collection is not None:
+            asked = replace(request, key=self._reader.read(request.key[0], exchange.scheme, beside).key)
+            self._misses.refresh(exchange, beside, self._forwarded_read(exchange, beside, asked, collection))
 
     def _forwarded_read(
         self, exchange: Exchange, scope: Scope, request: CacheRequest, match: Match[CacheRoute]

@@ -29,8 +29,8 @@ _DIRECTIVE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _DICTIONARY_MEMBER = re.compile(
-    rb"""[a-z*][a-z0-9_.*-]*                                              # a key
-         (?:= (?: -?\d{1,15} | "(?:[^"\\]|\\["\\])*" | \?[01] | [A-Za-z*][\w!\#$%&'*+.^`|~:/-]* ) )?
+    rb"""(?P<item> [a-z*][a-z0-9_.*-]*                                    # a key
+         (?:= (?: -?\d{1,15} | "(?:[^"\\]|\\["\\])*" | \?[01] | [A-Za-z*][\w!\#$%&'*+.^`|~:/-]* ) )? )
          (?:;[ ]*[a-z*][a-z0-9_.*-]*(?:=[^,;"]*)?)*                       # parameters, without meaning
          """,
     re.VERBOSE,
@@ -107,8 +107,7 @@ def parse_request(cache_control: bytes, pragma: bytes = b"") -> RequestDirective
 def of_response(fields: headers.Headers) -> ResponseDirectives:
     """Return the directives of a response: from the first valid targeted field, or from Cache-Control."""
     for name in TARGETED:
-        value = headers.combined(fields, name)
-        if value and _is_dictionary(value):
+        if value := _dictionary_items(headers.combined(fields, name)):
             return parse_response(value, targeted=True)
     return parse_response(headers.combined(fields, b"cache-control"))
 
@@ -187,9 +186,11 @@ def _fields(found: dict[bytes, list[Argument]], name: bytes) -> frozenset[bytes]
     )
 
 
-def _is_dictionary(field_value: bytes) -> bool:
-    """Whether ``field_value`` is a Structured Fields dictionary of items (RFC 9651 §3.2)."""
-    return all(_DICTIONARY_MEMBER.fullmatch(member.strip(b" \t")) for member in _members(field_value))
+def _dictionary_items(field_value: bytes) -> bytes:
+    """Return a Structured Fields dictionary (RFC 9651 §3.2) without parameters; b"" for what is none."""
+    found = [_DICTIONARY_MEMBER.fullmatch(member.strip(b" \t")) for member in _members(field_value)]
+    items = [match["item"] for match in found if match is not None]
+    return b", ".join(items) if len(items) == len(found) else b""
 
 
 def _members(field_value: bytes) -> list[bytes]:
