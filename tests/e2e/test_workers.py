@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metaproxy.demo.world import ALICE
-from tests.e2e.deployment import METADATA, ROUTE, Proxy, Sections, running_proxy
+from tests.e2e.deployment import ITEM, METADATA, ROUTE, Proxy, Sections, running_proxy
 from tests.e2e.processes import descendants, gone, wait_until
 from tests.redis_server import RedisServer
 
@@ -36,6 +36,21 @@ def read(proxy: Proxy, path: str) -> int:
 def test_a_rate_is_one_for_all_workers(workers: Proxy) -> None:
     statuses = [read(workers, METADATA) for _ in range(12)]
     assert (statuses.count(200), statuses.count(413)) == (4, 8)
+
+
+def test_a_write_to_one_worker_is_seen_by_reads_of_the_others(workers: Proxy) -> None:
+    def values() -> set[str]:
+        seen = set()
+        for _ in range(12):
+            with workers.client(ALICE) as alice:
+                seen.add(alice.get(ITEM).json()["meta"]["label"])
+        return seen
+
+    before = values()
+    with workers.client(ALICE) as alice:
+        alice.put(ITEM, json={"meta": {"label": "Shared"}})
+    wait_until(lambda: values() == {"Shared"}, what="every worker to forget the old value")
+    assert before == {"Updated"}
 
 
 def test_all_workers_end_with_the_server(workers: Proxy) -> None:
