@@ -60,8 +60,16 @@ class Passage:
                 upstream.instruments.failed(target, fault.reason)
                 tried.append(target)
                 if not self._may_repeat(error, tried):
+                    self._note_wait()
                     raise fault from error
                 upstream.instruments.repeated(target)
+
+    def _note_wait(self) -> float:
+        """Write down how long the head of the answer, or its failure, was waited for."""
+        waited = self._upstream.monotonic() - self._started
+        if not self._begun:
+            self._exchange.waited("upstream", waited)
+        return waited
 
     def _may_repeat(self, error: httpx.TransportError, tried: list[Target]) -> bool:
         """Say whether another attempt is allowed, and take it out of the budget."""
@@ -85,9 +93,7 @@ class Passage:
             extensions={"target": upstream.heads.target(self._scope)},
         )
         response = await upstream.transport.handle_async_request(request)
-        waited = upstream.monotonic() - self._started
-        exchange.waited("upstream", waited)
-        upstream.instruments.answered(target, response.status_code, waited)
+        upstream.instruments.answered(target, response.status_code, self._note_wait())
         exchange.upstream = target.name
         self._client.watch()
         # Response.aclose() does no more, and costs more.

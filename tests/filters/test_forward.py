@@ -111,6 +111,22 @@ async def test_the_exchange_tells_who_answered() -> None:
     assert answer.exchange.waits["upstream"] >= 0.0
 
 
+async def test_the_exchange_tells_how_long_was_waited_in_vain() -> None:
+    now = 10.0
+    exchange = Exchange(request_id="req-1", started=0.0)
+
+    def time_out(request: httpx.Request) -> httpx.Response:
+        nonlocal now
+        now += 30.0
+        raise httpx.ReadTimeout("")
+
+    forward = forward_to(Targets(a=time_out), clock=lambda: now)
+    with pytest.raises(Fault):
+        await drive(forward, "GET", PATH, scope_extra={SCOPE_KEY: exchange})
+
+    assert exchange.waits == {"upstream": 30.0}
+
+
 async def test_a_body_of_known_length_ends_with_its_last_byte() -> None:
     answer = await ask(forward_to(Targets(a=responds(200, {"content-length": "6"}, b"one", b"two"))))
 

@@ -97,7 +97,8 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at once. Whatever is under way fails."""
-        self._transport.abort()
+        if not self.is_closed:
+            self._transport.abort()
 
     # What a response body asks of its source.
 

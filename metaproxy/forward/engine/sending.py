@@ -1,5 +1,6 @@
 """Sending a request body as it comes, no faster than the upstream takes it."""
 
+from collections.abc import AsyncIterable
 from typing import Protocol
 
 from metaproxy.forward.engine.request import OutgoingRequest
@@ -21,19 +22,26 @@ async def send_body(request: OutgoingRequest, sink: Sink) -> None:
     Raises UnsendableRequest where the body is longer or shorter than it said: either would shift the
     border to the next request.
     """
-    sent = 0
-    async for data in request.body:
-        if not data:
-            continue
-        if request.length is None:
+    if request.length is None:
+        await _send_chunks(request.body, sink)
+    else:
+        await _send_exactly(request.length, request.body, sink)
+
+
+async def _send_chunks(body: AsyncIterable[bytes], sink: Sink) -> None:
+    async for data in body:
+        # A chunk of no bytes would be the last one.
+        if data:
             await sink.write(b"%x\r\n%b\r\n" % (len(data), data))
-            continue
-        sent += len(data)
-        if sent > request.length:
+    await sink.write(LAST_CHUNK)
+
+
+async def _send_exactly(length: int, body: AsyncIterable[bytes], sink: Sink) -> None:
+    left = length
+    async for data in body:
+        left -= len(data)
+        if left < 0:
             raise UnsendableRequest("the body is longer than its Content-Length")
         await sink.write(data)
-        if sent == request.length:
-            return
-    if request.length is not None:
+    if left:
         raise UnsendableRequest("the body is shorter than its Content-Length")
-    await sink.write(LAST_CHUNK)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import httpx
@@ -97,7 +97,9 @@ async def upstream(*scripts: Script, unix: str = "", **server: Any) -> AsyncIter
     finally:
         listening.close()
         for peer in running.peers:
-            peer.writer.transport.abort()
+            # asyncio cannot abort what has flushed its last bytes and closed.
+            with suppress(AttributeError):
+                peer.writer.transport.abort()
         await tasks.cancel()
 
 
