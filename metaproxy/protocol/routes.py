@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MEMO_ENTRIES = 16384
+MEMO_PATH_LENGTH = 512
+"""Longer paths are matched anew each time: the memory of matches is bounded in bytes as well."""
 
 
 class TemplateError(ValueError):
@@ -85,9 +87,11 @@ class RouteTable(Generic[T]):
         """Return every match of ``path`` (percent-decoded), most specific first."""
         found = self._memo.get(path)
         if found is None:
-            if len(self._memo) >= MEMO_ENTRIES:
-                self._memo.clear()
-            found = self._memo[path] = tuple(self._walk(self._root, _split(path), 0, ()))
+            found = tuple(self._walk(self._root, _split(path), 0, ()))
+            if len(path) <= MEMO_PATH_LENGTH:
+                if len(self._memo) >= MEMO_ENTRIES:
+                    self._memo.clear()
+                self._memo[path] = found
         return found
 
     def match(self, path: str) -> Match[T] | None:

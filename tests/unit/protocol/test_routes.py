@@ -106,3 +106,14 @@ def test_a_memoised_match_is_the_same_match(segments: list[str], repeats: int) -
 
     assert all(routes.matches(path) == first for _ in range(repeats))
     assert RouteTable.matches(table("/a/{x}", "/images/**", "/**"), path) == first
+
+
+def test_the_memory_of_matches_is_bounded_in_bytes_too() -> None:
+    table: RouteTable[str] = RouteTable()
+    table.add("/images/{image_id}", "image")
+
+    match = table.match("/images/" + "x" * 10_000)
+
+    assert match is not None
+    assert match.value == "image"
+    assert not table._memo
