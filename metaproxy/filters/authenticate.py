@@ -32,8 +32,8 @@ MISSING = Rejected("token_missing")
 INVALID_TOKEN = "The token is not valid."  # noqa: S105 - a message
 MESSAGES = {"token_missing": "A token is needed.", "token_expired": "The token has expired."}
 
-# Visible ASCII (RFC 9110 §5.5 without obs-text and blanks), of a length that headers carry.
-_TOKEN = re.compile(rb"[!-~]{1,8192}")
+# Visible ASCII (RFC 9110 §5.5 without obs-text and blanks); servers of identity take no longer fields.
+_TOKEN = re.compile(rb"[!-~]{1,4096}")
 # An empty or dot segment, or an escaped slash, backslash or dot: not a normal form (RFC 3986 §6.2).
 _AMBIGUOUS = re.compile(r"//|\\|/\.{1,2}(/|$)")
 _ESCAPED = re.compile(rb"%(2[ef]|5c)", re.IGNORECASE)

@@ -20,7 +20,6 @@ from metaproxy.protocol.compute_api import (
     resource_path,
 )
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Header
 from metaproxy.protocol.routes import RouteTable, template_names
 
 TENANT = "tenant_id"
@@ -115,17 +114,13 @@ class Authorize(DecidingStage):
 
     def _other_tenant(self, identity: Identity, tenant: str, scope: Scope) -> Identity:
         """Return who acts on ``tenant``, which is not the project of ``identity``; raises Fault."""
-        if tenant in identity.tenant_ids:
-            acting = acting_for(identity, tenant)
-            scope["headers"] = _replaced(scope["headers"], identity, acting)
-            return acting
-        if self._exempt.isdisjoint(identity.roles) and not self._is_prefixed(identity, tenant):
+        own = (identity.project_id, *identity.tenant_ids)
+        for name in (tenant, *(prefix + tenant for prefix in self._prefixes)):
+            if name in own:
+                return _acting_for(identity, name, scope)
+        if self._exempt.isdisjoint(identity.roles):
             raise self._forbidden("tenant_mismatch")
         return identity
-
-    def _is_prefixed(self, identity: Identity, tenant: str) -> bool:
-        own = (identity.project_id, *identity.tenant_ids)
-        return any(prefix + tenant in own for prefix in self._prefixes)
 
     def _forbidden(self, reason: str) -> Fault:
         if self._masked:
@@ -148,10 +143,14 @@ def _tenants(table: RouteTable[None], path: str) -> list[str]:
     return [segment for segment in found if not is_top_level_resource(segment)]
 
 
-def _replaced(headers: Sequence[Header], identity: Identity, acting: Identity) -> list[Header]:
-    """Return ``headers`` with the fields of ``acting`` where those of ``identity`` stood."""
+def _acting_for(identity: Identity, tenant: str, scope: Scope) -> Identity:
+    """Return ``identity`` acting for ``tenant``, one of its own; the upstream is told so in ``scope``."""
+    if tenant == identity.project_id:
+        return identity
+    acting = acting_for(identity, tenant)
     former = frozenset(identity.header_pairs)
-    return [*(pair for pair in headers if pair not in former), *acting.header_pairs]
+    scope["headers"] = [*(pair for pair in scope["headers"] if pair not in former), *acting.header_pairs]
+    return acting
 
 
 def _method_fault(methods: frozenset[str]) -> Fault:

@@ -22,7 +22,6 @@ from metaproxy.identity.validator import TokenRejected, TokenValidator
 from metaproxy.identity.wire import Answered, IdentityWire
 from metaproxy.telemetry.metrics import Metrics
 
-_SUBJECT_UNKNOWN = frozenset({400, 404})
 # 203 came from a cache on the way: it is a verdict still (Identity API v2.0, "Validate token").
 _VALID = frozenset({200, 203})
 
@@ -97,7 +96,7 @@ class KeystoneV2(TokenValidator):
         """Ask identity; see ``TokenValidator.validate``. It never says whose an expired token was."""
         with self._wire.counted("validate"):
             answered = await self._get(f"/tokens/{quote(token, safe='')}", token)
-            if answered.status in _SUBJECT_UNKNOWN and answered.is_json():
+            if answered.rejects_token():
                 raise TokenRejected
             if self._login is None and answered.status in {401, 403}:
                 raise TokenRejected

@@ -29,9 +29,6 @@ from metaproxy.identity.validator import TokenRejected, TokenValidator
 from metaproxy.identity.wire import Answered, IdentityWire
 from metaproxy.telemetry.metrics import Metrics
 
-# 400: Keystone could not read the token as one, so it is none.
-_SUBJECT_UNKNOWN = frozenset({400, 404})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Password:
@@ -127,7 +124,7 @@ class KeystoneV3(TokenValidator):
             query = [*(() if self._catalog else ("nocatalog=1",)), *(("allow_expired=1",) * allow_expired)]
             path = "/auth/tokens" + ("?" + "&".join(query) if query else "")
             answered = await self._login.get(path, {b"X-Subject-Token": token})
-            if answered.status in _SUBJECT_UNKNOWN and answered.is_json():
+            if answered.rejects_token():
                 raise TokenRejected
             if answered.status != 200:
                 raise self._wire.unavailable(answered)

@@ -4,7 +4,7 @@
 identity                              trouble              status reason
 ===================================== ==================== ====== =======================
 404 for the token                     (a verdict)          401    token_unknown
-400 for the token                     (a verdict)          401    token_unknown
+400 for the token, 414, 431           (a verdict)          401    token_unknown
 200, but the token has expired        (a verdict)          401    token_expired
 401 for our service token             renewed once, then LOGIN_REFUSED
 login refused (400, 401, 403, 404)    LOGIN_REFUSED        503    identity_login_refused

@@ -26,6 +26,10 @@ T = TypeVar("T")
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """A token of a large cloud, its catalog included, has some hundred KiB."""
 
+# 400: what was asked about could not be read as a token.
+_TOKEN_UNKNOWN = frozenset({400, 404})
+_TOKEN_TOO_LONG = frozenset({414, 431})
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -42,8 +46,16 @@ class Answered:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise IdentityUnavailable(Trouble.NONSENSE, type(error).__name__) from None
 
-    def is_json(self) -> bool:
-        """Say whether the body is empty or JSON, as everything that identity itself writes."""
+    def rejects_token(self) -> bool:
+        """Say whether this is the verdict that the token asked about is none.
+
+        What identity writes is JSON or nothing; a page comes from something in front of it.
+        """
+        if self.status in _TOKEN_TOO_LONG:
+            return True
+        return self.status in _TOKEN_UNKNOWN and self._is_json()
+
+    def _is_json(self) -> bool:
         try:
             return not self.body or msgspec.json.decode(self.body, type=msgspec.Raw) is not None
         except msgspec.DecodeError:

@@ -124,7 +124,7 @@ async def test_a_token_known_to_be_bad_is_refused_without_awaiting() -> None:
         ([("x-auth-token", "mallory")], 401, "token_unknown"),
         ([("x-auth-token", "alice alice")], 401, "token_unknown"),
         ([("x-auth-token", b"ali\xe7e")], 401, "token_unknown"),
-        ([("x-auth-token", "a" * 8193)], 401, "token_unknown"),
+        ([("x-auth-token", "a" * 4097)], 401, "token_unknown"),
         ([("x-auth-token", "alice"), ("x-auth-token", "alice")], 400, "token_ambiguous"),
         ([("x-auth-token", "alice"), ("X-Auth-Token", "bob")], 400, "token_ambiguous"),
         ([("x-auth-token", "alice"), ("x-storage-token", "bob")], 400, "token_ambiguous"),

@@ -138,7 +138,10 @@ def test_a_tenant_path_without_a_tenant_is_an_error() -> None:
 async def test_a_prefix_of_the_tokens_tenant_may_be_left_out_of_the_path() -> None:
     prefixes = ["MossoCloudFS_", "other:"]
 
-    assert await status("GET", "/v2/9/images", RACKER, tenant_prefixes=prefixes) == 200
+    answer = await request("GET", "/v2/9/images", RACKER, tenant_prefixes=prefixes)
+    assert answer.status == 200
+    assert answer.exchange.identity is not None
+    assert answer.exchange.identity.project_id == "MossoCloudFS_9"
     assert await status("GET", "/v2/9/images", RACKER) == 403
     assert await status("GET", "/v2/8/images", RACKER, tenant_prefixes=prefixes) == 403
 

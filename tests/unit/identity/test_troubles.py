@@ -66,6 +66,9 @@ async def ask(prepare: Prepare) -> Answer:
         pytest.param(
             saying(httpx.Response(400, json={"error": {}})), 401, "token_unknown", id="400 for the token"
         ),
+        pytest.param(saying(httpx.Response(431, text="<html>")), 401, "token_unknown", id="431: too long"),
+        pytest.param(saying(httpx.Response(414)), 401, "token_unknown", id="414: too long"),
+        pytest.param(saying(httpx.Response(400, text="<html>")), 503, "identity_nonsense", id="400: a page"),
         pytest.param(
             saying(httpx.Response(200, json=described(expires_at=AN_HOUR_AGO))),
             401,
