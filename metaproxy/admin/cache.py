@@ -1,25 +1,170 @@
 """``/cache``: what is stored, of which images; and purging it, in every replica."""
 
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
 import msgspec
 
-from metaproxy.admin.operation import Operation
+from metaproxy.admin.operation import Operation, Refusal
 from metaproxy.admin.service import Service
+from metaproxy.cache.inventory import Entry, Inventory
+
+IMAGES = 20
+ANSWERS = 200
 
 
 class Usage(msgspec.Struct):
-    """How full the cache is. ``entries`` counts stored answers, ``evictions`` those that had to make room."""
+    """How full the cache of this process is; the counts are since the start."""
 
     entries: int
     bytes: int
     max_bytes: int
     evictions: int
+    """Entries that had to make room."""
+    purged: int
+    fetching: int
+    """Reads under way to the upstream."""
+    in_touch: bool
+    """Whether writes through other replicas are heard of; else no stored answer is trusted."""
 
 
-def usage(service: Service) -> Usage | None:
-    """Return how full the cache is; None where no route is cached."""
-    return None
+class Image(msgspec.Struct):
+    """What is stored of one image."""
+
+    image: str
+    answers: int
+    bytes: int
+
+
+class Cache(msgspec.Struct):
+    """The cache of this process; ``usage`` is null where no route is cached."""
+
+    usage: Usage | None
+    images: list[Image]
+    """Those with the most stored answers."""
+
+
+class AskedImages(msgspec.Struct):
+    """How many images are told."""
+
+    top: Annotated[int, msgspec.Meta(ge=1, le=1000)] = IMAGES
+
+
+class AskedAnswers(msgspec.Struct):
+    """Whose answers are told."""
+
+    image: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Answer(msgspec.Struct):
+    """One stored answer, without its content. ``age`` and ``fresh_for`` are seconds; stale is below 0."""
+
+    host: str
+    path: str
+    query: str
+    media_type: str
+    status: int
+    age: float
+    fresh_for: float
+    bytes: int
+    vary: dict[str, str]
+
+
+class Answers(msgspec.Struct):
+    """What is stored of one image in this process, for every project; at most 200 are told."""
+
+    image: str
+    number: int
+    answers: list[Answer]
+
+
+class Purge(msgspec.Struct, forbid_unknown_fields=True):
+    """What is purged: one of these."""
+
+    image: str = ""
+    """An image's id."""
+    tenant: str = ""
+    """A project's id."""
+    path: str = ""
+    """A path: its whole image where it names one, else the path with any query."""
+    all: bool = False
+
+
+class Purged(msgspec.Struct):
+    """How many entries this process had; every other replica has purged as well."""
+
+    purged: int
 
 
 def operations(service: Service) -> list[Operation]:
     """Return the operations on the cache."""
-    return []
+
+    async def show(asked: AskedImages) -> Cache:
+        cache = service.application.cache
+        if cache is None:
+            return Cache(None, [])
+        stored = cache.inventory.images(asked.top)
+        return Cache(
+            _usage(cache.inventory), [Image(each.image_id, each.keys, each.bytes) for each in stored]
+        )
+
+    async def look_up(asked: AskedAnswers) -> Answers:
+        entries = inventory(service).entries(asked.image)
+        return Answers(asked.image, len(entries), [_answer(entry) for entry in entries[:ANSWERS]])
+
+    async def purge(asked: Purge) -> Purged:
+        return Purged(await _purge(inventory(service), asked)())
+
+    return [
+        Operation("GET", "/cache", "Show how full the cache is, and of what.", Cache, show, AskedImages),
+        Operation(
+            "GET", "/cache/answers", "Show what is stored of one image.", Answers, look_up, AskedAnswers
+        ),
+        Operation("POST", "/cache/purge", "Forget stored answers, in every replica.", Purged, purge, Purge),
+    ]
+
+
+def usage(service: Service) -> Usage | None:
+    """Return how full the cache is; None where no route is cached."""
+    cache = service.application.cache
+    return None if cache is None else _usage(cache.inventory)
+
+
+def inventory(service: Service) -> Inventory:
+    """Return the cache as operators see it; raises Refusal where no route is cached."""
+    cache = service.application.cache
+    if cache is None:
+        raise Refusal(409, "there is no cache: cache.routes is empty")
+    return cache.inventory
+
+
+def _usage(told: Inventory) -> Usage:
+    now = told.statistics()
+    return Usage(now.keys, now.bytes, now.max_bytes, now.evictions, now.purged, now.flights, now.in_touch)
+
+
+def _purge(stored: Inventory, asked: Purge) -> Callable[[], Awaitable[int]]:
+    purges: dict[str, Callable[[], Awaitable[int]]] = {
+        "image": lambda: stored.purge_image(asked.image),
+        "tenant": lambda: stored.purge_tenant(asked.tenant),
+        "path": lambda: stored.purge_path(asked.path),
+        "all": stored.purge_all,
+    }
+    chosen = [name for name in purges if getattr(asked, name)]
+    if len(chosen) != 1:
+        raise Refusal(400, "one of image, tenant, path and all is needed")
+    return purges[chosen[0]]
+
+
+def _answer(entry: Entry) -> Answer:
+    return Answer(
+        host=entry.host,
+        path=entry.path,
+        query=entry.query,
+        media_type=entry.representation,
+        status=entry.status,
+        age=round(entry.age, 3),
+        fresh_for=round(entry.ttl, 3),
+        bytes=entry.bytes,
+        vary=entry.vary,
+    )

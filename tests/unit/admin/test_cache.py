@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from tests.filters.caching import COLLECTION_ROUTE, ITEM_ROUTE, Origin, Time, make_cache, request
+from tests.unit.admin.operated import Operated, told
+
+FIRST, SECOND = "i1", "i2"
+
+
+def item(image: str, key: str) -> str:
+    return f"/v2.1/images/{image}/metadata/{key}"
+
+
+@pytest.fixture
+async def stocked(tmp_path: Path) -> Operated:
+    """Two answers of the first image are stored, one of the second."""
+    operated = Operated(tmp_path)
+    cache = make_cache(Origin(), Time(), routes=(ITEM_ROUTE, COLLECTION_ROUTE))
+    for path in (item(FIRST, "a"), item(FIRST, "b"), item(SECOND, "a")):
+        await request(cache, path)
+    operated.application.cache = cache
+    return operated
+
+
+async def test_it_tells_how_full_it_is_and_of_which_images(stocked: Operated) -> None:
+    cache = told(await stocked.get("/cache"))
+
+    assert cache["usage"]["entries"] == 3
+    assert 0 < cache["usage"]["bytes"] < cache["usage"]["max_bytes"]
+    assert [(each["image"], each["answers"]) for each in cache["images"]] == [(FIRST, 2), (SECOND, 1)]
+
+
+async def test_of_many_images_those_with_most_answers_are_told(stocked: Operated) -> None:
+    (only,) = told(await stocked.get("/cache?top=1"))["images"]
+
+    assert only["image"] == FIRST
+
+
+async def test_the_answers_of_an_image_are_told_without_their_content(stocked: Operated) -> None:
+    answers = told(await stocked.get(f"/cache/answers?image={FIRST}"))
+
+    assert answers["number"] == 2
+    assert {each["path"] for each in answers["answers"]} == {item(FIRST, "a"), item(FIRST, "b")}
+    assert answers["answers"][0]["status"] == 200
+    assert "Updated" not in str(answers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "purged", "left"),
+    [
+        ({"image": FIRST}, 2, 1),
+        ({"tenant": "p1"}, 3, 0),
+        ({"tenant": "p2"}, 0, 3),
+        ({"path": item(SECOND, "a")}, 1, 2),
+        ({"all": True}, 3, 0),
+    ],
+)
+async def test_what_is_purged_is_gone(
+    stocked: Operated, asked: dict[str, object], purged: int, left: int
+) -> None:
+    assert told(await stocked.post("/cache/purge", asked)) == {"purged": purged}
+    assert told(await stocked.get("/cache"))["usage"]["entries"] == left
+
+
+@pytest.mark.parametrize("asked", [{}, {"image": FIRST, "all": True}, {"image": ""}, {"images": FIRST}, []])
+async def test_a_purge_that_does_not_name_one_thing_is_refused(stocked: Operated, asked: object) -> None:
+    assert (await stocked.post("/cache/purge", asked)).status == 400
+    assert told(await stocked.get("/cache"))["usage"]["entries"] == 3
+
+
+async def test_without_a_cache_there_is_nothing_to_purge(tmp_path: Path) -> None:
+    operated = Operated(tmp_path)
+
+    assert told(await operated.get("/cache")) == {"usage": None, "images": []}
+    assert (await operated.post("/cache/purge", {"all": True})).status == 409
