@@ -6,7 +6,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from metaproxy.admin import cache, config, health, limits, logging, metrics, page, reload, status, tokens
+from metaproxy.admin import (
+    cache,
+    config,
+    health,
+    limits,
+    logging,
+    metrics,
+    operator_page,
+    reload,
+    status,
+    tokens,
+)
 from metaproxy.admin.access import BearerToken
 from metaproxy.admin.openapi import document
 from metaproxy.admin.operation import Operation
@@ -19,7 +30,7 @@ def create_admin(service: Service) -> ASGIApp:
     declared = operations(service)
     app: ASGIApp = Starlette(
         routes=[
-            *page.routes(),
+            *operator_page.routes(),
             *health.routes(service),
             *metrics.routes(service),
             _openapi(declared),

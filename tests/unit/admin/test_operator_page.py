@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from metaproxy.admin.page import load
+from metaproxy.admin.operator_page import load
 from tests.unit.admin.operated import Operated
 
 

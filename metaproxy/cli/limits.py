@@ -1,0 +1,46 @@
+"""``metaproxy limits``: who sends most, and a new start for one consumer."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, change_or_exit, leave
+
+Consumer = Annotated[
+    str,
+    typer.Argument(help="project:<id>, user:<id>, address:<address> or global:", show_default=False),
+]
+Number = Annotated[int, typer.Option("--top", min=1, max=1000, help="How many consumers.")]
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands to ``application``."""
+    group = typer.Typer(no_args_is_help=True, help="Look at the limits of a running metaproxy.")
+    group.command()(show)
+    group.command()(reset)
+    application.add_typer(group, name="limits")
+
+
+def show(url: AdminUrl = DEFAULT_URL, top: Number = 20, as_json: AsJson = False) -> None:
+    """Show the rates and the busiest consumers of the last minutes."""
+    try:
+        told = admin(url).read("/limits", top=top)
+    except AdminError as error:
+        raise leave(error) from None
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for rule in told["rules"]:
+        per = "+".join(rule["per"])
+        typer.echo(
+            f"{rule['name']}: {rule['limit']}/{rule['unit']} per {per}, {rule['path'] or 'every path'}"
+        )
+    for each in told["consumers"]:
+        typer.echo(f"{each['requests']:>8} requests {each['refusals']:>8} refused  {each['consumer']}")
+
+
+def reset(consumer: Consumer, url: AdminUrl = DEFAULT_URL) -> None:
+    """Forget every counter of one consumer: all its rates begin anew."""
+    answer = change_or_exit(url, "/limits/reset", {"consumer": consumer})
+    typer.echo(f"{consumer}: {answer['counters']} counters forgotten")

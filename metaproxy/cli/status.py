@@ -1,0 +1,67 @@
+"""``metaproxy status``: how a running metaproxy does, once, as text or JSON."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, leave
+
+EXIT_NOT_READY = 1
+
+MEMORY = ("hit", "stale", "revalidated", "collapsed")
+"""Outcomes of requests that were answered from memory."""
+
+
+def register(application: typer.Typer) -> None:
+    """Add the command to ``application``."""
+    application.command()(status)
+
+
+def status(url: AdminUrl = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Tell how a running metaproxy does; exit 0 where it is ready, 1 where it is not."""
+    try:
+        told = admin(url).read("/status")
+    except AdminError as error:
+        raise leave(error) from None
+    typer.echo(json.dumps(told, indent=2) if as_json else "\n".join(lines(told)))
+    raise typer.Exit(0 if told["ready"] else EXIT_NOT_READY)
+
+
+def lines(told: dict[str, Any]) -> Iterator[str]:
+    """Yield an answer of ``/status`` as lines for eyes."""
+    state = "draining" if told["draining"] else "ready" if told["ready"] else "not ready"
+    yield f"metaproxy {told['version']}: {state}, up {duration(told['uptime_seconds'])}"
+    for name, check in told["checks"].items():
+        yield f"  {'ok ' if check['well'] else 'BAD'} {name:<10} {check['says']}"
+    yield from _requests(told)
+    for target in told["upstream"]:
+        health = "healthy" if target["healthy"] else "UNHEALTHY"
+        yield f"  upstream   {target['name']} {health}, breaker {target['breaker']}"
+    if (cache := told["cache"]) is not None:
+        yield f"  cache      {cache['entries']} answers, {cache['bytes']} of {cache['max_bytes']} bytes"
+
+
+def _requests(told: dict[str, Any]) -> Iterator[str]:
+    requests = told["requests"]
+    by_outcome = ", ".join(f"{number} {outcome}" for outcome, number in requests.items())
+    yield f"  requests   {by_outcome or 'none yet'}"
+    ratio = hit_ratio(requests)
+    if ratio is not None:
+        yield f"  hit ratio  {ratio:.1%}"
+
+
+def hit_ratio(requests: dict[str, float]) -> float | None:
+    """Return the share of answers that came from memory; None where there were none."""
+    memory = sum(requests.get(outcome, 0) for outcome in MEMORY)
+    answers = memory + requests.get("forwarded", 0)
+    return memory / answers if answers else None
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its largest whole unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
