@@ -79,10 +79,6 @@ class RateLimit(DecidingStage):
             await self._ask_store(exchange, scope)
         await self.app(scope, receive, send)
 
-    async def close(self) -> None:
-        """Leave what is being asked of the store."""
-        await self.rates.close()
-
     async def _ask_store(self, exchange: Exchange, scope: Scope) -> None:
         charges = self.rates.charges(exchange, scope)
         begun = self._monotonic()

@@ -70,9 +70,7 @@ class Rates:
         """Nothing is begun: a counter comes with the first request that it counts."""
 
     async def close(self) -> None:
-        """Leave what is being asked of the store."""
-        if self._shared is not None:
-            await self._shared.close()
+        """Nothing is left: the store belongs to who made it."""
 
     def charges(self, exchange: Exchange, scope: Scope) -> list[Charge]:
         """Return the counters that this request would be charged to."""

@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from metaproxy import clock
 from metaproxy.clock import Clock
+from metaproxy.store.pipe import Part, Pipe
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
 
@@ -65,6 +66,8 @@ class SharedStore:
         )
         """The redis-py client, for what is not one bounded call (subscriptions)."""
         self._monotonic = monotonic
+        self._pipe: Pipe | None = None
+        self._opening = asyncio.Lock()
         self._tasks = TaskSet()
         self._lost: list[Listener] = []
         self._restored: list[Listener] = []
@@ -91,6 +94,8 @@ class SharedStore:
     async def close(self) -> None:
         """Stop probing and close every connection."""
         await self._tasks.cancel()
+        if self._pipe is not None:
+            self._pipe.close()
         await self.client.aclose()
 
     async def call(self, command: Callable[[Redis], Awaitable[T]]) -> T:
@@ -108,6 +113,39 @@ class SharedStore:
         except (RedisError, OSError) as error:
             self._lose(error)
             raise StoreUnavailable("the shared store failed") from error
+
+    async def ask(self, *command: Part) -> Any:
+        """Return the reply to one command, as Redis gives it; raises StoreUnavailable.
+
+        The cheap way for what every request asks: all such commands share one connection and none has a
+        task or timer of its own. NoScriptError passes through, as in ``call``.
+        """
+        if not self.available:
+            raise StoreUnavailable("the shared store is away")
+        try:
+            pipe = self._pipe
+            if pipe is None or not pipe.is_open:
+                pipe = await self._opened()
+            return await pipe.ask(*command)
+        except NoScriptError:
+            raise
+        except (RedisError, OSError) as error:
+            self._lose(error)
+            raise StoreUnavailable("the shared store failed") from error
+
+    async def _opened(self) -> Pipe:
+        """The pipe, opened by whoever comes first."""
+        async with self._opening:
+            if not self.available:
+                raise StoreUnavailable("the shared store is away")
+            if self._pipe is None or not self._pipe.is_open:
+                self._pipe = await self._bounded(self._open)
+            return self._pipe
+
+    async def _open(self, client: Redis) -> Pipe:
+        connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call] # it is not typed
+        await connection.connect()
+        return Pipe(connection, timeout_seconds=self.timeout_seconds, monotonic=self._monotonic)
 
     async def _bounded(self, command: Callable[[Redis], Awaitable[T]]) -> T:
         call = asyncio.ensure_future(command(self.client))

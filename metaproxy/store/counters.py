@@ -50,6 +50,3 @@ class SharedCounters(Protocol):
 
     async def reset(self, consumer: str) -> int:
         """Forget every counter of ``consumer``; return how many there were."""
-
-    async def close(self) -> None:
-        """Leave what is being asked."""

@@ -26,7 +26,6 @@ class FakeStore:
         self.available = True
         self.dies = False
         self.asked = 0
-        self.closed = False
 
     async def take(self, charges: Sequence[Charge]) -> Taken:
         self._ask()
@@ -39,9 +38,6 @@ class FakeStore:
     async def reset(self, consumer: str) -> int:
         self._ask()
         return self._counters.reset(consumer)
-
-    async def close(self) -> None:
-        self.closed = True
 
     def _ask(self) -> None:
         self.asked += 1
@@ -170,12 +166,6 @@ async def test_counters_and_decisions_without_the_store_are_shown() -> None:
     shown = {family.name: family.samples[0].value for family in line.metrics.collect() if family.samples}
     assert shown["metaproxy_limit_counters"] == 1
     assert shown["metaproxy_limit_without_store"] == 1
-
-
-async def test_closing_the_stage_leaves_the_store() -> None:
-    line = Line()
-    await RateLimit(Upstream(), rates=line.replicas[0]).close()
-    assert line.store.closed
 
 
 async def test_the_rules_can_be_listed() -> None:

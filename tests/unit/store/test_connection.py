@@ -1,20 +1,14 @@
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 
 from metaproxy.store.connection import SharedStore
 from metaproxy.store.unavailable import StoreUnavailable
 from tests.redis_server import RedisServer, free_port
+from tests.unit.store.waiting import until
 
 pytestmark = pytest.mark.redis
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def ping(store: SharedStore) -> bool:

@@ -1,0 +1,125 @@
+import asyncio
+import time
+
+import pytest
+from redis.exceptions import NoScriptError
+
+from metaproxy.store.connection import SharedStore
+from metaproxy.store.unavailable import StoreUnavailable
+from tests.redis_server import RedisServer, free_port
+from tests.unit.store.waiting import until
+
+pytestmark = pytest.mark.redis
+
+
+async def test_replies_come_in_the_order_of_the_commands(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=5)
+    replies = await asyncio.gather(*(store.ask("ECHO", str(number)) for number in range(500)))
+    assert replies == [str(number).encode() for number in range(500)]
+    await store.close()
+
+
+async def test_the_connection_is_logged_in_and_uses_the_database_of_the_url() -> None:
+    with RedisServer() as server:
+        with server.client() as client:
+            client.config_set("requirepass", "secret")
+        store = SharedStore(f"redis://:secret@127.0.0.1:{server.port}/3", timeout_seconds=5)
+        await store.ask("SET", "key", "value")
+        assert b"db=3" in await store.ask("CLIENT", "INFO")
+        await store.close()
+
+
+async def test_a_command_that_is_given_up_leaves_the_others_their_replies(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=5)
+    await store.ask("PING")
+    asked = [asyncio.ensure_future(store.ask("ECHO", text)) for text in "abc"]
+    await asyncio.sleep(0)
+    asked[1].cancel()
+    assert [await asked[0], await asked[2]] == [b"a", b"c"]
+    assert asked[1].cancelled()
+    await store.close()
+
+
+async def test_a_frozen_store_costs_everybody_the_timeout_once(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=0.2)
+    await store.ask("PING")
+    redis_server.freeze()
+    begun = time.monotonic()
+    failed = await asyncio.gather(*(store.ask("PING") for _ in range(100)), return_exceptions=True)
+    assert all(isinstance(error, StoreUnavailable) for error in failed)
+    assert 0.2 <= time.monotonic() - begun < 1
+    with pytest.raises(StoreUnavailable):
+        await store.ask("PING")
+    redis_server.thaw()
+    await store.close()
+
+
+async def test_commands_that_follow_each_other_each_have_the_whole_timeout(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=0.5)
+    for _ in range(4):
+        await store.ask("EVAL", "local t = redis.call('TIME') "
+                        "local u = t[1] * 1000000 + t[2] + 200000 "
+                        "repeat t = redis.call('TIME') until t[1] * 1000000 + t[2] > u", 0)  # fmt: skip
+    assert store.available
+    await store.close()
+
+
+async def test_a_loop_that_stood_still_is_not_blamed_on_the_store(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=0.05)
+    await store.ask("PING")
+    asked = asyncio.ensure_future(store.ask("PING"))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(time.sleep, 0.15)
+    assert await asked == b"PONG"
+    assert store.available
+    await store.close()
+
+
+async def test_a_killed_store_is_asked_again_when_it_is_back(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=1)
+    await store.ask("PING")
+    asked = [asyncio.ensure_future(store.ask("BLPOP", f"nothing{number}", 0)) for number in range(5)]
+    await asyncio.sleep(0.01)
+    redis_server.kill()
+    failed = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(error, StoreUnavailable) for error in failed)
+    redis_server.start()
+    await until(lambda: store.available)
+    assert await store.ask("PING") == b"PONG"
+    await store.close()
+
+
+async def test_a_store_that_cannot_be_reached_fails_everybody_at_once() -> None:
+    store = SharedStore(f"redis://127.0.0.1:{free_port()}/0", timeout_seconds=0.2)
+    begun = time.monotonic()
+    failed = await asyncio.gather(*(store.ask("PING") for _ in range(50)), return_exceptions=True)
+    assert all(isinstance(error, StoreUnavailable) for error in failed)
+    assert time.monotonic() - begun < 1
+    await store.close()
+
+
+async def test_an_unknown_script_is_no_failure_of_the_store(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=1)
+    with pytest.raises(NoScriptError):
+        await store.ask("EVALSHA", "0" * 40, 0)
+    assert store.available
+    await store.close()
+
+
+async def test_an_error_of_the_server_makes_the_store_unavailable(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=1)
+    with pytest.raises(StoreUnavailable):
+        await store.ask("NOSUCHCOMMAND")
+    assert not store.available
+    await until(lambda: store.available)
+    assert await store.ask("PING") == b"PONG"
+    await store.close()
+
+
+async def test_closing_fails_who_still_waits(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=5)
+    asked = asyncio.ensure_future(store.ask("BLPOP", "nothing", 0))
+    await asyncio.sleep(0.05)
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await asked
