@@ -37,7 +37,7 @@ key_repository = {folder}/credential
 expiration = {expiration}
 """
 GUNICORN_CONF = """\
-bind = "unix:{socket}"
+bind = ["unix:{socket}", "127.0.0.1:{port}"]
 wsgi_app = "keystone.wsgi.api:application"
 threads = 4
 """
@@ -73,14 +73,17 @@ def bootstrap(programs: Path, folder: Path) -> None:
 
 
 @contextmanager
-def running(programs: Path, folder: Path, *, name: str, expiration: int = 3600) -> Iterator[str]:
-    """Run Keystone on the database in ``folder``, with tokens of ``expiration`` seconds; yield its socket."""
+def running(programs: Path, folder: Path, *, name: str, port: int, expiration: int = 3600) -> Iterator[str]:
+    """Run Keystone on the database in ``folder``, with tokens of ``expiration`` seconds; yield its socket.
+
+    It listens on ``port`` of the loopback interface as well.
+    """
     home = folder / name
     home.mkdir()
     _configure(folder, expiration=expiration, home=home)
     path = str(home / "socket")
     settings = home / "gunicorn.conf.py"
-    settings.write_text(GUNICORN_CONF.format(socket=path))
+    settings.write_text(GUNICORN_CONF.format(socket=path, port=port))
     environment = os.environ | {
         "OS_KEYSTONE_CONFIG_DIR": str(home),
         "GUNICORN_CMD_ARGS": f"-c {settings}",

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from metaproxy.filters.authenticate import Authenticate
+from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.keystone_v3 import ApplicationCredential, KeystoneV3, Password
 from metaproxy.identity.revocation_events import RevocationEventPolling
@@ -65,6 +66,19 @@ async def test_a_project_token(keystone: Deployment, asking: KeystoneV3) -> None
     assert set(identity.roles) == {"member", "reader"}
     assert identity.audit_ids
     assert identity.catalog is None
+
+
+async def test_over_the_engine_that_the_proxy_uses(keystone: Deployment) -> None:
+    transport = UpstreamTransport(name="identity")
+    asking = KeystoneV3(transport, f"http://127.0.0.1:{keystone.port}", login=SERVICE, timeout=30.0)
+    token = keystone.token()
+    assert (await asking.validate(token.encode())).user_name == "alice"
+
+    keystone.cloud.revoke(token)
+
+    with pytest.raises(TokenRejected):
+        await asking.validate(token.encode())
+    await asking.close()
 
 
 async def test_a_domain_token(keystone: Deployment, asking: KeystoneV3) -> None:
