@@ -6,13 +6,11 @@ come from standard input, or are typed without being shown.
 
 import secrets
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from metaproxy.cli.admin_client import post_or_exit
-from metaproxy.cli.files import load_or_exit
+from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit
 from metaproxy.identity.digests import hash_token
 
 TOKEN_BYTES = 32
@@ -35,7 +33,6 @@ def print_hash(
 
 
 def revoke(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration of the running proxy.")],
     token: Annotated[
         bool, typer.Option("--token", help="Revoke one token, read from standard input.")
     ] = False,
@@ -43,15 +40,15 @@ def revoke(
     user_id: Annotated[str, typer.Option(help="Ask anew about every token of this user.")] = "",
     project_id: Annotated[str, typer.Option(help="Ask anew about every token of this project.")] = "",
     domain_id: Annotated[str, typer.Option(help="Ask anew about every token of this domain.")] = "",
+    url: AdminUrl = DEFAULT_URL,
 ) -> None:
     """Forget what is known of tokens, in every replica; a token named by itself stays rejected."""
     body = {"audit_id": audit_id, "user_id": user_id, "project_id": project_id, "domain_id": domain_id}
     named = {name: value for name, value in body.items() if value}
     if token == bool(named):
         raise typer.BadParameter("give either --token or at least one of the ids")
-    loaded = load_or_exit(config)
-    answer = post_or_exit(loaded, "/tokens/revoke", {"token": _read_token()} if token else named)
-    typer.echo(f"revoked; this process knew {answer.get('forgotten', 0)} such tokens")
+    answer = change_or_exit(url, "/tokens/revoke", {"token": _read_token()} if token else named)
+    typer.echo(f"revoked: this process knew {answer['forgotten']} such tokens; other replicas were told")
 
 
 def _read_token() -> str:
