@@ -120,16 +120,19 @@ class CachedValidator(TokenValidator):
             return known
         self._lookups.add(_MISS)
         key = (self._digest_for_expired if allow_expired else self._digest)(token)
-        validation = self._validations.get(key) or self._begin(key, token, allow_expired=allow_expired)
+        validation = self._under_way(key, token, allow_expired=allow_expired)
+        # Where identity is known to fail, nobody waits to hear it again; it is asked all the same.
+        if (validation is None or not self.health.available) and (earlier := self._earlier(key)):
+            return earlier
+        if validation is None:
+            raise IdentityUnavailable(Trouble.BUSY, retry_after=1)
         verdict = await asyncio.shield(validation)
         if not isinstance(verdict, IdentityUnavailable):
             return verdict
-        earlier = self._cache.stale(key)
-        if earlier is None:
-            # A new one for every waiter: an exception raised twice gathers the tracebacks of both.
-            raise IdentityUnavailable(verdict.trouble, retry_after=verdict.retry_after) from verdict
-        self._lookups.add(_STALE)
-        return earlier
+        if earlier := self._earlier(key):
+            return earlier
+        # A new one for every waiter: an exception raised twice gathers the tracebacks of both.
+        raise IdentityUnavailable(verdict.trouble, retry_after=verdict.retry_after) from verdict
 
     async def validate(self, token: bytes, *, allow_expired: bool = False) -> Identity:
         """Return the identity of ``token`` (the ``TokenValidator`` interface over ``resolve``)."""
@@ -156,15 +159,22 @@ class CachedValidator(TokenValidator):
         """Return how many verdicts of each kind (``valid``, ``rejected``) are held, as a gauge shows them."""
         return self._cache.counts()
 
-    def _begin(
+    def _earlier(self, key: bytes) -> Identity | None:
+        earlier = self._cache.stale(key)
+        if earlier is not None:
+            self._lookups.add(_STALE)
+        return earlier
+
+    def _under_way(
         self, key: bytes, token: bytes, *, allow_expired: bool
-    ) -> "asyncio.Task[Verdict | IdentityUnavailable]":
-        if len(self._validations) >= self._max_validations:
-            raise IdentityUnavailable(Trouble.BUSY, retry_after=1)
-        validation = self._validations[key] = self._validation_tasks.start(
-            self._validation(key, token, allow_expired=allow_expired), name="validate a token"
-        )
-        validation.add_done_callback(lambda _: self._validations.pop(key, None))
+    ) -> "asyncio.Task[Verdict | IdentityUnavailable] | None":
+        """Return the one validation of a token, begun where there is none; None for one too many."""
+        validation = self._validations.get(key)
+        if validation is None and len(self._validations) < self._max_validations:
+            validation = self._validations[key] = self._validation_tasks.start(
+                self._validation(key, token, allow_expired=allow_expired), name="validate a token"
+            )
+            validation.add_done_callback(lambda _: self._validations.pop(key, None))
         return validation
 
     async def _validation(

@@ -251,8 +251,43 @@ async def test_within_the_grace_identity_is_asked_now_and_then_not_with_every_re
 
     room.pass_time(1)
     await room.validator.resolve(b"alice")
+    await asyncio.sleep(0)
     assert room.identity.asked[b"alice"] == 3
     await room.validator.close()
+
+
+async def test_nobody_waits_for_an_identity_that_is_known_to_fail() -> None:
+    room = Room()
+    await room.validator.resolve(b"alice")
+    room.identity.trouble = DOWN
+    with pytest.raises(IdentityUnavailable):
+        await room.validator.resolve(b"bob")
+    room.identity.gate = asyncio.Event()
+    room.pass_time(100)
+
+    assert isinstance(await room.validator.resolve(b"alice"), Identity)
+    await asyncio.sleep(0)
+
+    assert room.identity.asked[b"alice"] == 2
+    room.identity.trouble, room.identity.identities = None, {}
+    room.identity.gate.set()
+    while room.validator.known(b"alice") != Rejected("token_unknown"):
+        await asyncio.sleep(0)
+    await room.validator.close()
+
+
+async def test_an_earlier_verdict_serves_where_too_many_validations_are_under_way() -> None:
+    room = Room(max_validations=1)
+    await room.validator.resolve(b"alice")
+    room.identity.gate = asyncio.Event()
+    waiting = asyncio.ensure_future(room.validator.resolve(b"bob"))
+    await asyncio.sleep(0)
+    room.pass_time(100)
+
+    assert isinstance(await room.validator.resolve(b"alice"), Identity)
+
+    room.identity.gate.set()
+    await waiting
 
 
 async def test_the_grace_never_goes_past_the_tokens_expiry() -> None:
