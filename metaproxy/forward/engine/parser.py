@@ -17,7 +17,7 @@ from typing import NamedTuple
 import httptools
 
 from metaproxy.forward.errors import InvalidResponse, TruncatedResponse
-from metaproxy.protocol.headers import Header, list_members
+from metaproxy.protocol.headers import Header, Headers, combined, get_all, list_members
 
 MAX_HEAD_BYTES = 65536
 MAX_INTERIM_RESPONSES = 16
@@ -100,9 +100,8 @@ class ResponseParser:
         if 100 <= status < 200:
             self._skip_interim(status)
             return
-        self._error = self._error or _defect(status, self._llhttp.get_http_version(), fields)
         self.head = ResponseHead(status, fields)
-        self._frame(status, fields)
+        self._frame(status, self._llhttp.get_http_version(), fields)
 
     def on_body(self, data: bytes) -> None:
         """Called by llhttp."""
@@ -124,11 +123,17 @@ class ResponseParser:
         elif self._interim > MAX_INTERIM_RESPONSES:
             self._error = "too many interim responses"
 
-    def _frame(self, status: int, fields: list[Header]) -> None:
+    def _frame(self, status: int, version: str, fields: list[Header]) -> None:
+        """Find out where the response ends and whether another may follow it."""
         names = {name for name, _ in fields}
+        if version not in ("1.1", "1.0") or not 200 <= status <= 599:
+            self._error = f"HTTP version {version}, status {status}"
+        if b"transfer-encoding" in names and (version == "1.0" or not _is_chunked(fields)):
+            self._error = "a transfer coding that we cannot undo"
+        options = combined(fields, b"connection").lower() if b"connection" in names else b""
         has_no_body = self._to_head or status in (204, 304)
         self._until_eof = not has_no_body and names.isdisjoint((b"content-length", b"transfer-encoding"))
-        self.persistent = not self._until_eof and _keeps_alive(self._llhttp.get_http_version(), fields)
+        self.persistent = not self._until_eof and _persists(version, options)
         self.complete = self._to_head
 
     def _head_bytes(self) -> int:
@@ -144,21 +149,13 @@ class ResponseParser:
         return body[0] if len(body) == 1 else b"".join(body)
 
 
-def _defect(status: int, version: str, fields: list[Header]) -> str:
-    """Return what makes the head unacceptable, or ""."""
-    if version not in ("1.1", "1.0"):
-        return f"HTTP version {version}"
-    if not 200 <= status <= 599:
-        return f"status {status}"
-    codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
-    if codings and (codings != [b"chunked"] or version == "1.0"):
-        return "a transfer coding that we cannot undo"
-    return ""
+def _is_chunked(fields: Headers) -> bool:
+    return [value.lower() for value in get_all(fields, b"transfer-encoding")] == [b"chunked"]
 
 
-def _keeps_alive(version: str, fields: list[Header]) -> bool:
+def _persists(version: str, connection: bytes) -> bool:
     """Say whether the connection persists after this response (RFC 9112 §9.3)."""
-    options = {
-        option.lower() for name, value in fields if name == b"connection" for option in list_members(value)
-    }
+    if not connection:
+        return version == "1.1"
+    options = set(list_members(connection))
     return b"close" not in options and (version == "1.1" or b"keep-alive" in options)

@@ -128,6 +128,7 @@ def test_heads_that_are_no_answer(start: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\nConnection: X-Other, Close\r\n", False),
         (b"HTTP/1.0 200 OK\r\n", False),
         (b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive, close\r\n", False),
     ],
 )
 def test_whether_the_connection_persists(start: bytes, persistent: bool) -> None:
