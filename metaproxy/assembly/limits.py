@@ -26,7 +26,6 @@ def rates(section: Limits, shared: Shared) -> Rates:
         on_store_failure=section.on_store_failure,
         exempt=(section.endpoint,) if section.endpoint else (),
         max_counters=section.max_counters,
-        max_counters=section.max_counters,
     )
 
 
