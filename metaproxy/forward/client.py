@@ -84,7 +84,10 @@ class Client(httpx.AsyncByteStream):
         self._watching = self._tasks.start(self._watch(), name="watch for the client to hang up")
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        try:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+        except Exception:  # noqa: BLE001 - a limit on bytes that nobody reads any more changes nothing
+            return
         self._is_gone = True
         self._task.cancel()

@@ -111,3 +111,18 @@ async def test_a_request_that_ends_soon_is_not_watched() -> None:
     with Client(Script(), has_body=False, tasks=tasks):
         await asyncio.sleep(0)
         assert len(tasks) == 0
+
+
+async def test_a_limit_on_the_rest_of_a_stopped_upload_changes_nothing() -> None:
+    tasks = TaskSet()
+    raised = asyncio.Event()
+
+    async def receive() -> Message:
+        raised.set()
+        raise OverflowError
+
+    with Client(receive, has_body=True, tasks=tasks) as reading:
+        reading.watch()
+        await raised.wait()
+        while len(tasks):
+            await asyncio.sleep(0)
