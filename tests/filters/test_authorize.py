@@ -146,6 +146,20 @@ async def test_a_prefix_of_the_tokens_tenant_may_be_left_out_of_the_path() -> No
     assert await status("GET", "/v2/8/images", RACKER, tenant_prefixes=prefixes) == 403
 
 
+@pytest.mark.parametrize("path", ["/v2/9/images", "/v2/123/images", "/v2/p2/images"])
+def test_a_decision_may_be_repeated(path: str) -> None:
+    identity = IdentityHeaders().applied(replace(RACKER, tenant_ids=(*RACKER.tenant_ids, "p2")))
+    exchange = Exchange(request_id="r", started=0.0, identity=identity)
+    scope = make_scope("GET", path, identity.header_pairs)
+    stage = Authorize(upstream, tenant_prefixes=["MossoCloudFS_"])
+
+    stage.decide(exchange, scope)
+    once, identity_once = list(scope["headers"]), exchange.identity
+    stage.decide(exchange, scope)
+
+    assert (scope["headers"], exchange.identity) == (once, identity_once)
+
+
 async def test_an_identity_of_several_tenants_acts_for_the_one_in_the_path() -> None:
     identity = IdentityHeaders().applied(replace(ALICE, tenant_ids=("p1", "p2")))
     headers = [(b"accept", b"*/*"), *identity.header_pairs]

@@ -185,6 +185,14 @@ async def test_a_thousand_bad_tokens_are_asked_about_once_each_and_bounded() -> 
     assert {sample.labels["kind"]: sample.value for sample in family.samples} == {"valid": 0, "rejected": 500}
 
 
+async def test_how_much_is_held_is_told() -> None:
+    room = Room()
+    await room.validator.resolve(b"alice")
+    await room.validator.resolve(b"mallory")
+
+    assert room.validator.entries() == [(("valid",), 1), (("rejected",), 1)]
+
+
 async def test_bad_tokens_do_not_push_out_good_ones() -> None:
     room = Room(max_entries=10)
     await room.validator.resolve(b"alice")
