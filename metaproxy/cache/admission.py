@@ -118,7 +118,7 @@ class Admission:
         """Return ``stale`` as a 304 with ``fields`` renews it; None where it speaks of something else."""
         if not validation.confirms(stale.fields, fields):
             return None
-        updated = validation.updated(stale.fields, fields)
+        updated = validation.updated(stale.fields, _dated(list(fields), times.received))
         aged = [field for field in fields if field[0] == b"age"]
         admitted = self.judge(asked, route, stale.status, [*updated, *aged], times)
         if isinstance(admitted, NotStorable):

@@ -9,7 +9,7 @@ from metaproxy.exchange import SCOPE_KEY, Exchange, Identity
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import Responder
 from metaproxy.protocol.caching import dates
-from tests.asgi_driver import Answer, Headers, drive
+from tests.asgi_driver import Answer, Application, Headers, drive
 
 ITEM = "/v2.1/images/i1/metadata/label"
 OTHER_ITEM = "/v2.1/images/i1/metadata/color"
@@ -87,7 +87,7 @@ def make_cache(origin: Any, time: Time, **options: Any) -> MetadataCache:
 
 
 async def request(
-    cache: MetadataCache,
+    cache: Application,
     path: str = ITEM,
     *headers: tuple[str, str],
     method: str = "GET",
