@@ -53,8 +53,8 @@ class Passage:
         while True:
             target = upstream.balancer.choose(tried)
             try:
-                with Attempt(target):
-                    return await self._try(target)
+                with Attempt(target) as attempt:
+                    return await self._try(target, attempt)
             except httpx.TransportError as error:
                 fault = fault_of(error)
                 upstream.instruments.failed(target, fault.reason)
@@ -83,7 +83,7 @@ class Passage:
         worth_it = isinstance(error, httpx.NetworkError) or upstream.balancer.has_other(tried)
         return worth_it and upstream.budget.withdraw()
 
-    async def _try(self, target: Target) -> None:
+    async def _try(self, target: Target, attempt: Attempt) -> None:
         upstream, exchange = self._upstream, self._exchange
         request = httpx.Request(
             self._scope["method"],
@@ -93,6 +93,7 @@ class Passage:
             extensions={"target": upstream.heads.target(self._scope)},
         )
         response = await upstream.transport.handle_async_request(request)
+        attempt.answered()
         upstream.instruments.answered(target, response.status_code, self._note_wait())
         exchange.upstream = target.name
         self._client.watch()

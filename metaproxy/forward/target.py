@@ -42,8 +42,8 @@ class Target:
 class Attempt:
     """One request to a target, from its choice to the last byte of the answer.
 
-    What leaves the block tells the breaker how it went: a transport's error is a failure, where it is
-    the target's; anything else that breaks it off, such as a client that hangs up, tells nothing.
+    Told when it is answered. What leaves the block tells the rest: a transport's error is a failure,
+    where it is the target's; anything else that breaks it off, such as a client that hangs up, is none.
     """
 
     __slots__ = ("_is_trial", "_target")
@@ -56,14 +56,18 @@ class Attempt:
         self._is_trial = self._target.breaker.enter()
         return self
 
+    def answered(self) -> None:
+        """The head of an answer is there: a target on trial has passed, however long its body takes."""
+        self._target.breaker.succeeded(trial=self._is_trial)
+        self._is_trial = False
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._target.busy -= 1
         breaker = self._target.breaker
-        if error is None:
-            breaker.succeeded(trial=self._is_trial)
-        elif isinstance(error, httpx.TransportError) and is_failure_of_target(error):
+        if isinstance(error, httpx.TransportError) and is_failure_of_target(error):
             breaker.failed(self._target.monotonic(), trial=self._is_trial)
         else:
+            # After an answer this is no trial any more, and withdraws nothing.
             breaker.withdrawn(trial=self._is_trial)

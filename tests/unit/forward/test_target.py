@@ -61,3 +61,42 @@ def test_the_breaker_learns_of_the_targets_own_failures(error: BaseException, st
 
     assert compute.breaker.state is state
     assert compute.busy == 0
+
+
+def on_trial() -> Target:
+    compute = target()
+    compute.breaker.failed(0.0, trial=compute.breaker.enter())
+    return compute
+
+
+def test_a_target_on_trial_has_passed_with_the_head_of_its_answer() -> None:
+    compute = on_trial()
+
+    with Attempt(compute) as attempt:
+        attempt.answered()
+
+        assert compute.breaker.state is BreakerState.CLOSED
+
+
+def test_a_body_that_breaks_off_is_a_failure_all_the_same() -> None:
+    compute = on_trial()
+
+    def answer_and_break_off() -> None:
+        with Attempt(compute) as attempt:
+            attempt.answered()
+            raise httpx.ReadError("")
+
+    with pytest.raises(httpx.ReadError):
+        answer_and_break_off()
+
+    assert compute.breaker.state is BreakerState.OPEN
+
+
+def test_a_trial_that_the_client_breaks_off_is_left_to_the_next() -> None:
+    compute = on_trial()
+
+    with pytest.raises(ClientDisconnected), Attempt(compute):
+        raise ClientDisconnected
+
+    assert compute.breaker.state is BreakerState.OPEN
+    assert compute.breaker.allows(100.0)
