@@ -6,6 +6,7 @@ from the other, and "per core" means what it says.
 
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -114,5 +115,5 @@ def _lines(path: str) -> list[str]:
 
 def _version(name: str, flag: str) -> str:
     done = subprocess.run([program(name), flag], capture_output=True, text=True, check=False)
-    words = f"{done.stdout} {done.stderr}".replace("nginx version:", "").split()
-    return " ".join(words[:2]) if name == "wrk" else words[0]
+    found = re.search(r"[0-9]+(\.[0-9]+)+", done.stdout + done.stderr)
+    return found[0] if found else "of unknown version"
