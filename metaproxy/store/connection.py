@@ -1,8 +1,7 @@
-"""The connection to the store that replicas share, and whether it can be asked at all.
+"""The connection to the store that replicas share.
 
 One rule rules this file: a slow or dead store costs a request at most the timeout, once; from then on
-it costs nothing until it is back. So the first failure closes the way for everybody, a background task
-pings until the store answers, and only then is it asked again.
+it costs nothing until it is back (``availability``).
 
 A timeout measures the store, not this process: where the event loop itself stood still, the answer may
 lie unread in the socket. The time by which the timer came late is therefore granted once more.
@@ -12,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -20,17 +18,11 @@ from redis.exceptions import NoScriptError, RedisError
 
 from metaproxy import clock
 from metaproxy.clock import Clock
+from metaproxy.store.availability import Availability, Listener
 from metaproxy.store.pipe import Part, Pipe
 from metaproxy.store.unavailable import StoreUnavailable
-from metaproxy.tasks import TaskSet
 
 T = TypeVar("T")
-Listener = Callable[[], None]
-
-FIRST_PROBE_SECONDS = 0.05
-LONGEST_PROBE_SECONDS = 1.0
-
-logger = structlog.get_logger(__name__)
 
 
 class SharedStore:
@@ -55,8 +47,6 @@ class SharedStore:
     ) -> None:
         self.prefix = prefix
         self.timeout_seconds = timeout_seconds
-        self.available = True
-        """False from the first failure until the store has answered a ping."""
         self.client: Redis = Redis.from_url(
             url,
             socket_timeout=None,  # ours bounds the whole call
@@ -68,9 +58,12 @@ class SharedStore:
         self._monotonic = monotonic
         self._pipe: Pipe | None = None
         self._opening = asyncio.Lock()
-        self._tasks = TaskSet()
-        self._lost: list[Listener] = []
-        self._restored: list[Listener] = []
+        self._availability = Availability(self._answers, monotonic=monotonic)
+
+    @property
+    def available(self) -> bool:
+        """False from the first failure until the store has answered a ping."""
+        return self._availability.available
 
     def key(self, *parts: str) -> str:
         """Return the name of a key or channel of ours: the prefix, then ``parts`` joined by colons."""
@@ -78,22 +71,22 @@ class SharedStore:
 
     def on_lost(self, listener: Listener) -> None:
         """Call ``listener`` each time the store has become unavailable."""
-        self._lost.append(listener)
+        self._availability.on_lost(listener)
 
     def on_restored(self, listener: Listener) -> None:
         """Call ``listener`` each time the store answers again after it was lost."""
-        self._restored.append(listener)
+        self._availability.on_restored(listener)
 
     async def start(self) -> None:
         """Ask once, so that a store that is away at start does not cost the first request."""
         try:
-            await self.call(lambda client: client.ping())
+            await self.ask("PING")
         except StoreUnavailable:
             return
 
     async def close(self) -> None:
-        """Stop probing and close every connection."""
-        await self._tasks.cancel()
+        """Stop probing and close every connection; from now on the store is away."""
+        await self._availability.close()
         if self._pipe is not None:
             self._pipe.close()
         await self.client.aclose()
@@ -111,7 +104,7 @@ class SharedStore:
         except NoScriptError:
             raise
         except (RedisError, OSError) as error:
-            self._lose(error)
+            self._availability.lose(error)
             raise StoreUnavailable("the shared store failed") from error
 
     async def ask(self, *command: Part) -> Any:
@@ -130,7 +123,7 @@ class SharedStore:
         except NoScriptError:
             raise
         except (RedisError, OSError) as error:
-            self._lose(error)
+            self._availability.lose(error)
             raise StoreUnavailable("the shared store failed") from error
 
     async def _opened(self) -> Pipe:
@@ -162,28 +155,9 @@ class SharedStore:
             call.cancel()
         raise TimeoutError(f"no answer within {self.timeout_seconds} s")
 
-    def _lose(self, error: Exception) -> None:
-        if not self.available:
-            return
-        self.available = False
-        logger.warning("shared store lost", error=type(error).__name__)
-        self._tasks.start(self._probe(), name="store-probe")
-        for listener in self._lost:
-            listener()
-
-    async def _probe(self) -> None:
+    async def _answers(self) -> bool:
         # What lies idle in the pool was connected to the server that is gone.
         await self.client.connection_pool.disconnect(inuse_connections=False)
-        delay = FIRST_PROBE_SECONDS
-        while not await self._answers():
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, LONGEST_PROBE_SECONDS)
-        self.available = True
-        logger.info("shared store restored")
-        for listener in self._restored:
-            listener()
-
-    async def _answers(self) -> bool:
         try:
             await self._bounded(lambda client: client.ping())
         except (RedisError, OSError):

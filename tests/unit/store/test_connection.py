@@ -111,3 +111,26 @@ async def test_an_error_of_the_server_makes_the_store_unavailable(redis_server: 
     assert not store.available
     await until(lambda: store.available)
     await store.close()
+
+
+async def test_a_store_that_answers_but_fails_is_tried_less_and_less_often(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        client.config_set("maxmemory", "1")
+    store = SharedStore(redis_server.url, timeout_seconds=2)
+    losses: list[float] = []
+    store.on_lost(lambda: losses.append(time.monotonic()))
+    begun = time.monotonic()
+    while time.monotonic() - begun < 1:
+        with pytest.raises(StoreUnavailable):
+            await store.ask("SET", "key", "value")
+        await asyncio.sleep(0)
+    assert 2 <= len(losses) <= 6
+    await store.close()
+
+
+async def test_a_store_that_was_closed_stays_away(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=2)
+    await store.start()
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await ping(store)
