@@ -17,7 +17,7 @@ from metaproxy.filters.stage import DecidingStage
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.rendering import DELEGATED, SERVICE_DELEGATED, service_twins
 from metaproxy.identity.troubles import IdentityUnavailable
-from metaproxy.identity.validator import Rejected, Verdict
+from metaproxy.identity.validator import Rejected, TokenValidator, Verdict
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS, strip
@@ -48,7 +48,7 @@ class Authenticate(DecidingStage):
 
     Args:
         app: the next application.
-        validator: knows tokens, or asks.
+        validator: knows tokens, or asks; one that is no CachedValidator gets a token cache with its defaults.
         advertise: the identity service that WWW-Authenticate names, if any.
         anonymous: path templates that need no token.
         on_missing: what becomes of a request without a valid token: ``reject`` answers 401,
@@ -62,7 +62,7 @@ class Authenticate(DecidingStage):
         self,
         app: ASGIApp,
         *,
-        validator: CachedValidator,
+        validator: TokenValidator,
         advertise: str = "",
         anonymous: Iterable[str] = (),
         on_missing: OnMissing = "reject",
@@ -71,7 +71,7 @@ class Authenticate(DecidingStage):
         monotonic: Clock = monotonic,
     ) -> None:
         self.app = app
-        self.validator = validator
+        self.validator = validator if isinstance(validator, CachedValidator) else CachedValidator(validator)
         challenge = f'Keystone uri="{advertise}"' if advertise else "Keystone"
         self._challenge = ((b"www-authenticate", challenge.encode()),)
         self._anonymous: RouteTable[None] = RouteTable()

@@ -16,6 +16,7 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.limits import fields
 from metaproxy.protocol.limits.policy import State, fits, whole_seconds
+from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.telemetry.metrics import Metrics
 
@@ -29,7 +30,8 @@ class RateLimit(DecidingStage):
 
     Args:
         app: the next stage.
-        rates: the rules and their counters.
+        rates: the rules with their counters, where others need them too or they have options; else
+        rules: the rules, counted in this process with the defaults of ``Rates``.
         over_limit_status: 413 as the compute API has it, or 429.
         headers: whether answers tell the consumer where it stands.
         metrics: counts refusals by rule.
@@ -40,7 +42,8 @@ class RateLimit(DecidingStage):
         self,
         app: ASGIApp,
         *,
-        rates: Rates,
+        rates: Rates | None = None,
+        rules: Sequence[RateRule] = (),
         over_limit_status: Literal[413, 429] = 413,
         headers: bool = True,
         metrics: Metrics | None = None,
@@ -48,7 +51,9 @@ class RateLimit(DecidingStage):
     ) -> None:
         self.app = app
         self._monotonic = monotonic
-        self.rates = rates
+        if rates is not None and rules:
+            raise ValueError("give rates or rules, not both")
+        self.rates = rates = rates if rates is not None else Rates(rules, monotonic=monotonic)
         self._over_limit_status = over_limit_status
         self._headers = headers
         metrics = metrics or Metrics()
