@@ -8,7 +8,8 @@ lie unread in the socket. The time by which the timer came late is therefore gra
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -92,34 +93,32 @@ class SharedStore:
         await self.client.aclose()
 
     async def call(self, command: Callable[[Redis], Awaitable[T]]) -> T:
-        """Return what ``command`` returns, given the client; raises StoreUnavailable.
-
-        Raises at once while the store is known to be away. NoScriptError passes through: the store is
-        well, it has only forgotten a script.
-        """
-        if not self.available:
-            raise StoreUnavailable("the shared store is away")
-        try:
+        """Return what ``command`` returns, given the client; raises StoreUnavailable."""
+        with self._failures():
             return await self._bounded(command)
-        except NoScriptError:
-            raise
-        except (RedisError, OSError) as error:
-            self._availability.lose(error)
-            raise StoreUnavailable("the shared store failed") from error
 
     async def ask(self, *command: Part) -> Any:
         """Return the reply to one command, as Redis gives it; raises StoreUnavailable.
 
         The cheap way for what every request asks: all such commands share one connection and none has a
-        task or timer of its own. NoScriptError passes through, as in ``call``.
+        task or timer of its own.
         """
-        if not self.available:
-            raise StoreUnavailable("the shared store is away")
-        try:
+        with self._failures():
             pipe = self._pipe
             if pipe is None or not pipe.is_open:
                 pipe = await self._opened()
             return await pipe.ask(*command)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Translate what redis-py raises, and take note of it; raise at once while the store is away.
+
+        NoScriptError passes through: the store is well, it has only forgotten a script.
+        """
+        if not self.available:
+            raise StoreUnavailable("the shared store is away")
+        try:
+            yield
         except NoScriptError:
             raise
         except (RedisError, OSError) as error:
