@@ -7,6 +7,7 @@ adds its own fields; none reaches back. Stages never wrap ``send`` to add a head
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 SCOPE_KEY = "metaproxy.exchange"
@@ -49,41 +50,55 @@ class Identity:
     header_pairs: HeaderPairs = field(default=(), repr=False)
 
 
-@dataclass(slots=True, eq=False)
 class Exchange:
     """One request and its answer, as the line knows them.
 
-    ``outcome`` is one word for how the request ended (``hit``, ``forwarded``, ``refused``, …) and
-    ``reason`` the word that says why (``rate_exceeded``, ``token_unknown``, …). Both come from fixed
-    sets, because they become metric labels. ``waits`` maps what was waited for (``identity``,
-    ``store``, ``upstream``) to seconds.
+    Made for every request, so defaults stand on the class: what a request does not need costs it nothing
+    (0.4 us against 1.0 us for a dataclass with slots).
+
+    Args:
+        request_id: names the request.
+        started: monotonic seconds at which the request's head was read.
+        fields: any of the fields below.
     """
 
-    request_id: str
-    started: float
-    """Monotonic seconds at which the request's head was read."""
     client_address: str = ""
     """The client's address, or what a trusted proxy said it is."""
     scheme: str = "http"
     """The scheme that the client used, seen by us or said by a trusted proxy."""
     global_request_id: str = ""
+    """What another service called the request, where it has sent a valid X-OpenStack-Request-ID."""
     route: str = ""
     """The template of the known operation, or "" for a path that none matches."""
-    captures: Mapping[str, str] = field(default_factory=dict)
+    captures: Mapping[str, str] = MappingProxyType({})
+    """What the route's template captured."""
     identity_headers_stripped: bool = False
+    """Whether the client's identity headers are off."""
     identity: Identity | None = None
+    """Who asks."""
     service_identity: Identity | None = None
-    response_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """The service that asks on their behalf."""
     outcome: str = "forwarded"
+    """How the request ended, in one word of a fixed set: it becomes a label (``hit``, ``refused``, …)."""
     reason: str = ""
+    """Why it ended so, in one word of a fixed set (``rate_exceeded``, ``token_unknown``, …)."""
     cache_status: str = ""
+    """What Cache-Status says."""
     upstream: str = ""
     """The target that answered."""
     upstream_request_id: str = ""
-    waits: dict[str, float] = field(default_factory=dict)
+    """What the upstream called the request."""
+
+    def __init__(self, request_id: str, started: float, **fields: Any) -> None:
+        self.request_id = request_id
+        self.started = started
+        self.response_headers: list[tuple[bytes, bytes]] = []
+        self.waits: dict[str, float] = {}
+        if fields:
+            self.__dict__.update(fields)
 
     def waited(self, stage: str, seconds: float) -> None:
-        """Add time spent waiting for something outside the process."""
+        """Add ``seconds`` spent waiting for ``stage``: ``identity``, ``store``, ``upstream``."""
         self.waits[stage] = self.waits.get(stage, 0.0) + seconds
 
 

@@ -23,6 +23,9 @@ from metaproxy.protocol.headers import Header
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 """With one of these a request is more than a plain read: the line takes it."""
 
+MEMO_ENTRIES = 16384
+MEMO_PATH_LENGTH = 512
+
 READS = frozenset({"GET", "HEAD"})
 
 
@@ -49,6 +52,7 @@ class FastLane:
         self._permits = [stage for stage in (guard, authenticate, authorize) if stage is not None]
         self._charges = tuple(charges)
         self._cache = cache
+        self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
 
     def answer(self, scope: Scope, *, keep_alive: bool) -> bytes | ASGIApp:
@@ -68,12 +72,22 @@ class FastLane:
             # Charged last: a request that goes to the line is charged there.
             if hit is None or hit.revalidate:
                 return partial(self._trace.run, exchange, self._charges[0])
-            for stage in self._charges:
+            for stage in self._concerned.get((scope["method"], scope["path"])) or self._concerning(scope):
                 if not stage.decide(exchange, scope):
                     return partial(self._trace.run, exchange, stage)
         except Fault as fault:
             return self._refusal(fault, exchange, scope, keep_alive=keep_alive)
         return self._hit(hit, exchange, scope, keep_alive=keep_alive)
+
+    def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
+        """The stages that have anything to decide for method and path; found out once for each."""
+        method, path = scope["method"], scope["path"]
+        concerned = tuple(stage for stage in self._charges if stage.concerns(method, path))
+        if len(path) <= MEMO_PATH_LENGTH:
+            if len(self._concerned) >= MEMO_ENTRIES:
+                self._concerned.clear()
+            self._concerned[method, path] = concerned
+        return concerned
 
     def _hit(self, hit: Hit, exchange: Exchange, scope: Scope, *, keep_alive: bool) -> bytes:
         exchange.outcome, exchange.cache_status = hit.outcome, hit.cache_status

@@ -61,6 +61,10 @@ class LimitsEndpoint(DecidingStage):
         """Return whether the request is none for the limits, so that the next stage may have it."""
         return scope["method"] not in ("GET", "HEAD") or self._match(scope) is None
 
+    def concerns(self, method: str, path: str) -> bool:
+        """Only the endpoint itself is answered."""
+        return self._paths.match(path) is not None
+
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the limits; pass on any other."""
         if self.decide(exchange, scope):

@@ -53,6 +53,10 @@ class MetadataItemLimit(DecidingStage):
         limit = self._limit(scope["method"])
         return limit is None or not self._is_collection(exchange, scope)
 
+    def concerns(self, method: str, path: str) -> bool:
+        """Only collections are counted."""
+        return self._limit(method) is not None and self._collections.match(resource_path(path)) is not None
+
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the items of a collection on its way; pass on everything else."""
         if self.decide(exchange, scope):

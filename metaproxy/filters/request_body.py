@@ -44,6 +44,10 @@ class RequestBodyLimit(DecidingStage):
             raise self.refusal()
         return True
 
+    def concerns(self, method: str, path: str) -> bool:
+        """There is nothing to hold where there is no body."""
+        return False
+
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, its body counted where its length is not known."""
         if self.decide(exchange, scope):

@@ -57,8 +57,8 @@ class Stage:
     async def _handle_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
         exchange = scope[SCOPE_KEY] = Exchange(
-            request_id=new_request_id(),
-            started=monotonic(),
+            new_request_id(),
+            monotonic(),
             client_address=client[0] if client else "",
             scheme=scope.get("scheme", "http"),
         )
@@ -74,6 +74,10 @@ class DecidingStage(Stage):
         Raises Fault for a request that is refused. Must come to the same decision as ``handle``.
         """
         raise NotImplementedError
+
+    def concerns(self, method: str, path: str) -> bool:
+        """Say whether the stage has anything to decide for a request without a body, whoever sends it."""
+        return True
 
 
 class Responder:

@@ -64,19 +64,17 @@ class Trace:
 
     def begin(self, scope: Scope) -> Exchange:
         """Make the Exchange of a request and put it into ``scope``."""
+        exchange = scope[SCOPE_KEY] = Exchange(new_request_id(), self._clock())
         client = scope.get("client")
+        if client:
+            exchange.client_address = client[0]
+        exchange.scheme = scope.get("scheme", "http")
         match = self._routes.match(scope["path"])
-        exchange = scope[SCOPE_KEY] = Exchange(
-            request_id=new_request_id(),
-            started=self._clock(),
-            client_address=client[0] if client else "",
-            scheme=scope.get("scheme", "http"),
-        )
         if match is not None:
             exchange.route, exchange.captures = match.template, match.captures
-        global_request_id = get(scope["headers"], b"x-openstack-request-id")
-        if global_request_id is not None and is_request_id(global_request_id):
-            exchange.global_request_id = global_request_id.decode("ascii")
+        for name, value in scope["headers"]:
+            if name == b"x-openstack-request-id" and is_request_id(value):
+                exchange.global_request_id = value.decode("ascii")
         return exchange
 
     def head(self, exchange: Exchange, answered: Headers) -> list[Header]:

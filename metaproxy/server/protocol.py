@@ -28,6 +28,8 @@ from metaproxy.telemetry.requests import RequestRecord
 AnyASGI = Any
 """An ASGI application: uvicorn and starlette each have types of their own for the same thing."""
 
+ASGI = {"version": "3.0", "spec_version": "2.3"}
+
 SWEEP_SECONDS = 0.25
 LINGER_SECONDS = 1.0
 
@@ -127,7 +129,9 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request's head has come."""
         self._in_head = True
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_headers_complete(self) -> None:
         """A request's head is complete."""
@@ -141,7 +145,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self.refuse(Fault(414, "The request's target is too long.", reason="target_too_long"))
             return
         http_version = self.parser.get_http_version()
-        self._complete_scope(http_version)
+        self.scope = self._scope(http_version)
         keep_alive = http_version != "1.0" and not self._leaving and self.parser.should_keep_alive()
         app = self._answered_at_once(keep_alive=keep_alive)
         if app is not None:
@@ -154,15 +158,28 @@ class EdgeProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
         self.cycle = ANSWERED
 
-    def _complete_scope(self, http_version: str) -> None:
-        target = httptools.parse_url(self.url)
-        path = target.path.decode("ascii")
-        scope: Any = self.scope
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = http_version
-        scope["raw_path"] = target.path
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["query_string"] = target.query or b""
+    def _scope(self, http_version: str) -> Any:
+        if self.url.startswith(b"/") and b"#" not in self.url:
+            raw_path, _, query = self.url.partition(b"?")
+        else:  # absolute-form, or nothing that has a path (RFC 9112 §3.2)
+            target = httptools.parse_url(self.url)
+            raw_path, query = target.path, target.query or b""
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": ASGI,
+            "http_version": http_version,
+            "method": self.parser.get_method().decode("ascii"),
+            "scheme": self.scheme,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+            "state": {},
+        }
 
     def _answered_at_once(self, *, keep_alive: bool) -> AnyASGI | None:
         """Let the fast lane answer; return the application that must be asked where it has not."""

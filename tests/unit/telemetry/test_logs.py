@@ -59,6 +59,23 @@ def test_the_console_is_for_eyes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "something" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_tells_no_values_of_variables(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    logs.configure(log_format, "info")
+    token = "gAAAA" + "secret"
+
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        structlog.get_logger("metaproxy").exception("failed")
+
+    shown = capsys.readouterr().err
+    assert "ValueError: broken" in shown
+    assert token not in shown
+
+
 def test_the_servers_report_of_an_answer_that_we_broke_off_is_dropped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
