@@ -1,0 +1,240 @@
+"""The cache stage: what one replica writes, the others forget; what a replica may have missed, it doubts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from metaproxy.cache.purges import Purges
+from metaproxy.cache.replicas import LEASE_SECONDS, Replicas
+from metaproxy.filters.cache import MetadataCache
+from metaproxy.store.broadcast import LocalBroadcast
+from tests.filters.caching import JSON, Origin, Time, make_cache, request, turn
+from tests.filters.replicating import Network, NetworkBroadcast
+
+
+class Cluster:
+    """Two replicas in front of one origin, with a network between them."""
+
+    def __init__(self, here: MetadataCache, there: MetadataCache, network: Network) -> None:
+        self.here, self.there = here, there
+        self.network = network
+        self.broadcast_there = network.broadcasts[1]
+
+
+@asynccontextmanager
+async def cluster(origin: Origin, time: Time) -> AsyncIterator[Cluster]:
+    """Start two replicas that hear each other."""
+    network = Network()
+    caches = [make_cache(origin, time, broadcast=network.broadcast(name)) for name in ("here", "there")]
+    for cache in caches:
+        await cache.start()
+    await turn()
+    try:
+        yield Cluster(caches[0], caches[1], network)
+    finally:
+        for cache in caches:
+            await cache.close()
+
+
+async def test_a_write_through_one_replica_is_forgotten_by_the_other() -> None:
+    async with cluster(Origin(), Time()) as both:
+        await request(both.there)
+
+        await request(both.here, method="PUT")
+
+        assert both.there.inventory.statistics().keys == 0
+
+
+async def test_the_other_replica_has_forgotten_before_the_write_is_sent() -> None:
+    origin = Origin()
+    async with cluster(origin, Time()) as both:
+        await request(both.there)
+        origin.opened.clear()
+
+        write = asyncio.create_task(request(both.here, method="PUT"))
+        while len(origin.requests) < 2:
+            await turn(1)
+
+        assert both.there.inventory.statistics().keys == 0
+        origin.opened.set()
+        await write
+
+
+async def test_while_a_write_is_under_way_the_other_replica_stores_nothing_of_it() -> None:
+    origin = Origin()
+    async with cluster(origin, Time()) as both:
+        origin.opened.clear()
+        write = asyncio.create_task(request(both.here, method="PUT"))
+        await turn()
+        read = asyncio.create_task(request(both.there))
+        await turn()
+        origin.opened.set()
+
+        await asyncio.gather(write, read)
+
+        assert both.there.inventory.statistics().keys == 0
+
+
+async def test_after_the_write_the_other_replica_stores_again() -> None:
+    async with cluster(Origin(), Time()) as both:
+        await request(both.here, method="PUT")
+        await request(both.there)
+
+        assert (await request(both.there)).exchange.outcome == "hit"
+
+
+async def test_a_replica_that_has_not_heard_of_itself_yet_trusts_nothing() -> None:
+    time = Time()
+    broadcast = Network().broadcast("here")
+    broadcast.deaf = True
+    cache = make_cache(Origin(), time, broadcast=broadcast)
+
+    await request(cache)
+
+    assert (await request(cache)).exchange.outcome == "forwarded"
+    await cache.close()
+
+
+async def test_a_replica_whose_lease_is_over_asks_the_origin() -> None:
+    time = Time()
+    async with cluster(Origin(), time) as both:
+        await request(both.there)
+
+        time.seconds += LEASE_SECONDS
+
+        assert (await request(both.there)).exchange.outcome == "forwarded"
+
+
+async def test_after_a_gap_what_was_stored_before_is_validated() -> None:
+    origin, time = Origin(JSON, (b"etag", b'"1"')), Time()
+    async with cluster(origin, time) as both:
+        await request(both.there)
+        both.broadcast_there.cut()
+        both.broadcast_there.mend()
+        time.seconds += 0.1
+        await both.there._replicas.beat()
+        await turn()
+        origin.status, origin.chunks = 304, []
+
+        answers = [await request(both.there) for _ in range(2)]
+
+    assert [answer.exchange.outcome for answer in answers] == ["revalidated", "hit"]
+    assert origin.asked(b"if-none-match") == b'"1"'
+
+
+async def test_a_replica_that_is_cut_off_forwards_without_storing() -> None:
+    origin = Origin()
+    async with cluster(origin, Time()) as both:
+        both.broadcast_there.cut()
+
+        answers = [await request(both.there) for _ in range(2)]
+
+        assert [answer.exchange.outcome for answer in answers] == ["forwarded"] * 2
+        assert not both.there.inventory.statistics().in_touch
+
+
+async def test_a_stale_answer_of_unknown_validity_stands_in_for_no_error() -> None:
+    origin = Origin()
+    async with cluster(origin, Time()) as both:
+        await request(both.there)
+        both.broadcast_there.cut()
+        origin.status = 503
+
+        assert (await request(both.there)).status == 503
+
+
+async def test_a_purge_by_hand_reaches_every_replica() -> None:
+    async with cluster(Origin(), Time()) as both:
+        await request(both.there)
+
+        await both.here.inventory.purge_image("i1")
+
+        assert both.there.inventory.statistics().keys == 0
+
+
+async def test_what_could_not_be_told_is_told_when_the_connection_is_back() -> None:
+    time = Time()
+    async with cluster(Origin(), time) as both:
+        await request(both.there)
+        both.network.broadcasts[0].cut()
+        time.seconds += LEASE_SECONDS / 2
+        await both.there._replicas.beat()
+        await turn()
+        time.seconds += LEASE_SECONDS / 2
+        await request(both.here, method="PUT")
+        assert both.there.inventory.statistics().keys == 1
+
+        both.network.broadcasts[0].mend()
+        await both.here._replicas.beat()
+        await turn(50)
+
+        assert both.there.inventory.statistics().keys == 0
+
+
+async def test_lines_of_one_process_share_writes_without_a_network() -> None:
+    broadcast, origin, time = LocalBroadcast(), Origin(), Time()
+    draining, current = (make_cache(origin, time, broadcast=broadcast) for _ in range(2))
+    await request(current)
+
+    await request(draining, method="PUT")
+
+    assert current.inventory.statistics().keys == 0
+
+
+class Forgotten(Purges):
+    """Notes what it is told to forget."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def tags(self, tags: Sequence[str]) -> int:
+        self.told.append(tuple(tags))
+        return 0
+
+    def all(self) -> int:
+        self.told.append("all")
+        return 0
+
+    def doubt(self) -> None:
+        self.told.append("doubt")
+
+
+def replicas(broadcast: NetworkBroadcast, lease_seconds: float) -> Replicas:
+    loop = asyncio.get_running_loop()
+    return Replicas(broadcast, Forgotten(), monotonic=loop.time, lease_seconds=lease_seconds)
+
+
+async def test_a_replica_that_does_not_acknowledge_costs_one_lease_and_no_more() -> None:
+    network = Network()
+    here = replicas(network.broadcast("here"), lease_seconds=0.05)
+    network.broadcast("frozen").deaf = True
+    loop = asyncio.get_running_loop()
+
+    before = loop.time()
+    await asyncio.wait_for(here.purge(("image:1",)), 5)
+
+    assert loop.time() - before >= 0.05
+
+
+async def test_a_message_that_cannot_be_read_purges_everything() -> None:
+    network = Network()
+    broadcast = network.broadcast("here")
+    forgotten = Forgotten()
+    Replicas(broadcast, forgotten, monotonic=asyncio.get_running_loop().time)
+
+    await broadcast.publish("cache", b'{"from": "a later version"}')
+    await turn()
+
+    assert forgotten.told == ["all"]
+
+
+async def test_purging_nothing_tells_nobody() -> None:
+    network = Network()
+    there = Forgotten()
+    Replicas(network.broadcast("there"), there, monotonic=asyncio.get_running_loop().time)
+    here = replicas(network.broadcast("here"), lease_seconds=0.05)
+
+    await here.purge(())
+    await turn()
+
+    assert there.told == []
