@@ -50,7 +50,7 @@ TESTED_THROUGH = {
     "identity/token_cache.py": "unit/identity/test_cached.py",
     "server/": "e2e/test_lifecycle.py",
     "server/workers.py": "e2e/test_workers.py",
-    "store/entries.py": "filters/test_cache.py",
+    "store/": "unit/store/test_redis.py",
 }
 """Files and folders of which no test imports every one, and the test that shows them at work from outside."""
 
