@@ -32,7 +32,7 @@ class MemoryCounters:
     def take(self, charges: Sequence[Charge], cost: int = 1) -> Taken:
         """Charge ``cost`` to every counter, or to none if one of them has no room."""
         seconds = self._monotonic()
-        now = int(seconds * MICROSECONDS)
+        now = round(seconds * MICROSECONDS)
         cells, states = [], []
         admitted = True
         for key, _, rule in charges:
@@ -52,7 +52,7 @@ class MemoryCounters:
 
     def peek(self, charges: Sequence[Charge]) -> Taken:
         """Return the counters as they stand, without charging anything."""
-        now = int(self._monotonic() * MICROSECONDS)
+        now = round(self._monotonic() * MICROSECONDS)
         states = [rule.policy.settle(self._cell(key).state, now) for key, _, rule in charges]
         return Taken(admitted=True, states=states, now=now)
 
