@@ -14,6 +14,7 @@ from metaproxy.forward.errors import InvalidResponse, TruncatedResponse, fault_o
 from metaproxy.forward.heads import RequestHeads, response_fields, upstream_request_id
 from metaproxy.forward.instruments import Instruments
 from metaproxy.forward.retry import SAFE, RetryBudget
+from metaproxy.forward.seam import httpx_headers
 from metaproxy.forward.target import Attempt, Target
 from metaproxy.protocol.headers import Header, get
 
@@ -88,7 +89,7 @@ class Passage:
         request = httpx.Request(
             self._scope["method"],
             target.url,
-            headers=upstream.heads.fields(exchange, self._scope, target.authority),
+            headers=httpx_headers(upstream.heads.fields(exchange, self._scope, target.authority)),
             stream=self._client.body,
             extensions={"target": upstream.heads.target(self._scope)},
         )

@@ -13,6 +13,7 @@ from metaproxy.forward.engine.origin import Origin, connect
 from metaproxy.forward.engine.pool import Callback, OpenConnection, Pool, PoolLimits
 from metaproxy.forward.engine.request import IDEMPOTENT, OutgoingRequest, outgoing
 from metaproxy.forward.errors import ConnectionReset
+from metaproxy.forward.seam import httpx_headers
 from metaproxy.telemetry.metrics import Metrics
 
 _EXTENSIONS = {"http_version": b"HTTP/1.1"}
@@ -88,7 +89,9 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
                 raise
             self._repeats.add((pool.name,))
             head, body = await (await pool.acquire(fresh=True)).exchange(message)
-        return httpx.Response(head.status, headers=head.headers, stream=body, extensions=_EXTENSIONS)
+        return httpx.Response(
+            head.status, headers=httpx_headers(head.headers), stream=body, extensions=_EXTENSIONS
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -10,7 +10,7 @@ paths in which an escaped slash or dot could change the segments.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -42,12 +42,27 @@ class _Segment:
     pattern: re.Pattern[str] | None = None
 
 
+_End = tuple[T, str, tuple[str, ...]]
+"""Where a template ends: its value, its text, the names of its captures."""
+
+
 @dataclass(slots=True)
 class _Node(Generic[T]):
     literals: "dict[str, _Node[T]]" = field(default_factory=dict)
-    captures: "dict[str, tuple[re.Pattern[str] | None, _Node[T]]]" = field(default_factory=dict)
-    ends: "list[tuple[T, str, tuple[str, ...]]]" = field(default_factory=list)
-    rests: "list[tuple[T, str, tuple[str, ...]]]" = field(default_factory=list)
+    captures: "list[tuple[re.Pattern[str] | None, _Node[T]]]" = field(default_factory=list)
+    """Constrained ones first."""
+    ends: "list[_End[T]]" = field(default_factory=list)
+    rests: "list[_End[T]]" = field(default_factory=list)
+
+    def capture(self, pattern: re.Pattern[str] | None) -> "_Node[T]":
+        """Return the node behind a captured segment that ``pattern`` constrains, made at the first call."""
+        for known, node in self.captures:
+            if known == pattern:
+                return node
+        node = _Node[T]()
+        self.captures.append((pattern, node))
+        self.captures.sort(key=lambda captured: -len(captured[0].pattern) if captured[0] else 0)
+        return node
 
 
 class RouteTable(Generic[T]):
@@ -77,8 +92,7 @@ class RouteTable(Generic[T]):
                 node = node.literals.setdefault(segment.literal, _Node())
                 continue
             names.append(segment.name)
-            constraint = segment.pattern.pattern if segment.pattern else ""
-            _, node = node.captures.setdefault(constraint, (segment.pattern, _Node()))
+            node = node.capture(segment.pattern)
         (node.rests if has_rest else node.ends).append((value, template, tuple(names)))
         self._memo.clear()
         self.templates.append(template)
@@ -87,7 +101,9 @@ class RouteTable(Generic[T]):
         """Return every match of ``path`` (percent-decoded), most specific first."""
         found = self._memo.get(path)
         if found is None:
-            found = tuple(self._walk(self._root, _split(path), 0, ()))
+            matches: list[Match[T]] = []
+            _walk(self._root, _split(path), 0, (), matches)
+            found = tuple(matches)
             if len(path) <= MEMO_PATH_LENGTH:
                 if len(self._memo) >= MEMO_ENTRIES:
                     self._memo.clear()
@@ -98,22 +114,6 @@ class RouteTable(Generic[T]):
         """Return the most specific match of ``path``, or None."""
         found = self.matches(path)
         return found[0] if found else None
-
-    def _walk(
-        self, node: _Node[T], segments: list[str], index: int, captured: tuple[str, ...]
-    ) -> Iterator[Match[T]]:
-        if index == len(segments):
-            yield from (_match(end, captured) for end in node.ends)
-        else:
-            segment = segments[index]
-            if (child := node.literals.get(segment)) is not None:
-                yield from self._walk(child, segments, index + 1, captured)
-            # An empty segment is never a name: "/images//metadata" matches no template.
-            for constraint in sorted(node.captures, key=len, reverse=True) if segment else ():
-                pattern, child = node.captures[constraint]
-                if pattern is None or pattern.fullmatch(segment):
-                    yield from self._walk(child, segments, index + 1, (*captured, segment))
-        yield from (_match(rest, captured) for rest in node.rests)
 
 
 def parse_template(template: str) -> tuple[list[_Segment], bool]:
@@ -160,6 +160,24 @@ def _split(path: str) -> list[str]:
     return path[1:].split("/") if len(path) > 1 else []
 
 
-def _match(end: tuple[T, str, tuple[str, ...]], captured: tuple[str, ...]) -> Match[T]:
+def _walk(
+    node: _Node[T], segments: list[str], index: int, captured: tuple[str, ...], found: list[Match[T]]
+) -> None:
+    """Add what matches from ``node`` on to ``found``, most specific first."""
+    if index == len(segments):
+        found.extend([_match(end, captured) for end in node.ends])
+    else:
+        segment = segments[index]
+        child = node.literals.get(segment)
+        if child is not None:
+            _walk(child, segments, index + 1, captured, found)
+        if segment:  # an empty one is never a name: "/images//metadata" matches no template
+            for pattern, behind in node.captures:
+                if pattern is None or pattern.fullmatch(segment):
+                    _walk(behind, segments, index + 1, (*captured, segment), found)
+    found.extend([_match(rest, captured) for rest in node.rests])
+
+
+def _match(end: _End[T], captured: tuple[str, ...]) -> Match[T]:
     value, template, names = end
     return Match(value, template, {name: text for name, text in zip(names, captured, strict=True) if name})

@@ -48,7 +48,7 @@ class UpstreamTimeouts(Section):
     """How long the upstream may take."""
 
     connect: PositiveDuration = 2.0
-    """For a new connection, the TLS handshake included; then 502 or another target."""
+    """For a new connection, the TLS handshake included; then another target or 504."""
     read: PositiveDuration = 30.0
     """For the head of the answer, and for every next piece of its body; then 504."""
     pool: PositiveDuration = 5.0
