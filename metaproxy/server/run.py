@@ -1,6 +1,7 @@
 """``metaproxy serve``: bind, say what listens, and serve in one process or in several."""
 
 import asyncio
+import signal
 import socket
 import ssl
 import sys
@@ -13,6 +14,7 @@ import uvloop
 from metaproxy.config.model import Config
 from metaproxy.server.banner import banner, facts
 from metaproxy.server.listeners import ListenError, bind, describe, nth, tls_context
+from metaproxy.server.watch import digest
 from metaproxy.server.worker import Worker
 from metaproxy.server.workers import Supervisor
 from metaproxy.telemetry import logs
@@ -25,6 +27,9 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
 
     SIGHUP and the operator have the file read anew, and so does its change where ``watch`` says so.
     """
+    known = digest(config_path) if watch else None
+    # Until a worker can reload: what it does not handle would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(config.logging.format, config.logging.level)
     workers = config.server.workers
     try:
@@ -42,7 +47,7 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
 
     async def _work(number: int) -> int:
         worker = Worker(number, config, config_path, tls)
-        return await worker.serve(listeners, admin_listeners[number], watch=watch)
+        return await worker.serve(listeners, admin_listeners[number], known=known)
 
     return work(0) if workers == 1 else Supervisor(workers, work).run()
 

@@ -22,6 +22,7 @@ class _Line:
     fast_lane: FastLane | None
     requests: int = 0
     replaced: bool = False
+    closed: bool = False
 
 
 class Switch:
@@ -73,4 +74,11 @@ class Switch:
 
     def _close_if_idle(self, line: _Line) -> None:
         if line.replaced and not line.requests:
-            self._closing.start(line.application.close(), name="close a replaced application")
+            self._closing.start(self._close(line), name="close a replaced application")
+
+    async def _close(self, line: _Line) -> None:
+        # What ``answer`` returned is counted when its task begins. Tasks begin in the order in which they
+        # were made, so by now every request has begun that was given to this line before it was replaced.
+        if not line.requests and not line.closed:
+            line.closed = True
+            await line.application.close()

@@ -59,11 +59,16 @@ class Worker:
         self._tasks = TaskSet()
 
     async def serve(
-        self, listeners: Sequence[socket.socket], admin_listeners: Sequence[socket.socket], *, watch: bool
+        self,
+        listeners: Sequence[socket.socket],
+        admin_listeners: Sequence[socket.socket],
+        *,
+        known: bytes | None,
     ) -> int:
         """Serve until SIGTERM or SIGINT, let what runs finish, and return the exit code.
 
-        ``watch`` says whether a change of the configuration file is taken into use by itself.
+        A change of the configuration file is taken into use by itself, where ``known`` is the digest of
+        the content that the configuration was read from.
         """
         await self._switch.application.start()
         stop = self._handle_signals()
@@ -72,8 +77,8 @@ class Worker:
             self._tasks.start(sweep(self._data.server_state.connections), name="deadlines")
             if self._admin is not None:
                 self._tasks.start(self._admin.serve(sockets=list(admin_listeners)), name="admin-server")
-            if watch:
-                self._tasks.start(self._watch(), name="watch-config")
+            if known is not None:
+                self._tasks.start(self._watch(known), name="watch-config")
             logger.info("serving")
             await _first(stop, serving)
             await self._drain(serving)
@@ -103,8 +108,8 @@ class Worker:
     def _reload_on_signal(self) -> None:
         self._tasks.start(self._reloader.try_reload_here("signal"), name="reload")
 
-    async def _watch(self) -> None:
-        async for _ in changes(self._config_path):
+    async def _watch(self, known: bytes) -> None:
+        async for _ in changes(self._config_path, known):
             await self._reloader.try_reload_here("file")
 
     def _apply(self, config: Config, application: Application) -> None:

@@ -60,6 +60,7 @@ class Supervisor:
     def _child(self, number: int) -> None:
         for signal_number in SIGNALS:
             signal.signal(signal_number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         raise SystemExit(self._work(number))
 
