@@ -93,6 +93,7 @@ class Replicas:
         self._untold: dict[str, None] = {}
         self._lost_at = monotonic()
         self._started = False
+        self._doubts_entries = False
         self._tasks = TaskSet()
         if not broadcast.lossless:
             self.trust.end()
@@ -185,6 +186,7 @@ class Replicas:
         if self.trust.until >= self.trust.since:
             logger.warning("cache replicas out of touch: the origin is asked until they are back")
             self._lost_at = self._monotonic()
+            self._doubts_entries = True
         self.trust.end()
         self._beats.clear()
         self._purges.doubt()
@@ -208,11 +210,24 @@ class Replicas:
     def _hear_beat(self, message: Message) -> None:
         if message.sender != self._broadcast.name or message.number not in self._beats:
             return
-        self.trust.renew(self._monotonic(), self._beats.pop(message.number) + self._lease_seconds)
+        lease_end = self._beats.pop(message.number) + self._lease_seconds
+        if self._entries is not None and self._doubts_entries:
+            self._tasks.start(self._doubt_entries(self._entries, lease_end), name="cache-return")
+        else:
+            self.trust.renew(self._monotonic(), lease_end)
         if self._untold:
             untold, self._untold = self._untold, {}
             kind = "purge_all" if "*" in untold else "purge"
             self._tasks.start(self._tell(kind, tuple(untold)), name="cache-tell")
+
+    async def _doubt_entries(self, entries: SharedEntries, lease_end: float) -> None:
+        """After a gap, let nothing that replicas had stored together count: a write may be missing there."""
+        try:
+            await entries.forget((EVERYTHING,))
+        except OSError:
+            return
+        self._doubts_entries = False
+        self.trust.renew(self._monotonic(), lease_end)
 
     def _do(self, message: Message) -> None:
         write = message.sender, message.write
