@@ -1,0 +1,68 @@
+from typing import Any
+
+import pytest
+
+from metaproxy.cli.status import duration, hit_ratio, lines
+
+TOLD: dict[str, Any] = {
+    "version": "1.0",
+    "ready": True,
+    "draining": False,
+    "uptime_seconds": 61.0,
+    "checks": {"upstream": {"well": True, "says": "1 of 1 healthy"}},
+    "requests": {"hit": 3, "forwarded": 1},
+    "upstream": [{"name": "http://a", "healthy": False, "breaker": "open", "active_requests": 0}],
+    "cache": {"entries": 7, "bytes": 900, "max_bytes": 1000},
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "metaproxy 1.0: ready, up 1 min",
+        "  ok  upstream   1 of 1 healthy",
+        "  requests   3 hit, 1 forwarded",
+        "  hit ratio  75.0%",
+        "  upstream   http://a UNHEALTHY, breaker open",
+        "  cache      7 answers, 900 of 1000 bytes",
+    ],
+)
+def test_an_answer_is_told_in_lines(line: str) -> None:
+    assert line in list(lines(TOLD))
+
+
+def test_what_is_not_well_stands_out() -> None:
+    told = TOLD | {"ready": False, "checks": {"upstream": {"well": False, "says": "0 of 1 healthy"}}}
+
+    assert list(lines(told))[:2] == [
+        "metaproxy 1.0: not ready, up 1 min",
+        "  BAD upstream   0 of 1 healthy",
+    ]
+
+
+def test_without_requests_and_cache_nothing_is_made_up() -> None:
+    told = TOLD | {"requests": {}, "cache": None}
+
+    assert "  requests   none yet" in list(lines(told))
+    assert not any("hit ratio" in line or "  cache" in line for line in lines(told))
+
+
+@pytest.mark.parametrize(
+    ("requests", "ratio"),
+    [
+        ({}, None),
+        ({"refused": 5}, None),
+        ({"hit": 1, "forwarded": 1}, 0.5),
+        ({"stale": 1, "revalidated": 1, "collapsed": 1, "hit": 1}, 1.0),
+        ({"forwarded": 1, "failed": 9}, 0.0),
+    ],
+)
+def test_the_hit_ratio_is_the_share_of_answers_from_memory(
+    requests: dict[str, float], ratio: float | None
+) -> None:
+    assert hit_ratio(requests) == ratio
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5.9, "6 s"), (60, "1 min"), (7200, "2 h"), (200_000, "2 d")])
+def test_a_time_stands_in_its_largest_unit(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
