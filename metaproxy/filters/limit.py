@@ -1,7 +1,6 @@
 """Stage 5: every consumer is held to its rates."""
 
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,7 +14,7 @@ from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.limits import fields
-from metaproxy.protocol.limits.policy import State, fits, whole_seconds
+from metaproxy.protocol.limits.policy import fits, whole_seconds
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.telemetry.metrics import Metrics
@@ -129,11 +128,13 @@ class RateLimit(DecidingStage):
 
 def _told(charges: Sequence[Charge], taken: Taken) -> tuple[Header, Header]:
     """The fields that tell the consumer where it stands with each rule that it met."""
-    limits = map(_limit_item, charges, taken.states, repeat(taken.now))
+    if len(charges) == 1:
+        rule = charges[0].rule
+        limit = fields.limit_item(rule.quoted_name, rule.policy, taken.states[0], taken.now)
+        return (fields.LIMIT, limit), (fields.POLICY, rule.policy_item)
+    limits = [
+        fields.limit_item(rule.quoted_name, rule.policy, state, taken.now)
+        for (_, _, rule), state in zip(charges, taken.states, strict=True)
+    ]
     policies = [rule.policy_item for _, _, rule in charges]
     return (fields.LIMIT, b", ".join(limits)), (fields.POLICY, b", ".join(policies))
-
-
-def _limit_item(charge: Charge, state: State, now: int) -> bytes:
-    rule = charge.rule
-    return fields.limit_item(rule.quoted_name, rule.policy, state, now)

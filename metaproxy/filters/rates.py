@@ -24,6 +24,9 @@ OnStoreFailure = Literal["local", "allow", "deny"]
 
 NOBODY = Identity()
 
+MEMO_ENTRIES = 16384
+MEMO_PATH_LENGTH = 512
+
 
 class Rates:
     """Counts requests against rules, in this process or in a store that replicas share.
@@ -53,6 +56,8 @@ class Rates:
         monotonic: Clock = clock.monotonic,
     ) -> None:
         self._table = RateTable(rules, algorithm=algorithm, exempt=exempt)
+        self._varies = self._table.varies
+        self._memo: dict[tuple[str, ...], tuple[Charge, ...]] = {}
         self._shared = shared
         self._on_store_failure = on_store_failure
         self._local = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
@@ -72,11 +77,23 @@ class Rates:
     async def close(self) -> None:
         """Nothing is left: the store belongs to who made it."""
 
-    def charges(self, exchange: Exchange, scope: Scope) -> list[Charge]:
+    def charges(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
         """Return the counters that this request would be charged to."""
-        who = exchange.identity or NOBODY
+        who, address, path = exchange.identity or NOBODY, exchange.client_address, scope["path"]
+        if self._varies or len(path) > MEMO_PATH_LENGTH:
+            return self._find_charges(who, address, scope)
+        # Nothing else decides; one consumer reads the same few paths again and again.
+        asked = scope["method"], path, who.project_id, who.user_id, address
+        found = self._memo.get(asked)
+        if found is None:
+            if len(self._memo) >= MEMO_ENTRIES:
+                self._memo.clear()
+            found = self._memo[asked] = self._find_charges(who, address, scope)
+        return found
+
+    def _find_charges(self, who: Identity, address: str, scope: Scope) -> tuple[Charge, ...]:
         targets = self._table.targets(scope["method"], scope["path"], scope["query_string"], self._group(who))
-        return [_charge(target.rule, target.key, who, exchange.client_address) for target in targets]
+        return tuple(_charge(target.rule, target.key, who, address) for target in targets)
 
     def take(self, charges: Sequence[Charge]) -> Taken | None:
         """Charge all or none, where that can be done at once; None where the store must be awaited.
@@ -155,6 +172,9 @@ class Rates:
 
     def _recorded(self, charges: Sequence[Charge], taken: Taken) -> Taken:
         now = self._monotonic()
+        if len(charges) == 1:
+            self._top.record(charges[0].consumer, now, refused=not taken.admitted)
+            return taken
         # Each consumer once, however many of its rules were met.
         for consumer in {consumer for _, consumer, _ in charges}:
             self._top.record(consumer, now, refused=not taken.admitted)

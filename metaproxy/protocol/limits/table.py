@@ -19,6 +19,8 @@ from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.routes import RouteTable
 
 MEMO_ENTRIES = 16384
+MEMO_PATH_LENGTH = 512
+"""Longer paths are looked up each time: memory is bounded in bytes, not only in entries."""
 
 ALGORITHMS: dict[str, type[Gcra] | type[FixedWindow]] = {"gcra": Gcra, "fixed-window": FixedWindow}
 
@@ -103,6 +105,8 @@ class RateTable:
         self.rules = tuple(CompiledRule(rule, algorithm) for rule in rules)
         self.groups = frozenset(group for rule in rules for group in rule.groups)
         self._has_queries = any(rule.query for rule in rules)
+        self.varies = self._has_queries or bool(self.groups)
+        """Whether more than method, path and consumer decides which rules a request meets."""
         self._finders: tuple[_Templates | _Expressions | _Everywhere, ...] = (
             _Templates(self.rules),
             _Expressions(self.rules),
@@ -117,9 +121,11 @@ class RateTable:
         """Return the rules that a consumer of ``group`` meets with this request, in their order."""
         found = self._memo.get((group, method, path))
         if found is None:
-            if len(self._memo) >= MEMO_ENTRIES:
-                self._memo.clear()
-            found = self._memo[group, method, path] = self._find(method, path, group)
+            found = self._find(method, path, group)
+            if len(path) <= MEMO_PATH_LENGTH:
+                if len(self._memo) >= MEMO_ENTRIES:
+                    self._memo.clear()
+                self._memo[group, method, path] = found
         return _with_query(found, query_string) if self._has_queries else found
 
     def for_group(self, group: str) -> tuple[CompiledRule, ...]:
