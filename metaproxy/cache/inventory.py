@@ -110,7 +110,7 @@ class Inventory:
             StoredImage(
                 tag.removeprefix(image_tag("")),
                 keys,
-                sum(stored.size() for _, stored in self._store.tagged(tag)),
+                sum(stored.size for _, stored in self._store.tagged(tag)),
             )
             for tag, keys in most
         ]
@@ -161,7 +161,7 @@ def _entry(key: Key, stored: Stored, now: float) -> Entry:
         status=stored.status,
         age=age,
         ttl=stored.terms.lifetime - age,
-        bytes=stored.size(),
+        bytes=stored.size,
         vary={_text(name): _text(value) for name, value in stored.vary},
     )
 

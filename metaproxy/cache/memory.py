@@ -58,7 +58,7 @@ class MemoryStore:
 
     def put(self, key: Key, stored: Stored) -> bool:
         """Store one answer in place of the variant that it renews; False where it is too large."""
-        if stored.size() > self.max_entry_bytes:
+        if stored.size > self.max_entry_bytes:
             return False
         others = [variant for variant in self._slots.get(key, ()) if variant.vary != stored.vary]
         self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored])
@@ -98,7 +98,7 @@ class MemoryStore:
     def _set(self, key: Key, variants: list[Stored]) -> None:
         self._remove(key)
         self._slots[key] = variants
-        self._sizes[key] = size = sum(stored.size() for stored in variants) + key_size(key)
+        self._sizes[key] = size = sum(stored.size for stored in variants) + key_size(key)
         self.bytes += size
         for stored in variants:
             for tag in stored.tags:

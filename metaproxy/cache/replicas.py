@@ -13,20 +13,27 @@ published has received that message. Waiting one lease is therefore always enoug
 make it short. A replica cut off from the broadcast answers nothing from memory once its lease is over:
 it asks the origin, with the stored validators where there are any.
 
+**Reads among themselves.** While the replicas are in touch, no read gets an older value than one that
+ended before it began: together they are one register. A replica that joins, or comes back, while a write
+is under way can hold the old value until that write is answered.
+
 **Without the broadcast** a writing replica waits out the others' leases once, after the connection was
-lost. If all lost it, the guarantee holds. If this one alone is cut off, the others may answer from
-memory what was there before the write until it is told them, as soon as the broadcast is back, or until
-their ttl ends.
+lost, and a replica that comes back waits a lease before it trusts its memory again, so that those who
+were lost with it are back too. So the guarantee holds where all lose the broadcast. If this one alone is
+cut off, the others may answer from memory what was there before the write until it is told them, as soon
+as the broadcast is back, or until their ttl ends.
 """
 
 import asyncio
 import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
 import structlog
 
+from metaproxy.cache.messages import Acknowledgements, Message
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
@@ -47,19 +54,6 @@ logger = structlog.get_logger(__name__)
 
 _numbers = itertools.count(1)
 """Of messages and writes, for all caches of this process: they may share a connection."""
-
-
-class Message(msgspec.Struct, array_like=True, frozen=True):
-    """What replicas say: ``kind`` is beat, begin, end, purge, purge_all or done (the acknowledgement)."""
-
-    kind: str
-    sender: str
-    number: int
-    tags: tuple[str, ...] = ()
-    write: int = 0
-    settled: bool = True
-    to: str = ""
-    """Of an acknowledgement: whose message is acknowledged."""
 
 
 class Replicas:
@@ -89,11 +83,12 @@ class Replicas:
         self._monotonic = monotonic
         self._lease_seconds = lease_seconds
         self._beats: OrderedDict[int, float] = OrderedDict()
-        self._waiting: dict[int, _Acknowledgements] = {}
+        self._waiting: dict[int, Acknowledgements] = {}
         self._untold: dict[str, None] = {}
         self._lost_at = monotonic()
         self._started = False
-        self._doubts_entries = False
+        self._was_lost = False
+        self._back_since = math.inf
         self._tasks = TaskSet()
         if not broadcast.lossless:
             self.trust.end()
@@ -162,7 +157,7 @@ class Replicas:
     async def _tell(self, kind: str, tags: Sequence[str], *, write: int = 0, settled: bool = True) -> None:
         number = next(_numbers)
         message = Message(kind, self._broadcast.name, number, tuple(tags), write, settled)
-        acknowledged = self._waiting[number] = _Acknowledgements()
+        acknowledged = self._waiting[number] = Acknowledgements()
         try:
             if self._entries is not None:
                 await self._entries.forget(tags or (EVERYTHING,))
@@ -186,7 +181,8 @@ class Replicas:
         if self.trust.until >= self.trust.since:
             logger.warning("cache replicas out of touch: the origin is asked until they are back")
             self._lost_at = self._monotonic()
-            self._doubts_entries = True
+            self._was_lost = True
+        self._back_since = math.inf
         self.trust.end()
         self._beats.clear()
         self._purges.doubt()
@@ -211,23 +207,32 @@ class Replicas:
         if message.sender != self._broadcast.name or message.number not in self._beats:
             return
         lease_end = self._beats.pop(message.number) + self._lease_seconds
-        if self._entries is not None and self._doubts_entries:
-            self._tasks.start(self._doubt_entries(self._entries, lease_end), name="cache-return")
-        else:
+        if not self._was_lost:
             self.trust.renew(self._monotonic(), lease_end)
+        else:
+            self._come_back(lease_end)
         if self._untold:
             untold, self._untold = self._untold, {}
             kind = "purge_all" if "*" in untold else "purge"
             self._tasks.start(self._tell(kind, tuple(untold)), name="cache-tell")
 
-    async def _doubt_entries(self, entries: SharedEntries, lease_end: float) -> None:
-        """After a gap, let nothing that replicas had stored together count: a write may be missing there."""
+    def _come_back(self, lease_end: float) -> None:
+        """After a gap, trust again only a lease later: until then, others may still write without a word."""
+        now = self._monotonic()
+        self._back_since = min(self._back_since, now)
+        if now >= self._back_since + self._lease_seconds:
+            self._tasks.start(self._trust_again(lease_end), name="cache-return")
+
+    async def _trust_again(self, lease_end: float) -> None:
+        """Forget what replicas had stored together, where a write may be missing; then trust."""
         try:
-            await entries.forget((EVERYTHING,))
+            if self._entries is not None:
+                await self._entries.forget((EVERYTHING,))
         except OSError:
             return
-        self._doubts_entries = False
-        self.trust.renew(self._monotonic(), lease_end)
+        if self._back_since < math.inf:
+            self._was_lost = False
+            self.trust.renew(self._monotonic(), lease_end)
 
     def _do(self, message: Message) -> None:
         write = message.sender, message.write
@@ -254,26 +259,3 @@ class Replicas:
             await self._publish(done)
         except OSError:
             return
-
-
-class _Acknowledgements:
-    """Who has acknowledged one message."""
-
-    def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._more = asyncio.Event()
-
-    def add(self, name: str) -> None:
-        """Take note of an acknowledgement."""
-        self._names.add(name)
-        self._more.set()
-
-    async def wait_for(self, count: int, seconds: float) -> None:
-        """Wait for ``count`` of them, at most ``seconds``."""
-        try:
-            async with asyncio.timeout(seconds):
-                while len(self._names) < count:
-                    self._more.clear()
-                    await self._more.wait()
-        except TimeoutError:
-            logger.warning("a replica did not acknowledge; its lease was waited out", missing=count)

@@ -9,18 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from metaproxy.cache.interning import shared_fields
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, dates, validation
 from metaproxy.protocol.caching.reuse import Terms, VaryValues
 
 REASON_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
-FIELD_BYTES = 190
-"""What one header field takes beside its text: two bytes objects, their pair, its places in two lists."""
-ENTRY_BYTES = 1200
+ENTRY_BYTES = 2400
 """What an entry takes beside its texts: objects, key, places in the indexes, the hit made of it.
 
-Both measured with tests/bench/cache_memory.py; they round up."""
+Measured with tests/bench/cache_memory.py, where every entry is used; rounded up."""
+
+FIELD_SLOTS = 24
+"""What a field takes in every entry: its places in the lists of the entry and of its hit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +78,8 @@ class Stored:
     """What Cache-Status adds: ``collection`` for an item taken from a stored collection."""
     items: Mapping[str, str] | None = None
     """Of a collection whose items were asked for: what is in it."""
+    size: int = field(init=False)
+    """The bytes of memory that it takes, estimated from above."""
     etag: bytes = field(init=False)
     fresh_until: float = field(init=False)
     """Monotonic seconds until which it may be sent to anyone who asks for nothing special."""
@@ -83,6 +87,10 @@ class Stored:
     _hit: Hit | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self.fields, new_bytes = shared_fields(self.fields)
+        head = sum(len(name) + len(value) + 4 + FIELD_SLOTS for name, value in self.fields)
+        tags = sum(map(len, self.tags))
+        self.size = len(self.body) + new_bytes + head + tags + ENTRY_BYTES
         own = headers.get(self.fields, b"etag")
         self.etag = own or validation.strong_etag(self.body, headers.get(self.fields, b"content-type") or b"")
         self._sent = list(self.fields) if own else [*self.fields, (b"etag", self.etag)]
@@ -134,12 +142,6 @@ class Stored:
         """Last-Modified in seconds since the epoch, or Date where there is none (RFC 9110 §13.1.3)."""
         value = headers.get(self.fields, b"last-modified") or headers.get(self.fields, b"date")
         return dates.parse(value) if value else None
-
-    def size(self) -> int:
-        """Return the bytes of memory that it takes, estimated from above."""
-        texts = sum(len(name) + len(value) + FIELD_BYTES for name, value in self.fields)
-        heads = 2 * sum(len(name) + len(value) + 4 for name, value in self.fields)
-        return len(self.body) + texts + heads + ENTRY_BYTES
 
 
 def serialised_head(status: int, fields: list[headers.Header]) -> bytes:

@@ -105,15 +105,33 @@ async def test_a_replica_whose_lease_is_over_asks_the_origin() -> None:
         assert (await request(both.there)).exchange.outcome == "forwarded"
 
 
+async def come_back(both: Cluster, time: Time) -> None:
+    """Mend the connection, and let one lease pass."""
+    both.broadcast_there.mend()
+    for _ in range(2):
+        await both.there._replicas.beat()
+        await turn()
+        time.seconds += LEASE_SECONDS
+    time.seconds -= LEASE_SECONDS
+
+
+async def test_after_a_gap_nothing_is_trusted_for_one_lease() -> None:
+    async with cluster(Origin(), Time()) as both:
+        both.broadcast_there.cut()
+        both.broadcast_there.mend()
+
+        await both.there._replicas.beat()
+        await turn()
+
+        assert not both.there.inventory.statistics().in_touch
+
+
 async def test_after_a_gap_what_was_stored_before_is_validated() -> None:
     origin, time = Origin(JSON, (b"etag", b'"1"')), Time()
     async with cluster(origin, time) as both:
         await request(both.there)
         both.broadcast_there.cut()
-        both.broadcast_there.mend()
-        time.seconds += 0.1
-        await both.there._replicas.beat()
-        await turn()
+        await come_back(both, time)
         origin.status, origin.chunks = 304, []
 
         answers = [await request(both.there) for _ in range(2)]

@@ -8,6 +8,7 @@ never against must-revalidate, proxy-revalidate, s-maxage or no-cache (§4.2.4).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching.directives import RequestDirectives, ResponseDirectives
@@ -54,6 +55,7 @@ class MustValidate:
 Verdict = Fresh | Stale | MustValidate
 
 
+@lru_cache(maxsize=512)
 def terms(
     lifetime: float,
     said: ResponseDirectives,

@@ -24,7 +24,7 @@ def keys_of(store: MemoryStore, names: str) -> str:
     return "".join(name for name in names if key(name) in store)
 
 
-SIZE = stored().size() + 200
+SIZE = stored().size + 200
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -143,4 +143,4 @@ def test_bytes_are_always_those_of_what_is_stored_and_under_the_bound(
 
 @pytest.mark.parametrize("length", [0, 1, 10_000])
 def test_the_size_of_an_answer_grows_with_its_body(length: int) -> None:
-    assert stored(b"x" * length).size() - stored().size() == length
+    assert stored(b"x" * length).size - stored().size == length
