@@ -13,7 +13,7 @@ RUN := $(BIN)/python $(if $(COVERAGE_FLOOR),-m coverage run) -m
 TESTS := pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format unit e2e coverage bench test-keystone clean
+.PHONY: help demo test check format unit e2e test-browser coverage bench test-keystone clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -47,10 +47,13 @@ format: $(INSTALLED) ## format the code, and mend what ruff can mend
 	$(BIN)/ruff format
 
 unit: $(INSTALLED) ## run the tests that start no processes
-	$(RUN) $(TESTS) -m "not (e2e or redis or keystone)"
+	$(RUN) $(TESTS) -m "not (e2e or redis or keystone or browser)"
 
 e2e: $(INSTALLED) ## run the tests that start real servers
-	$(RUN) $(TESTS) -m e2e
+	$(RUN) $(TESTS) -m "e2e and not browser"
+
+test-browser: $(INSTALLED) ## drive the operator's page in the Chromium that is on PATH
+	$(RUN) pytest -m browser
 
 coverage: ## run the whole suite and show what it leaves out
 	@$(MAKE) --no-print-directory test COVERAGE_FLOOR=85

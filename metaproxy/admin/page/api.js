@@ -10,6 +10,8 @@ export class Refused extends Error {
   }
 }
 
+export class Unreachable extends Error {}
+
 export function useToken(token) {
   sessionStorage.setItem(KEY, token);
 }
@@ -27,7 +29,9 @@ async function ask(path, request) {
   const token = sessionStorage.getItem(KEY);
   const headers = { accept: "application/json", ...request.headers };
   if (token) headers.authorization = `Bearer ${token}`;
-  const response = await fetch(path, { ...request, headers, cache: "no-store" });
+  const response = await fetch(path, { ...request, headers, cache: "no-store" }).catch(() => {
+    throw new Unreachable("The listener cannot be reached.");
+  });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refused(response.status, answer);
   return answer;

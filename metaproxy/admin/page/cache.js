@@ -26,13 +26,36 @@ function row({ image, answers, bytes: size }) {
       { text: image, className: "code" },
       number(answers),
       bytes(size),
+      { button: "Show", describes: `Show what is stored of ${image}`, act: () => attempt(() => look(image)) },
       { button: "Purge", describes: `Purge the image ${image}`, act: () => attempt(() => purge({ image })) },
+    ],
+  };
+}
+
+async function look(image) {
+  const { number: all, answers } = await read(`cache/answers?${new URLSearchParams({ image })}`);
+  fill($("#answers"), answers.map(answerRow), { none: "nothing is stored" });
+  $("#answers").hidden = false;
+  $("#answers-of").textContent = `Stored answers of ${image}`;
+  return `${number(all)} answers are stored of ${image}.`;
+}
+
+function answerRow({ path, query, status, media_type: mediaType, age, fresh_for: left, bytes: size }, index) {
+  return {
+    key: String(index),
+    cells: [
+      { text: query ? `${path}?${query}` : path, className: "code" },
+      `${status} ${mediaType}`,
+      duration(age),
+      left > 0 ? duration(left) : { text: "stale", className: "warn" },
+      bytes(size),
     ],
   };
 }
 
 async function purge(what) {
   const { purged } = await change("cache/purge", what);
+  $("#answers").hidden = true;
   await showCache();
   return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; other replicas were told.`;
 }

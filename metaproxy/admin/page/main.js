@@ -1,6 +1,6 @@
 // Asks how it goes every two seconds while the page can be seen, and shows it.
 
-import { Refused, read, useToken } from "./api.js";
+import { Refused, Unreachable, read, useToken } from "./api.js";
 import { showCache } from "./cache.js";
 import { showConfiguration } from "./configuration.js";
 import { showConsumers, showRules } from "./consumers.js";
@@ -45,7 +45,8 @@ async function turn() {
     if (!document.hidden && !$("#login").open) await refresh();
   } catch (error) {
     if (error instanceof Refused && error.status === 401) askForToken();
-    else badge("no connection", false);
+    else if (error instanceof Unreachable) badge("no connection", false);
+    else reportError(error);
   }
   setTimeout(turn, EVERY_MILLISECONDS);
 }

@@ -29,12 +29,13 @@ function figures(before, after) {
 }
 
 function plots(series, seen) {
-  const seconds = series.seconds;
+  const seconds = series.shown;
   const rates = lines(series, seen, (outcome) => (before, after) => rate(before, after, outcome));
   draw($("#plot-requests"), rates, { seconds, scale: linear(highest(rates)), label: number });
   key($("#plot-requests-key"), seen);
 
   const hits = [{ name: "hit", points: series.points(hitRatio) }];
+  key($("#plot-hits-key"), ["hit"]);
   draw($("#plot-hits"), hits, { seconds, scale: linear(1), label: (share) => `${100 * share} %` });
 
   const slow = lines(series, seen, (outcome) => (before, after) => percentile(before, after, 0.95, outcome));

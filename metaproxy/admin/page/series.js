@@ -26,6 +26,12 @@ export class Series {
     return this.samples.find((sample) => this.last.now - sample.now <= seconds);
   }
 
+  // Seconds from the first answer to the last, in whole minutes and at least one.
+  get shown() {
+    const covered = this.last.now - this.samples[0].now;
+    return Math.min(60 * Math.max(Math.ceil(covered / 60), 1), this.seconds);
+  }
+
   // One value per step between two answers; `value` is given both. Points are [seconds ago, value].
   points(value) {
     const points = [];

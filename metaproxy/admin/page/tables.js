@@ -25,7 +25,7 @@ function newRow(key, cells) {
   for (const cell of cells) {
     const made = row.insertCell();
     if (cell.button) made.append(button(cell));
-    if ("meter" in cell) made.append(Object.assign(document.createElement("meter"), { high: 0.001 }));
+    if (cell.meter !== undefined) made.append(document.createElement("meter"));
   }
   return row;
 }
@@ -34,10 +34,8 @@ function update(row, cells) {
   cells.forEach((cell, i) => {
     const shown = row.cells[i];
     if (cell.button) return;
-    if ("meter" in cell) {
-      shown.firstChild.value = cell.meter;
-      shown.firstChild.textContent = cell.text;
-      shown.firstChild.title = cell.text;
+    if (cell.meter !== undefined) {
+      showShare(shown.firstChild, cell);
       return;
     }
     const { text, className = "" } = typeof cell === "string" ? { text: cell } : cell;
@@ -45,6 +43,10 @@ function update(row, cells) {
     if (shown.className !== className) shown.className = className;
   });
   return row;
+}
+
+function showShare(meter, { meter: share, text }) {
+  Object.assign(meter, { value: share, textContent: text, title: text });
 }
 
 function button({ button: label, describes, act }) {
