@@ -103,6 +103,18 @@ class Authenticate(DecidingStage):
         self._conclude(exchange, scope, headers, user, service)
         return True
 
+    def key_of(self, token: bytes) -> bytes:
+        """Return what the token cache knows ``token`` by."""
+        return self.validator.key_of(token)
+
+    def is_about(self, key: bytes, identity: Identity | None) -> bool:
+        """Say whether the token under ``key`` stands for just this ``identity``, uncounted."""
+        return identity is not None and self.validator.peek(key) is identity
+
+    def stands_for(self, key: bytes, identity: Identity | None) -> bool:
+        """Say whether the token under ``key`` still stands for ``identity``, as ``decide`` would find."""
+        return identity is not None and self.validator.known_again(key, identity)
+
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its identity; raises Fault."""
         if not self.decide(exchange, scope):

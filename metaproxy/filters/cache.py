@@ -148,21 +148,28 @@ class MetadataCache(Stage):
         A hit whose ``revalidate`` is set needs the whole stage: the stale answer may be sent, but a
         new one must be fetched behind it.
         """
-        method = scope["method"]
-        if method not in READ_METHODS:
+        request = self.read(exchange, scope)
+        return self.find(request, scope) if request is not None else None
+
+    def read(self, exchange: Exchange, scope: Scope) -> CacheRequest | None:
+        """Return what a request asks of the cache, or None where the cache is not for it."""
+        if scope["method"] not in READ_METHODS:
             return None
         partition = self._partitions.of(exchange)
         if partition is None:
             return None
         request = self._reader.read(partition, exchange.scheme, scope)
-        if request.bypass:
-            return None
+        return None if request.bypass else request
+
+    def find(self, request: CacheRequest, scope: Scope) -> Hit | None:
+        """Return the answer to what was ``read``, or None: the other half of ``lookup``."""
         stored = self._store.select(request.key, request.fields)
         if stored is None:
             stored = self._collections.item(request, self._routes.match(scope["path"]))
         now = self._monotonic()
         if stored is None or not self._trust.covers(stored.asked_at, now):
             return None
+        method = scope["method"]
         if now < stored.fresh_until and request.plain and method == "GET":
             return stored.hit(now, self._name)
         return self._special_hit(stored, request, method, now)

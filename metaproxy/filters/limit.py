@@ -37,6 +37,8 @@ class RateLimit(DecidingStage):
         monotonic: measures how long the store kept a request waiting.
     """
 
+    charges = True
+
     def __init__(
         self,
         app: ASGIApp,

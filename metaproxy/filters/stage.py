@@ -68,6 +68,9 @@ class Stage:
 class DecidingStage(Stage):
     """A stage that can often decide from memory alone. Subclasses implement ``decide`` as well."""
 
+    charges = False
+    """Whether ``decide`` changes anything, so that it must not be asked twice for one request."""
+
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Decide from memory: True lets the request go on, False means that ``handle`` must be asked.
 

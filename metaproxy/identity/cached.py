@@ -88,6 +88,7 @@ class CachedValidator(TokenValidator):
         self._lookups = metrics.counter(
             "metaproxy_token_cache_lookups", "Answers of the token cache.", ("result",)
         )
+        self._hits, self._negative_hits = self._lookups.cell(_HIT), self._lookups.cell(_NEGATIVE_HIT)
         metrics.gauge("metaproxy_token_cache_entries", "Verdicts held.", ("kind",), self._cache.counts)
 
     async def start(self) -> None:
@@ -107,8 +108,23 @@ class CachedValidator(TokenValidator):
         """Return the verdict on ``token`` that is known and fresh, or None. Awaits nothing."""
         verdict = self._cache.fresh((self._digest_for_expired if allow_expired else self._digest)(token))
         if verdict is not None:
-            self._lookups.add(_HIT if isinstance(verdict, Identity) else _NEGATIVE_HIT)
+            (self._hits if isinstance(verdict, Identity) else self._negative_hits).value += 1
         return verdict
+
+    def key_of(self, token: bytes) -> bytes:
+        """Return what ``token`` is known by here."""
+        return self._digest(token)
+
+    def peek(self, key: bytes) -> Verdict | None:
+        """Return the verdict under ``key`` that is known and fresh, or None; uncounted."""
+        return self._cache.fresh(key)
+
+    def known_again(self, key: bytes, identity: Identity) -> bool:
+        """Say whether the token under ``key`` is known, fresh and stands for this very ``identity``."""
+        if self._cache.fresh(key) is not identity:
+            return False
+        self._hits.value += 1
+        return True
 
     async def resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:
         """Return the verdict on ``token``, asking identity where it is not known.

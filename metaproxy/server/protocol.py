@@ -7,65 +7,28 @@ timer per request would cost each request more than all of this does.
 """
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from starlette.types import ASGIApp, Scope
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.protocol import faults
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
-from metaproxy.telemetry.dates import DateField
-from metaproxy.telemetry.requests import RequestRecord
+from metaproxy.server.edge import Edge, Lane
 
 AnyASGI = Any
 """An ASGI application: uvicorn and starlette each have types of their own for the same thing."""
 
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
-SWEEP_SECONDS = 0.25
 LINGER_SECONDS = 1.0
 
-
-@dataclass(frozen=True, slots=True)
-class EdgeLimits:
-    """Bounds of one listener: bytes, seconds, connections."""
-
-    header_bytes: int = 65536
-    url_bytes: int = 8192
-    header_seconds: float = 10.0
-    body_seconds: float = 30.0
-    idle_seconds: float = 75.0
-    max_connections: int = 10000
-
-
-class Lane(Protocol):
-    """Answers what can be answered from memory; see ``FastLane``."""
-
-    def answer(self, scope: Scope, *, keep_alive: bool) -> bytes | ASGIApp:
-        """Return the whole answer to the request of ``scope``, or the application that must be asked."""
-        ...
-
-
-@dataclass(slots=True)
-class Edge:
-    """What all connections of a listener share. ``via`` and ``record`` are those of the line.
-
-    A reload changes it; ``limits`` then count for new connections.
-    """
-
-    limits: EdgeLimits
-    via: bytes
-    record: RequestRecord
-    date: DateField
-    fast_lane: Lane | None = None
+HEAD_END = b"\r\n\r\n"
 
 
 class _Answered:
@@ -102,6 +65,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._leaving = False
+        self._between_requests = True
+        self._octets = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -114,6 +79,11 @@ class EdgeProtocol(HttpToolsProtocol):
         """Bytes have come: feed the parser, then say how long the next ones may take."""
         if self.transport.is_closing():
             return
+        self._octets = b""
+        if self._between_requests and data.find(HEAD_END) + len(HEAD_END) == len(data):
+            if self._repeated(data):
+                return
+            self._octets = data
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -129,6 +99,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request's head has come."""
         self._in_head = True
+        self._between_requests = False
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -150,6 +121,11 @@ class EdgeProtocol(HttpToolsProtocol):
         app = self._answered_at_once(keep_alive=keep_alive)
         if app is not None:
             self._take_the_line(app, keep_alive=keep_alive)
+
+    def on_message_complete(self) -> None:
+        """A request is complete, its body included: what comes next is the next one."""
+        self._between_requests = True
+        super().on_message_complete()
 
     def _give_up_cycle(self) -> None:
         """Let nothing that still arrives reach a request; tell the one that runs that its client is gone."""
@@ -181,21 +157,40 @@ class EdgeProtocol(HttpToolsProtocol):
             "state": {},
         }
 
+    def _repeated(self, octets: bytes) -> bool:
+        """Let the fast lane answer a request that came as these very octets before."""
+        lane = self._open_lane()
+        if lane is None or self._leaving:
+            return False
+        answer = lane.repeat(octets, self.client[0] if self.client else "", self.scheme or "")
+        if answer is None:
+            return False
+        self._write_answer(answer)
+        return True
+
     def _answered_at_once(self, *, keep_alive: bool) -> AnyASGI | None:
         """Let the fast lane answer; return the application that must be asked where it has not."""
-        lane, cycle = self.edge.fast_lane, self.cycle
-        busy = cycle is not None and not cycle.response_complete
-        if lane is None or busy or self.flow.write_paused:
+        lane = self._open_lane()
+        if lane is None:
             return self.app
-        answer = lane.answer(self.scope, keep_alive=keep_alive)  # type: ignore[arg-type] # a dict
+        scope: Any = self.scope
+        answer = lane.answer(scope, keep_alive=keep_alive, octets=self._octets)
         if not isinstance(answer, bytes):
             return answer
+        self._write_answer(answer, keep_alive=keep_alive)
+        return None
+
+    def _open_lane(self) -> Lane | None:
+        """The fast lane, unless an earlier answer or a slow reader is in the way."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        return None if busy or self.flow.write_paused else self.edge.fast_lane
+
+    def _write_answer(self, answer: bytes, *, keep_alive: bool = True) -> None:
         self.transport.write(answer)
         self.cycle = ANSWERED
         if not keep_alive:
             self.transport.close()
         self.on_response_complete()
-        return None
 
     def _take_the_line(self, app: AnyASGI, *, keep_alive: bool) -> None:
         before = self.cycle
@@ -269,19 +264,9 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _write_refusal(self, fault: Fault, request_id: str) -> bytes:
         body = faults.render(fault, faults.JSON)
-        self.transport.write(b"".join(self._refusal(fault, request_id, body)))
+        self.transport.write(self.edge.refusal(fault, request_id, body))
         self.transport.close()
         return body
-
-    def _refusal(self, fault: Fault, request_id: str, body: bytes) -> Iterable[bytes]:
-        yield STATUS_LINE[fault.status]
-        yield b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
-        if fault.retry_after is not None:
-            yield b"retry-after: %d\r\n" % fault.retry_after
-        yield b"via: %b\r\ndate: %b\r\n" % (self.edge.via, self.edge.date())
-        yield b"x-compute-request-id: %b\r\n" % request_id.encode("ascii")
-        yield b"connection: close\r\n\r\n"
-        yield body
 
     def shutdown(self) -> None:
         """Leave gracefully: what runs is finished; an idle client may send what is already on its way."""
@@ -307,13 +292,3 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self.refuse(Fault(408, "The request's body came too slowly.", reason="body_timeout"))
-
-
-async def sweep(connections: Iterable[Any], interval: float = SWEEP_SECONDS) -> None:
-    """Let every connection whose deadline has passed expire; runs until it is cancelled."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(interval)
-        now = loop.time()
-        for connection in list(connections):
-            connection.expire(now)

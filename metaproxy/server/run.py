@@ -12,6 +12,7 @@ import structlog
 import uvloop
 
 from metaproxy.config.model import Config
+from metaproxy.server.activation import activated
 from metaproxy.server.banner import banner, facts
 from metaproxy.server.listeners import ListenError, bind, describe, nth, tls_context
 from metaproxy.server.watch import digest
@@ -25,7 +26,7 @@ logger = structlog.get_logger("metaproxy")
 def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
     """Serve ``config``, read from ``config_path``, until SIGTERM or SIGINT; return the exit code.
 
-    SIGHUP and the operator have the file read anew, and so does its change where ``watch`` says so.
+    Sockets that systemd has bound go before the addresses of ``config``. SIGHUP and the operator have the file read anew, and so does its change where ``watch`` says so.
     """
     known = digest(config_path) if watch else None
     # Until a worker can reload: what it does not handle would end the process.
@@ -34,8 +35,10 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
     workers = config.server.workers
     try:
         tls = _tls(config)
-        listeners = [bind(address) for address in config.server.listen]
-        admin_listeners = [_bind_admin(config, number) for number in range(workers)]
+        passed = activated()
+        listeners = passed.data or [bind(address) for address in config.server.listen]
+        admin_listeners = [passed.admin or _bind_admin(config, 0)]
+        admin_listeners += [_bind_admin(config, number) for number in range(1, workers)]
     except ListenError as error:
         print(f"metaproxy: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return 1

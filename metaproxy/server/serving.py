@@ -11,7 +11,8 @@ from starlette.types import ASGIApp
 
 from metaproxy.app import Application
 from metaproxy.config.model.server import Server
-from metaproxy.server.protocol import Edge, EdgeLimits, EdgeProtocol
+from metaproxy.server.edge import Edge, EdgeLimits
+from metaproxy.server.protocol import EdgeProtocol
 
 
 class QuietServer(uvicorn.Server):

@@ -45,12 +45,17 @@ class Switch:
         line = self._line
         await self._run(line, line.application, scope, receive, send)
 
-    def answer(self, scope: Scope, *, keep_alive: bool) -> bytes | ASGIApp:
+    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
+        """Return the answer to a request of which the very octets were answered before, or None."""
+        lane = self._line.fast_lane
+        return lane.repeat(octets, address, scheme) if lane is not None else None
+
+    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | ASGIApp:
         """Return the whole answer to the request of ``scope``, or the application that must be asked."""
         line = self._line
         if line.fast_lane is None:
             return self
-        answer = line.fast_lane.answer(scope, keep_alive=keep_alive)
+        answer = line.fast_lane.answer(scope, keep_alive=keep_alive, octets=octets)
         return answer if isinstance(answer, bytes) else partial(self._run, line, answer)
 
     def replace(self, application: Application) -> None:

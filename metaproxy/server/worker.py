@@ -14,8 +14,8 @@ import structlog
 from metaproxy.admin import create_admin
 from metaproxy.app import Application, create_app
 from metaproxy.config import Config
+from metaproxy.server.deadlines import sweep
 from metaproxy.server.listeners import tls_context
-from metaproxy.server.protocol import sweep
 from metaproxy.server.reload import Reloader
 from metaproxy.server.serving import QuietServer, data_server, edge_limits, edge_of, quiet_server
 from metaproxy.server.switch import Switch
@@ -52,6 +52,10 @@ class Worker:
             worker=number,
             apply=self._apply,
             tell_all=_signal_to_supervisor() if config.server.workers > 1 else None,
+        )
+        connections = self._data.server_state.connections
+        application.metrics.gauge(
+            "metaproxy_connections", "Open connections of clients.", (), lambda: [((), len(connections))]
         )
         self._admin: QuietServer | None = None
         if config.admin.listen:

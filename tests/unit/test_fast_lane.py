@@ -30,11 +30,13 @@ from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.filters.trace import Trace
 from metaproxy.identity.cached import CachedValidator
+from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.static import StaticToken, StaticTokens
 from metaproxy.protocol.compute_api import known_operations
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.routes import RouteTable
-from metaproxy.server.protocol import Edge, EdgeLimits, EdgeProtocol
+from metaproxy.server.edge import Edge, EdgeLimits
+from metaproxy.server.protocol import EdgeProtocol
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
@@ -104,7 +106,7 @@ class Line:
         body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)
         concurrent = ConcurrencyLimit(body, maximum=5, metrics=self.metrics)
         authorize = Authorize(concurrent, tenant_exempt_roles=["admin"])
-        validator = CachedValidator(tokens, jitter=0, metrics=self.metrics, **times)
+        self.validator = validator = CachedValidator(tokens, jitter=0, metrics=self.metrics, **times)
         authenticate = Authenticate(
             authorize, validator=validator, advertise="http://identity", monotonic=self.clock
         )
@@ -114,7 +116,7 @@ class Line:
             routes.add(template, None)
         record = RequestRecord(self.metrics, self.log, time=self.clock)  # type: ignore[arg-type] # keeps
         trace = Trace(guard, routes=routes, record=record, date=DateField(self.clock), clock=self.clock)
-        lane = FastLane(
+        self.lane = lane = FastLane(
             trace=trace,
             guard=guard,
             authenticate=authenticate,
@@ -227,7 +229,12 @@ def requests(draw: st.DrawFn) -> bytes:
 
 
 STEPS = st.lists(
-    st.tuples(st.lists(requests(), min_size=1, max_size=3), st.integers(0, 60), st.floats(0, 40)),
+    st.tuples(
+        st.lists(requests(), min_size=1, max_size=3),
+        st.sampled_from([0] * 3 + [10, 60]),
+        st.floats(0, 40),
+        st.integers(1, 5),
+    ),
     min_size=1,
     max_size=8,
 )
@@ -236,14 +243,15 @@ STEPS = st.lists(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 async def test_the_lane_answers_charges_counts_and_logs_as_the_line_does(
-    steps: list[tuple[list[bytes], int, float]],
+    steps: list[tuple[list[bytes], int, float, int]],
 ) -> None:
     fast, slow = Line(fast=True), Line(fast=False)
 
-    for pipelined, cut, pause in steps:
+    for pipelined, cut, pause, times in steps:
         octets = b"".join(pipelined)
         for line in (fast, slow):
-            await line.send([octets[:cut], octets[cut:]] if cut else [octets])
+            for _ in range(times):
+                await line.send([octets[:cut], octets[cut:]] if cut else [octets])
             line.clock.now += pause
 
     assert fast.seen() == slow.seen()
@@ -271,6 +279,86 @@ async def test_what_memory_can_decide_is_answered_without_a_task(again: bytes, s
     [answer] = line.wire.written
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert not line.protocol.tasks
+
+
+ALICE = request(fields=["X-Auth-Token: alice", "Accept: application/json"])
+
+
+async def repeated(line: Line, octets: bytes = ALICE) -> int:
+    """Send ``octets`` until they have a plan; return how many plans there are."""
+    for _ in range(4):
+        await line.send([octets])
+    line.wire.written.clear()
+    return len(line.lane._plans)
+
+
+async def test_octets_that_come_again_are_not_parsed_again() -> None:
+    line = Line(fast=True)
+    assert await repeated(line) == 1
+
+    line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
+    line.protocol.data_received(ALICE)
+
+    [answer] = line.wire.written
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_plan_holds_no_token() -> None:
+    line = Line(fast=True)
+    await repeated(line)
+
+    [plan] = line.lane._plans._plans.values()
+
+    kept = repr((plan.scope["headers"], plan.request))
+    assert "application/json" in kept
+    assert "x-auth-token" not in kept
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        request(fields=["X-Auth-Token: alice", "Connection: close"]),
+        request(fields=["X-Auth-Token: alice"], version="1.0"),
+        request(fields=["X-Auth-Token: alice", "X-OpenStack-Request-ID: req-1"]),
+        request(fields=["X-Auth-Token: alice", "X-Long: " + "y" * 3000]),
+        ALICE + ALICE,
+    ],
+)
+async def test_what_will_not_come_again_alone_gets_no_plan(octets: bytes) -> None:
+    assert await repeated(Line(fast=True), octets) == 0
+
+
+async def test_a_body_that_looks_like_a_request_is_none() -> None:
+    line = Line(fast=True)
+    await repeated(line)
+
+    line.protocol.data_received(request("PUT", fields=["Content-Length: 500"]))
+    seen = len(line.log.lines)
+    line.protocol.data_received(ALICE)
+    await asyncio.sleep(0)
+
+    assert len(line.log.lines) == seen or b"401" in b"".join(line.wire.written)
+    assert b"HTTP/1.1 200" not in b"".join(line.wire.written)
+
+
+async def test_a_revoked_token_ends_its_plans() -> None:
+    line = Line(fast=True)
+    await repeated(line)
+
+    line.validator.revoke(Revocation.of_token("alice"))
+    await line.send([ALICE])
+
+    assert b"".join(line.wire.written).startswith(b"HTTP/1.1 401")
+
+
+async def test_a_plan_is_for_one_address() -> None:
+    line = Line(fast=True)
+    await repeated(line)
+
+    line.protocol.client = ("198.51.100.9", 1)
+    await line.send([ALICE])
+
+    assert "198.51.100.9" in line.log.lines[-1]
 
 
 async def test_what_memory_cannot_decide_takes_the_line() -> None:

@@ -45,7 +45,7 @@ class Room:
 
     def lookups(self) -> dict[str, float]:
         counter = self.metrics.counter("metaproxy_token_cache_lookups", "")
-        return {labels[0]: value for labels, value in counter.values.items()}
+        return {labels[0]: value for labels, value in counter.values.items() if value}
 
 
 async def test_a_known_token_is_not_asked_about_again() -> None:

@@ -13,8 +13,10 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from metaproxy.config.addresses import ListenAddress
+from metaproxy.server.deadlines import sweep
+from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.listeners import bind, port_of
-from metaproxy.server.protocol import Edge, EdgeLimits, EdgeProtocol, sweep
+from metaproxy.server.protocol import EdgeProtocol
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics

@@ -24,7 +24,7 @@ class Line:
     def fast_lane(self) -> "Line | None":
         return self if self._lane is not None else None
 
-    def answer(self, scope: Any, *, keep_alive: bool) -> Any:
+    def answer(self, scope: Any, *, keep_alive: bool, octets: bytes = b"") -> Any:
         return self._lane or self
 
     async def close(self) -> None:

@@ -7,13 +7,17 @@ as it does with it, only more slowly.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
 from metaproxy.exchange import Exchange
+from metaproxy.fast_lane.plans import MAX_OCTETS, Plan, Plans
+from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage, fault_answer, outcome_of
 from metaproxy.filters.trace import Trace
@@ -27,6 +31,13 @@ MEMO_ENTRIES = 16384
 MEMO_PATH_LENGTH = 512
 
 READS = frozenset({"GET", "HEAD"})
+
+KEPT = ("type", "method", "path", "raw_path", "query_string", "scheme", "client", "http_version")
+"""What of a scope the stages after authorize look at, beside a field of the head."""
+
+TOKENS = frozenset({b"x-auth-token", b"x-storage-token", b"x-service-token"})
+UNREPEATED = frozenset({b"x-openstack-request-id", b"x-storage-token", b"x-service-token"})
+"""Fields with which a head is not worth a plan: it names one request, or has more than one token."""
 
 
 class FastLane:
@@ -43,23 +54,25 @@ class FastLane:
         *,
         trace: Trace,
         guard: DecidingStage,
-        authenticate: DecidingStage | None,
+        authenticate: Authenticate | None,
         authorize: DecidingStage,
         charges: Sequence[DecidingStage],
         cache: MetadataCache,
     ) -> None:
         self._trace = trace
+        self._authenticate = authenticate
         self._permits = [stage for stage in (guard, authenticate, authorize) if stage is not None]
         self._charges = tuple(charges)
         self._cache = cache
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
+        self._plans = Plans()
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
 
-    def answer(self, scope: Scope, *, keep_alive: bool) -> bytes | ASGIApp:
+    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | ASGIApp:
         """Return the whole answer to the request of ``scope``, or the application that must be asked.
 
         What is answered here is charged, counted and logged here. The application goes on with what was
-        found out here: it begins at the stage that could not decide.
+        found out here. ``octets`` is the request as it came, where it came in one piece.
         """
         if scope["method"] not in READS or not UNUSUAL.isdisjoint([name for name, _ in scope["headers"]]):
             return self._trace
@@ -68,21 +81,76 @@ class FastLane:
             for stage in self._permits:
                 if not stage.decide(exchange, scope):
                     return partial(self._trace.run, exchange, stage)
-            hit = self._cache.lookup(exchange, scope)
-            # Charged last: a request that goes to the line is charged there.
-            if hit is None or hit.revalidate:
+            request = self._cache.read(exchange, scope)
+            hit = self._cache.find(request, scope) if request is not None else None
+            if request is None or hit is None or hit.revalidate or not self._charge(exchange, scope):
                 return partial(self._trace.run, exchange, self._charges[0])
-            for stage in self._concerned.get((scope["method"], scope["path"])) or self._concerning(scope):
-                if not stage.decide(exchange, scope):
-                    return partial(self._trace.run, exchange, stage)
         except Fault as fault:
             return self._refusal(fault, exchange, scope, keep_alive=keep_alive)
+        if keep_alive and 0 < len(octets) <= MAX_OCTETS:
+            self._plan(octets, exchange, scope, request)
         return self._hit(hit, exchange, scope, keep_alive=keep_alive)
+
+    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
+        """Return the answer to a request of which the very octets were answered before, or None.
+
+        Whatever can have changed since is asked again: the token, the rates, what is stored.
+        """
+        plan = self._plans.get(self._plans.key(octets, address, scheme))
+        if plan is None:
+            return None
+        scope = plan.scope
+        hit = self._cache.find(plan.request, scope)
+        if hit is None or hit.revalidate:
+            return None
+        if self._authenticate and not self._authenticate.stands_for(plan.token_key, plan.identity):
+            return None
+        exchange = self._trace.begin(scope)
+        exchange.identity = plan.identity
+        try:
+            if not self._charge(exchange, scope):
+                return None
+        except Fault as fault:
+            return self._refusal(fault, exchange, scope, keep_alive=True)
+        return self._hit(hit, exchange, scope, keep_alive=True)
+
+    def _charge(self, exchange: Exchange, scope: Scope) -> bool:
+        """Let every stage that the request concerns decide; False, and nothing charged, if one cannot."""
+        for stage in self._concerned.get((scope["method"], scope["path"])) or self._concerning(scope):
+            if not stage.decide(exchange, scope):
+                return False
+        return True
+
+    def _plan(self, octets: bytes, exchange: Exchange, scope: Scope, request: CacheRequest) -> None:
+        """Keep what was found out, if the head came before and nothing but the head went into it."""
+        client = scope["client"]
+        address = client[0] if client else ""
+        if exchange.client_address != address or not UNREPEATED.isdisjoint(request.fields):
+            return
+        key = self._plans.key(octets, address, scope["scheme"])
+        token = request.fields.get(b"x-auth-token", b"")
+        if self._plans.is_new(key) or (self._authenticate and not token):
+            return
+        token_key = self._authenticate.key_of(token) if self._authenticate else b""
+        if self._authenticate and not self._authenticate.is_about(token_key, exchange.identity):
+            return
+        fields = {name: value for name, value in request.fields.items() if name not in TOKENS}
+        kept = {
+            **{name: scope[name] for name in KEPT},
+            "headers": [(b"accept", fields[b"accept"])] if b"accept" in fields else [],
+        }
+        self._plans.put(key, Plan(kept, replace(request, fields=fields), exchange.identity, token_key))
 
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
         """The stages that have anything to decide for method and path; found out once for each."""
         method, path = scope["method"], scope["path"]
-        concerned = tuple(stage for stage in self._charges if stage.concerns(method, path))
+        concerned = tuple(
+            # What charges comes last: where another cannot decide, nothing has been charged.
+            sorted(
+                (stage for stage in self._charges if stage.concerns(method, path)),
+                key=lambda stage: stage.charges,
+            )
+        )
         if len(path) <= MEMO_PATH_LENGTH:
             if len(self._concerned) >= MEMO_ENTRIES:
                 self._concerned.clear()

@@ -1,0 +1,73 @@
+"""What was found out about a request, for when the same octets come again.
+
+Facts this file rests on. Clients repeat themselves to the octet: the same head, from the same address,
+differs in nothing that a parser, the guard, the authorization of one identity or a cache key could
+see. So what depends on those alone need not be found out again. What can have changed is asked each time:
+whether the token still stands for that identity, whether the rates have room, what is stored.
+
+A plan is kept under a keyed digest of the octets, so that the token in them is not kept. A head that
+came once may never come again (many carry an id of their own): only the second time makes a plan.
+"""
+
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+from starlette.types import Scope
+
+from metaproxy.cache.requests import CacheRequest
+from metaproxy.exchange import Identity
+from metaproxy.identity.digests import keyed_digest
+
+MAX_PLANS = 4096
+MAX_SEEN = 16384
+MAX_OCTETS = 2048
+"""Longer heads are read each time: memory is bounded in bytes, not only in entries."""
+
+PlanKey = tuple[bytes, str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """How a request is answered whose head was read before.
+
+    ``scope`` has what the stages after authorize look at, no token. ``token_key`` is what the token cache
+    knows the token by, ``identity`` who it stood for; both are empty where no tokens are checked.
+    """
+
+    scope: Scope
+    request: CacheRequest
+    identity: Identity | None
+    token_key: bytes
+
+
+class Plans:
+    """Plans by the octets that they are for; the least recently used go first."""
+
+    def __init__(self, max_plans: int = MAX_PLANS) -> None:
+        self._digest = keyed_digest(b"request")
+        self._plans: LRUCache[PlanKey, Plan] = LRUCache(max_plans)
+        self._seen: set[PlanKey] = set()
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def key(self, octets: bytes, address: str, scheme: str) -> PlanKey:
+        """Return the name of a head that came as ``octets`` from ``address``."""
+        return self._digest(octets), address, scheme
+
+    def get(self, key: PlanKey) -> Plan | None:
+        """Return the plan for a head, if there is one."""
+        return self._plans.get(key)
+
+    def is_new(self, key: PlanKey) -> bool:
+        """Say whether a head comes for the first time, as far as is remembered."""
+        if key in self._seen:
+            return False
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        self._seen.add(key)
+        return True
+
+    def put(self, key: PlanKey, plan: Plan) -> None:
+        """Keep the plan for a head."""
+        self._plans[key] = plan

@@ -1,0 +1,60 @@
+"""What all connections of a listener share: bounds, the fast lane, how what is no request is refused."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from metaproxy.protocol.faults import Fault
+from metaproxy.telemetry.dates import DateField
+from metaproxy.telemetry.requests import RequestRecord
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """Bounds of one listener: bytes, seconds, connections."""
+
+    header_bytes: int = 65536
+    url_bytes: int = 8192
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    max_connections: int = 10000
+
+
+class Lane(Protocol):
+    """Answers what can be answered from memory; see ``FastLane``."""
+
+    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes) -> bytes | ASGIApp:
+        """Return the whole answer to the request of ``scope``, or the application that must be asked."""
+        ...
+
+    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
+        """Return the answer to a request of which the very octets were answered before, or None."""
+        ...
+
+
+@dataclass(slots=True)
+class Edge:
+    """What all connections of a listener share. ``via`` and ``record`` are those of the line.
+
+    A reload changes it; ``limits`` then count for new connections.
+    """
+
+    limits: EdgeLimits
+    via: bytes
+    record: RequestRecord
+    date: DateField
+    fast_lane: Lane | None = None
+
+    def refusal(self, fault: Fault, request_id: str, body: bytes) -> bytes:
+        """Return the whole answer that refuses what never became a request."""
+        retry = b"" if fault.retry_after is None else b"retry-after: %d\r\n" % fault.retry_after
+        return (
+            STATUS_LINE[fault.status]
+            + b"content-type: application/json\r\ncontent-length: %d\r\n%b" % (len(body), retry)
+            + b"via: %b\r\ndate: %b\r\n" % (self.via, self.date())
+            + b"x-compute-request-id: %b\r\nconnection: close\r\n\r\n" % request_id.encode("ascii")
+            + body
+        )
