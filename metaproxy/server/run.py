@@ -26,7 +26,8 @@ logger = structlog.get_logger("metaproxy")
 def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
     """Serve ``config``, read from ``config_path``, until SIGTERM or SIGINT; return the exit code.
 
-    Sockets that systemd has bound go before the addresses of ``config``. SIGHUP and the operator have the file read anew, and so does its change where ``watch`` says so.
+    Sockets that systemd has bound go before the addresses of ``config``. SIGHUP and the operator have the
+    file read anew, and so does its change where ``watch`` says so.
     """
     known = digest(config_path) if watch else None
     # Until a worker can reload: what it does not handle would end the process.
