@@ -6,8 +6,10 @@ from cachetools import TLRUCache
 
 from metaproxy import clock
 from metaproxy.clock import Clock
-from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, fits, spend
+from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, State, fits, spend
 from metaproxy.store.counters import Charge, Taken, belongs_to
+
+MAX_RECENT = 4096
 
 
 class MemoryCounters:
@@ -25,6 +27,8 @@ class MemoryCounters:
     def __init__(self, *, max_counters: int = 100_000, monotonic: Clock = clock.monotonic) -> None:
         self._monotonic = monotonic
         self._cells: TLRUCache[str, _Cell] = TLRUCache(max_counters, ttu=_kept_until, timer=monotonic)
+        # The same cells again, found in a tenth of the time; cleared when there are too many.
+        self._recent: dict[str, _Cell] = {}
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -33,22 +37,37 @@ class MemoryCounters:
         """Charge ``cost`` to every counter, or to none if one of them has no room."""
         seconds = self._monotonic()
         now = round(seconds * MICROSECONDS)
-        cells, states = [], []
-        admitted = True
-        for key, _, rule in charges:
-            cell = self._cell(key)
-            state = rule.policy.settle(cell.state, now)
-            admitted = admitted and fits(rule.policy, state, cost)
-            cells.append(cell)
-            states.append(state)
+        if len(charges) == 1:
+            return self._take_one(charges[0], cost, seconds, now)
+        cells = [self._cell(charge.key) for charge in charges]
+        states = [
+            charge.rule.policy.settle(cell.state, now) for charge, cell in zip(charges, cells, strict=True)
+        ]
+        admitted = all(
+            fits(charge.rule.policy, state, cost) for charge, state in zip(charges, states, strict=True)
+        )
         if admitted:
-            for index, (key, _, rule) in enumerate(charges):
-                cell = cells[index]
-                cell.state = states[index] = spend(rule.policy, states[index], cost)
-                if cell.kept_until < seconds + rule.keep_seconds:
-                    cell.kept_until = seconds + 2 * rule.keep_seconds
-                    self._cells[key] = cell
+            for index, charge in enumerate(charges):
+                states[index] = self._spend(charge, cells[index], states[index], cost, seconds)
         return Taken(admitted, states, now)
+
+    def _take_one(self, charge: Charge, cost: int, seconds: float, now: int) -> Taken:
+        """What most requests need: one counter."""
+        cell = self._recent.get(charge.key) or self._cell(charge.key)
+        policy = charge.rule.policy
+        state = policy.settle(cell.state, now)
+        admitted = fits(policy, state, cost)
+        if admitted:
+            state = self._spend(charge, cell, state, cost, seconds)
+        return Taken(admitted, (state,), now)
+
+    def _spend(self, charge: Charge, cell: "_Cell", settled: State, cost: int, seconds: float) -> State:
+        rule = charge.rule
+        cell.state = spent = spend(rule.policy, settled, cost)
+        if cell.kept_until < seconds + rule.keep_seconds:
+            cell.kept_until = seconds + 2 * rule.keep_seconds
+            self._cells[charge.key] = cell
+        return spent
 
     def peek(self, charges: Sequence[Charge]) -> Taken:
         """Return the counters as they stand, without charging anything."""
@@ -61,14 +80,18 @@ class MemoryCounters:
         found = [key for key in self._cells if belongs_to(key, consumer)]
         for key in found:
             self._cells.pop(key, None)
+        self._recent.clear()
         return len(found)
 
     def _cell(self, key: str) -> "_Cell":
         """The cell of a counter, or an untouched one that is not kept yet."""
-        try:
-            return self._cells[key]
-        except KeyError:
-            return _Cell()
+        cell = self._recent.get(key)
+        if cell is None:
+            if len(self._recent) >= MAX_RECENT:
+                self._recent.clear()
+            # No entry, or one that has lapsed: whatever stood in it has run out.
+            cell = self._recent[key] = self._cells.get(key) or _Cell()
+        return cell
 
 
 class _Cell:
