@@ -103,10 +103,9 @@ class FastLane:
         hit = self._cache.find(plan.request, scope)
         if hit is None or hit.revalidate:
             return None
-        if self._authenticate and not self._authenticate.stands_for(plan.token_key, plan.identity):
+        if self._authenticate and not self._authenticate.stands_for(plan.token_key, plan.exchange.identity):
             return None
-        exchange = self._trace.begin(scope)
-        exchange.identity = plan.identity
+        exchange = self._trace.begin_again(plan.exchange)
         try:
             if not self._charge(exchange, scope):
                 return None
@@ -139,7 +138,7 @@ class FastLane:
             **{name: scope[name] for name in KEPT},
             "headers": [(b"accept", fields[b"accept"])] if b"accept" in fields else [],
         }
-        self._plans.put(key, Plan(kept, replace(request, fields=fields), exchange.identity, token_key))
+        self._plans.put(key, Plan(kept, replace(request, fields=fields), exchange, token_key))
 
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
         """The stages that have anything to decide for method and path; found out once for each."""

@@ -11,11 +11,10 @@ came once may never come again (many carry an id of their own): only the second 
 
 from dataclasses import dataclass
 
-from cachetools import LRUCache
 from starlette.types import Scope
 
 from metaproxy.cache.requests import CacheRequest
-from metaproxy.exchange import Identity
+from metaproxy.exchange import Exchange
 from metaproxy.identity.digests import keyed_digest
 
 MAX_PLANS = 4096
@@ -31,21 +30,23 @@ class Plan:
     """How a request is answered whose head was read before.
 
     ``scope`` has what the stages after authorize look at, no token. ``token_key`` is what the token cache
-    knows the token by, ``identity`` who it stood for; both are empty where no tokens are checked.
+    knows the token by, empty where no tokens are checked. ``exchange`` is that of the request which made
+    the plan: who asked, from where, for what.
     """
 
     scope: Scope
     request: CacheRequest
-    identity: Identity | None
+    exchange: Exchange
     token_key: bytes
 
 
 class Plans:
-    """Plans by the octets that they are for; the least recently used go first."""
+    """Plans by the octets that they are for; when there are too many, all begin anew."""
 
     def __init__(self, max_plans: int = MAX_PLANS) -> None:
         self._digest = keyed_digest(b"request")
-        self._plans: LRUCache[PlanKey, Plan] = LRUCache(max_plans)
+        self._max_plans = max_plans
+        self._plans: dict[PlanKey, Plan] = {}
         self._seen: set[PlanKey] = set()
 
     def __len__(self) -> int:
@@ -70,4 +71,6 @@ class Plans:
 
     def put(self, key: PlanKey, plan: Plan) -> None:
         """Keep the plan for a head."""
+        if len(self._plans) >= self._max_plans:
+            self._plans.clear()
         self._plans[key] = plan

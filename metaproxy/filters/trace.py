@@ -77,6 +77,14 @@ class Trace:
                 exchange.global_request_id = value.decode("ascii")
         return exchange
 
+    def begin_again(self, before: Exchange) -> Exchange:
+        """Make the Exchange of a request whose head is that of ``before``, to the octet."""
+        exchange = Exchange(new_request_id(), self._clock())
+        exchange.client_address, exchange.scheme = before.client_address, before.scheme
+        exchange.route, exchange.captures = before.route, before.captures
+        exchange.identity_headers_stripped, exchange.identity = True, before.identity
+        return exchange
+
     def head(self, exchange: Exchange, answered: Headers) -> list[Header]:
         """Return the header fields of the answer, given those of the stage that answered."""
         fields = [field for field in answered if field[0] != b"x-compute-request-id"]

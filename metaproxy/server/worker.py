@@ -1,6 +1,7 @@
 """One process that serves: the application in use, its two servers, its signals, its end."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -75,6 +76,9 @@ class Worker:
         the content that the configuration was read from.
         """
         await self._switch.application.start()
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         stop = self._handle_signals()
         try:
             serving = self._tasks.start(self._data.serve(sockets=list(listeners)), name="data-server")
