@@ -135,4 +135,5 @@ def _shown(document: Document | None, *, is_xml: bool) -> Answer:
 
 
 if __name__ == "__main__":
-    run_service(Service(ComputeApi()), service_arguments("the demo's compute API").parse_args().port)
+    arguments = service_arguments("the demo's compute API").parse_args()
+    run_service(Service(ComputeApi()), arguments.port, arguments.host)

@@ -154,7 +154,7 @@ def main() -> None:
     parser = service_arguments("the demo's identity service")
     parser.add_argument("--compute-url", default="http://127.0.0.1:8774/v2.1", help="goes into the catalog")
     arguments = parser.parse_args()
-    run_service(Service(IdentityApi(compute_url=arguments.compute_url)), arguments.port)
+    run_service(Service(IdentityApi(compute_url=arguments.compute_url)), arguments.port, arguments.host)
 
 
 if __name__ == "__main__":

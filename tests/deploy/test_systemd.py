@@ -1,0 +1,113 @@
+import configparser
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from tests.deploy.files import DEPLOY
+from tests.e2e.processes import ROOT, wait_until
+from tests.redis_server import free_port
+
+UNITS = DEPLOY / "systemd"
+
+
+def unit(name: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # keys keep their case
+    parser.read(UNITS / name)
+    return parser
+
+
+def test_the_service_takes_the_socket_by_the_name_that_it_has() -> None:
+    assert unit("metaproxy.socket")["Socket"]["FileDescriptorName"] == "data"
+    assert unit("metaproxy.socket")["Socket"]["Service"] == "metaproxy.service"
+
+
+def test_a_reload_is_a_signal() -> None:
+    assert unit("metaproxy.service")["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    for source in UNITS.iterdir():
+        # The program need not be installed here: any other stands for it.
+        text = re.sub(r"/opt/metaproxy/bin/metaproxy \w+.*", "/bin/true", source.read_text())
+        (tmp_path / source.name).write_text(text)
+
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert verified.stderr.strip() == ""
+    assert verified.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+def test_the_service_is_hardly_exposed() -> None:
+    security = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", str(UNITS / "metaproxy.service")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    found = re.search(r"Overall exposure level for metaproxy.service: ([0-9.]+)", security.stdout)
+    if found is None:
+        pytest.skip("this systemd-analyze cannot look at a file")
+    assert float(found[1]) <= 1.5
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="there is no systemd")
+def test_a_socket_that_systemd_has_bound_is_served(tmp_path: Path) -> None:
+    port, admin_port = free_port(), free_port()
+    config = tmp_path / "metaproxy.yaml"
+    settings = {
+        "server": {"listen": "127.0.0.1:1"},  # would be refused: this socket is not ours to bind
+        "admin": {"listen": f"127.0.0.1:{admin_port}"},
+        "upstream": {"targets": ["http://127.0.0.1:9"]},
+        "identity": {"provider": "none"},
+    }
+    config.write_text(yaml.safe_dump(settings))
+    serve = [sys.executable, "-m", "metaproxy", "serve", "--config", str(config)]
+    activate = [
+        "systemd-socket-activate",
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--fdname=data",
+        "-E",
+        "PYTHONPATH",
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*activate, *serve],
+            stdout=log,
+            stderr=log,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    try:
+        wait_until(lambda: connects(port), what="systemd to listen")
+
+        answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=20, trust_env=False)
+
+        assert answer.status_code == 502, (tmp_path / "log").read_text()
+        assert answer.headers["via"].startswith("1.1 metaproxy")
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def connects(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
