@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from metaproxy.cli import configuration, demo, limits, purge, reload, serve, status, tokens, top
+from metaproxy.cli import configuration, demo, limits, purge, reload, repose, serve, status, tokens, top
 from metaproxy.version import __version__
 
-GROUPS = (serve, status, top, reload, purge, tokens, limits, configuration, demo)
+GROUPS = (serve, status, top, reload, purge, tokens, limits, configuration, repose, demo)
 
 
 def application() -> typer.Typer:

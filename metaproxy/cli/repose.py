@@ -1,0 +1,66 @@
+"""``metaproxy import-repose``: the way out of Repose."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metaproxy.cli.files import EXIT_BAD_CONFIG
+from metaproxy.config import ConfigError, load_config
+from metaproxy.config.repose import Imported, ReposeError, import_folder
+
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", help="Repose's folder, with system-model.cfg.xml.", show_default=False),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")]
+
+
+def register(application: typer.Typer) -> None:
+    """Add the command to ``application``."""
+    application.command("import-repose")(import_repose)
+
+
+def import_repose(folder: Folder, output: Output = None) -> None:
+    """Convert Repose's configuration; tell on standard error what differs and what is left to do.
+
+    Exits 0 where the result passes ``metaproxy check``, else 2. An existing file is not overwritten.
+    """
+    try:
+        imported = import_folder(folder)
+    except (ReposeError, OSError) as error:
+        typer.echo(f"metaproxy: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_CONFIG) from None
+    _write(imported.yaml, output)
+    for note in imported.notes:
+        typer.echo(str(note), err=True)
+    if problems := _problems(imported):
+        for problem in problems:
+            typer.echo(f"to do: {problem}", err=True)
+        raise typer.Exit(EXIT_BAD_CONFIG)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        typer.echo(f"metaproxy: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_CONFIG) from None
+
+
+def _problems(imported: Imported) -> list[str]:
+    """What ``metaproxy check`` would say, once the variables that the report names are set."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "metaproxy.yaml"
+        file.write_text(imported.yaml, encoding="utf-8")
+        try:
+            load_config(file, environ={**dict.fromkeys(imported.secrets, "secret"), **os.environ})
+        except ConfigError as error:
+            return [str(problem).removeprefix(f"{folder}/") for problem in error.problems]
+    return []

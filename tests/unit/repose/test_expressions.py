@@ -1,0 +1,58 @@
+"""Regular expressions of Java, as Python reads them."""
+
+import re
+
+import pytest
+
+from metaproxy.config.repose.expressions import Untranslatable, translated
+
+TRANSLATIONS = [
+    (r"/v2/[^/]++/images", r"/v2/[^/]++/images"),
+    (r"(?>a|ab)c", r"(?>a|ab)c"),
+    (r"/(?<tenant>\d+)/\k<tenant>", r"/(?P<tenant>[0-9]+)/(?P=tenant)"),
+    (r"(?<!a)b(?<=b)(?=c)(?!d)(?:e)", r"(?<!a)b(?<=b)(?=c)(?!d)(?:e)"),
+    (r"\Q/v2.1/\E.*", r"/v2\.1/.*"),
+    (r"\Qa.b", r"a\.b"),
+    (r"\p{Alpha}+", r"[A-Za-z]+"),
+    (r"[\p{Alnum}_-]+", r"[A-Za-z0-9_-]+"),
+    (r"\P{Digit}", r"[^0-9]"),
+    (r"[\w.]\W", r"[A-Za-z0-9_.][^A-Za-z0-9_]"),
+    (r"(?i)images", r"(?i)images"),
+    (r"(?iu:images)", r"(?i:images)"),
+    (r"(?d)a", r"a"),
+    (r"a\z", r"a\Z"),
+    (r"\x{1F600}", "\\U0001f600"),
+    (r"[]a]", r"[]a]"),
+    (r"\[a\]", r"\[a\]"),
+]
+
+
+@pytest.mark.parametrize(("java", "python"), TRANSLATIONS)
+def test_an_expression_is_translated(java: str, python: str) -> None:
+    assert translated(java) == python
+    re.compile(python)
+
+
+REFUSALS = [
+    (r"[a-z&&[^b]]", "intersects"),
+    (r"[a[b]]", "nests"),
+    (r"\p{IsGreek}", r"\p{IsGreek}"),
+    (r"\pL", r"\pL"),
+    (r"[^\P{Alpha}]", "negation"),
+    (r"\Ga", "last match"),
+    (r"a\R", "line break"),
+    (r"a(?i)b", "flags in its middle"),
+    (r"(?U)a", "flags that Python"),
+    (r"(a", "no regular expression"),
+]
+
+
+@pytest.mark.parametrize(("java", "why"), REFUSALS)
+def test_what_python_cannot_say_is_told(java: str, why: str) -> None:
+    with pytest.raises(Untranslatable) as refused:
+        translated(java)
+    assert why in str(refused.value)
+
+
+def test_digits_are_ascii_as_in_java() -> None:
+    assert not re.fullmatch(translated(r"\d"), "\u0663")
