@@ -76,7 +76,13 @@ class Application:
             pseudonym=config.via.pseudonym,
         )
         record = RequestRecord(self.metrics, parts.access_log.part if config.logging.access else None)
-        self.trace = Trace(self.guard, via=via, routes=operation_routes(config), record=record)
+        self.trace = Trace(
+            self.guard,
+            via=via,
+            routes=operation_routes(config),
+            record=record,
+            spans=parts.spans.part if parts.spans is not None else None,
+        )
 
     @property
     def rates(self) -> Rates:

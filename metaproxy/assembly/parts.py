@@ -8,11 +8,13 @@ from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.upstream import forward
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
+from metaproxy.config.model.operations import Tracing
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
 from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.spans import Spans, otlp_exporter
 
 
 class Parts:
@@ -24,6 +26,7 @@ class Parts:
             config.logging,
             lambda: AccessLog(encode=encode_console if config.logging.format == "console" else encode_json),
         )
+        self.spans = _spans(config.tracing, previous)
         self.forward: Held[Forward] = kept(
             previous.forward if previous else None,
             (config.upstream, via),
@@ -64,5 +67,17 @@ class Parts:
 
     def all(self) -> list[Resource]:
         """Return the parts in the order in which they are started."""
-        parts = (self.access_log, self.forward, self.shared, self.cache, self.rates, self.tokens)
+        parts = (self.access_log, self.spans, self.forward, self.shared, self.cache, self.rates, self.tokens)
         return [part for part in parts if part is not None]
+
+
+def _spans(section: Tracing, previous: Parts | None) -> Held[Spans] | None:
+    """What makes spans; None where they are sent nowhere. Raises SpansUnavailable without the extra otel."""
+    endpoint = section.otlp_endpoint
+    if endpoint is None:
+        return None
+    return kept(
+        previous.spans if previous else None,
+        section,
+        lambda: Spans(otlp_exporter(endpoint), sample=section.sample),
+    )

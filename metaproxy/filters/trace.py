@@ -11,6 +11,7 @@ from metaproxy.request_id import is_request_id, new_request_id
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
+from metaproxy.telemetry.spans import Spans
 
 
 class Trace:
@@ -26,6 +27,7 @@ class Trace:
         via: our element of Via.
         routes: templates of known operations; the template names the route in metrics and log.
         record: where the end of a request is told.
+        spans: makes spans for OpenTelemetry; None makes none.
         date: makes the Date field.
         clock: monotonic seconds.
     """
@@ -37,6 +39,7 @@ class Trace:
         via: bytes = b"1.1 metaproxy",
         routes: RouteTable[object] | None = None,
         record: RequestRecord | None = None,
+        spans: Spans | None = None,
         date: DateField | None = None,
         clock: Clock = monotonic,
     ) -> None:
@@ -44,6 +47,7 @@ class Trace:
         self.via = via
         self.date = date or DateField()
         self.record = record or RequestRecord(Metrics())
+        self._spans = spans
         self._routes = routes or RouteTable()
         self._clock = clock
 
@@ -99,6 +103,8 @@ class Trace:
         """Record that the request has ended."""
         seconds = self._clock() - exchange.started
         self.record.ended(exchange, scope["method"], scope["path"], status, body_bytes, seconds)
+        if self._spans is not None:
+            self._spans.ended(exchange, scope, status, seconds)
 
 
 class _TracedResponder(Responder):

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from metaproxy.assembly.tls import TlsError
 from metaproxy.config.model import Config
 from metaproxy.server.activation import activated
 from metaproxy.server.banner import banner, facts
@@ -50,7 +51,11 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
             return runner.run(_work(number))
 
     async def _work(number: int) -> int:
-        worker = Worker(number, config, config_path, tls)
+        try:
+            worker = Worker(number, config, config_path, tls)
+        except (TlsError, OSError, ValueError) as error:
+            print(f"metaproxy: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+            return 1
         return await worker.serve(listeners, admin_listeners[number], known=known)
 
     return work(0) if workers == 1 else Supervisor(workers, work).run()
