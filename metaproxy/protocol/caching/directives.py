@@ -21,6 +21,8 @@ DELTA_MAX = 2**31
 TARGETED = (b"metaproxy-cache-control", b"cdn-cache-control")
 """The targeted fields that concern this cache, the most specific first (RFC 9213 §2.2)."""
 
+SECONDS = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"})
+
 Argument = bytes | None
 
 _DIRECTIVE = re.compile(
@@ -190,7 +192,13 @@ def _dictionary_items(field_value: bytes) -> bytes:
     """Return a Structured Fields dictionary (RFC 9651 §3.2) without parameters; b"" for what is none."""
     found = [_DICTIONARY_MEMBER.fullmatch(member.strip(b" \t")) for member in _members(field_value)]
     items = [match["item"] for match in found if match is not None]
-    return b", ".join(items) if len(items) == len(found) else b""
+    return b", ".join(items) if len(items) == len(found) and all(map(_has_its_type, items)) else b""
+
+
+def _has_its_type(item: bytes) -> bool:
+    """Whether a number of seconds is an Integer (RFC 9213 §2.1): a String or a Boolean is none."""
+    name, _, value = item.partition(b"=")
+    return name not in SECONDS or value.removeprefix(b"-").isdigit()
 
 
 def _members(field_value: bytes) -> list[bytes]:

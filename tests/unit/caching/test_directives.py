@@ -103,6 +103,8 @@ def test_a_targeted_field_goes_before_cache_control() -> None:
         pytest.param(b"", id="RFC 9213 §2.1 empty"),
         pytest.param(b"max-age=10&", id="RFC 9213 §2.1 no dictionary"),
         pytest.param(b"Max-Age=9", id="RFC 9651 §3.1.2 a key in upper case"),
+        pytest.param(b'max-age="9"', id="RFC 9213 §2.1 a string in place of a number"),
+        pytest.param(b"max-age", id="RFC 9213 §2.1 no number"),
         pytest.param(b'max-age="9', id="RFC 9651 §3.3.3 an open string"),
     ],
 )
