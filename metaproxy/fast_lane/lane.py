@@ -7,7 +7,6 @@ as it does with it, only more slowly.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from starlette.types import ASGIApp, Scope
@@ -16,7 +15,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
 from metaproxy.exchange import Exchange
-from metaproxy.fast_lane.plans import MAX_OCTETS, Plan, Plans
+from metaproxy.fast_lane.planner import Planner
+from metaproxy.fast_lane.plans import Plan
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage, fault_answer, outcome_of
@@ -31,13 +31,6 @@ MEMO_ENTRIES = 16384
 MEMO_PATH_LENGTH = 512
 
 READS = frozenset({"GET", "HEAD"})
-
-KEPT = ("type", "method", "path", "raw_path", "query_string", "scheme", "client", "http_version")
-"""What of a scope the stages after authorize look at, beside a field of the head."""
-
-TOKENS = frozenset({b"x-auth-token", b"x-storage-token", b"x-service-token"})
-UNREPEATED = frozenset({b"x-openstack-request-id", b"x-storage-token", b"x-service-token"})
-"""Fields with which a head is not worth a plan: it names one request, or has more than one token."""
 
 
 class FastLane:
@@ -60,12 +53,11 @@ class FastLane:
         cache: MetadataCache,
     ) -> None:
         self._trace = trace
-        self._authenticate = authenticate
         self._permits = [stage for stage in (guard, authenticate, authorize) if stage is not None]
         self._charges = tuple(charges)
         self._cache = cache
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
-        self._plans = Plans()
+        self._planner = Planner(authenticate)
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
 
     def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | ASGIApp:
@@ -83,12 +75,16 @@ class FastLane:
                     return partial(self._trace.run, exchange, stage)
             request = self._cache.read(exchange, scope)
             hit = self._cache.find(request, scope) if request is not None else None
-            if request is None or hit is None or hit.revalidate or not self._charge(exchange, scope):
+            if request is None or hit is None or hit.revalidate:
+                return partial(self._trace.run, exchange, self._charges[0])
+            if keep_alive and octets:
+                self._planner.plan_hit(octets, exchange, scope, request)
+            if not self._charge(exchange, scope):
                 return partial(self._trace.run, exchange, self._charges[0])
         except Fault as fault:
+            if keep_alive and octets:
+                self._planner.plan_refusal(octets, exchange, scope, fault)
             return self._refusal(fault, exchange, scope, keep_alive=keep_alive)
-        if keep_alive and 0 < len(octets) <= MAX_OCTETS:
-            self._plan(octets, exchange, scope, request)
         return self._hit(hit, exchange, scope, keep_alive=keep_alive)
 
     def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
@@ -96,22 +92,29 @@ class FastLane:
 
         Whatever can have changed since is asked again: the token, the rates, what is stored.
         """
-        plan = self._plans.get(self._plans.key(octets, address, scheme))
+        plan = self._planner.find(octets, address, scheme)
         if plan is None:
             return None
-        scope = plan.scope
-        hit = self._cache.find(plan.request, scope)
-        if hit is None or hit.revalidate:
+        then = plan.then
+        return self._refuse_again(plan, then) if isinstance(then, Fault) else self._hit_again(plan, then)
+
+    def _refuse_again(self, plan: Plan, fault: Fault) -> bytes | None:
+        if not self._planner.still_holds(plan):
             return None
-        if self._authenticate and not self._authenticate.stands_for(plan.token_key, plan.exchange.identity):
+        exchange = self._trace.begin_again(plan.exchange)
+        return self._refusal(fault, exchange, plan.scope, keep_alive=True)
+
+    def _hit_again(self, plan: Plan, request: CacheRequest) -> bytes | None:
+        hit = self._cache.find(request, plan.scope)
+        if hit is None or hit.revalidate or not self._planner.still_holds(plan):
             return None
         exchange = self._trace.begin_again(plan.exchange)
         try:
-            if not self._charge(exchange, scope):
+            if not self._charge(exchange, plan.scope):
                 return None
         except Fault as fault:
-            return self._refusal(fault, exchange, scope, keep_alive=True)
-        return self._hit(hit, exchange, scope, keep_alive=True)
+            return self._refusal(fault, exchange, plan.scope, keep_alive=True)
+        return self._hit(hit, exchange, plan.scope, keep_alive=True)
 
     def _charge(self, exchange: Exchange, scope: Scope) -> bool:
         """Let every stage that the request concerns decide; False, and nothing charged, if one cannot."""
@@ -119,26 +122,6 @@ class FastLane:
             if not stage.decide(exchange, scope):
                 return False
         return True
-
-    def _plan(self, octets: bytes, exchange: Exchange, scope: Scope, request: CacheRequest) -> None:
-        """Keep what was found out, if the head came before and nothing but the head went into it."""
-        client = scope["client"]
-        address = client[0] if client else ""
-        if exchange.client_address != address or not UNREPEATED.isdisjoint(request.fields):
-            return
-        key = self._plans.key(octets, address, scope["scheme"])
-        token = request.fields.get(b"x-auth-token", b"")
-        if self._plans.is_new(key) or (self._authenticate and not token):
-            return
-        token_key = self._authenticate.key_of(token) if self._authenticate else b""
-        if self._authenticate and not self._authenticate.is_about(token_key, exchange.identity):
-            return
-        fields = {name: value for name, value in request.fields.items() if name not in TOKENS}
-        kept = {
-            **{name: scope[name] for name in KEPT},
-            "headers": [(b"accept", fields[b"accept"])] if b"accept" in fields else [],
-        }
-        self._plans.put(key, Plan(kept, replace(request, fields=fields), exchange, token_key))
 
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
         """The stages that have anything to decide for method and path; found out once for each."""

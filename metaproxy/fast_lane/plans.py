@@ -16,6 +16,8 @@ from starlette.types import Scope
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.exchange import Exchange
 from metaproxy.identity.digests import keyed_digest
+from metaproxy.identity.validator import Verdict
+from metaproxy.protocol.faults import Fault
 
 MAX_PLANS = 4096
 MAX_SEEN = 16384
@@ -30,14 +32,16 @@ class Plan:
     """How a request is answered whose head was read before.
 
     ``scope`` has what the stages after authorize look at, no token. ``token_key`` is what the token cache
-    knows the token by, empty where no tokens are checked. ``exchange`` is that of the request which made
-    the plan: who asked, from where, for what.
+    knows the token by, empty where no tokens are checked, and ``verdict`` what it said. ``exchange`` is
+    that of the request which made the plan: who asked, from where, for what. What follows is either what
+    is asked of the cache, or the refusal that the verdict means.
     """
 
     scope: Scope
-    request: CacheRequest
     exchange: Exchange
     token_key: bytes
+    verdict: Verdict | None
+    then: CacheRequest | Fault
 
 
 class Plans:

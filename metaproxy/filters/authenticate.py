@@ -103,17 +103,14 @@ class Authenticate(DecidingStage):
         self._conclude(exchange, scope, headers, user, service)
         return True
 
-    def key_of(self, token: bytes) -> bytes:
-        """Return what the token cache knows ``token`` by."""
-        return self.validator.key_of(token)
+    def verdict_on(self, token: bytes) -> tuple[bytes, Verdict | None]:
+        """Return what the token cache knows ``token`` by, and its verdict where it is fresh; uncounted."""
+        key = self.validator.key_of(token)
+        return key, self.validator.peek(key)
 
-    def is_about(self, key: bytes, identity: Identity | None) -> bool:
-        """Say whether the token under ``key`` stands for just this ``identity``, uncounted."""
-        return identity is not None and self.validator.peek(key) is identity
-
-    def stands_for(self, key: bytes, identity: Identity | None) -> bool:
-        """Say whether the token under ``key`` still stands for ``identity``, as ``decide`` would find."""
-        return identity is not None and self.validator.known_again(key, identity)
+    def says_again(self, key: bytes, verdict: Verdict) -> bool:
+        """Say whether ``decide`` would find the very ``verdict`` for the token under ``key``; counted."""
+        return self.validator.known_again(key, verdict)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its identity; raises Fault."""

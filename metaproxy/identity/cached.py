@@ -119,11 +119,11 @@ class CachedValidator(TokenValidator):
         """Return the verdict under ``key`` that is known and fresh, or None; uncounted."""
         return self._cache.fresh(key)
 
-    def known_again(self, key: bytes, identity: Identity) -> bool:
-        """Say whether the token under ``key`` is known, fresh and stands for this very ``identity``."""
-        if self._cache.fresh(key) is not identity:
+    def known_again(self, key: bytes, verdict: Verdict) -> bool:
+        """Say whether the verdict that is known and fresh under ``key`` is this very one."""
+        if self._cache.fresh(key) is not verdict:
             return False
-        self._hits.value += 1
+        (self._hits if isinstance(verdict, Identity) else self._negative_hits).value += 1
         return True
 
     async def resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:

@@ -10,6 +10,7 @@ says nothing of the inside.
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from xml.sax.saxutils import escape, quoteattr
 
 NAMES = {
@@ -75,6 +76,13 @@ class Fault(Exception):
 
 def render(fault: Fault, media_type: bytes) -> bytes:
     """Return the body of ``fault`` as ``application/json`` or ``application/xml``."""
+    return _render(fault.status, fault.message, fault.details, fault.retry_after, media_type)
+
+
+@lru_cache(maxsize=1024)
+def _render(status: int, message: str, details: str, retry_after: int | None, media_type: bytes) -> bytes:
+    """The same few faults are told again and again."""
+    fault = Fault(status, message, reason="", details=details, retry_after=retry_after)
     return _xml(fault) if media_type == XML else _json(fault)
 
 

@@ -289,7 +289,7 @@ async def repeated(line: Line, octets: bytes = ALICE) -> int:
     for _ in range(4):
         await line.send([octets])
     line.wire.written.clear()
-    return len(line.lane._plans)
+    return len(line.lane._planner.plans)
 
 
 async def test_octets_that_come_again_are_not_parsed_again() -> None:
@@ -307,9 +307,9 @@ async def test_a_plan_holds_no_token() -> None:
     line = Line(fast=True)
     await repeated(line)
 
-    [plan] = line.lane._plans._plans.values()
+    [plan] = line.lane._planner.plans._plans.values()
 
-    kept = repr((plan.scope["headers"], plan.request))
+    kept = repr((plan.scope["headers"], plan.then))
     assert "application/json" in kept
     assert "x-auth-token" not in kept
 
@@ -349,6 +349,22 @@ async def test_a_revoked_token_ends_its_plans() -> None:
     await line.send([ALICE])
 
     assert b"".join(line.wire.written).startswith(b"HTTP/1.1 401")
+
+
+@pytest.mark.parametrize(
+    ("octets", "status"),
+    [(request(fields=["X-Auth-Token: x"]), b"401"), (ALICE, b"413")],
+)
+async def test_what_was_refused_is_refused_again_without_parsing(octets: bytes, status: bytes) -> None:
+    line = Line(fast=True)
+    for _ in range(14):
+        await line.send([octets])
+    line.wire.written.clear()
+
+    line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
+    line.protocol.data_received(octets)
+
+    assert b"".join(line.wire.written).startswith(b"HTTP/1.1 " + status)
 
 
 async def test_a_plan_is_for_one_address() -> None:

@@ -1,0 +1,98 @@
+"""Which requests get a plan, and whether a plan still holds."""
+
+from dataclasses import replace
+
+from starlette.types import Scope
+
+from metaproxy.cache.requests import CacheRequest
+from metaproxy.exchange import Exchange, Identity
+from metaproxy.fast_lane.plans import MAX_OCTETS, Plan, PlanKey, Plans
+from metaproxy.filters.authenticate import Authenticate
+from metaproxy.identity.validator import Rejected, Verdict
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import get
+
+KEPT = ("type", "method", "path", "raw_path", "query_string", "scheme", "client", "http_version")
+"""What of a scope the stages after authorize look at, beside a field of the head."""
+
+TOKENS = frozenset({b"x-auth-token", b"x-storage-token", b"x-service-token"})
+
+UNREPEATED = frozenset({b"x-openstack-request-id", b"x-storage-token", b"x-service-token"})
+"""Fields with which a head is not worth a plan: it names one request, or has more than one token."""
+
+
+class Planner:
+    """Makes plans for heads that came before and into which nothing went but the head and the token.
+
+    Args:
+        authenticate: knows tokens; None where none are checked.
+    """
+
+    def __init__(self, authenticate: Authenticate | None) -> None:
+        self._authenticate = authenticate
+        self.plans = Plans()
+
+    def find(self, octets: bytes, address: str, scheme: str) -> Plan | None:
+        """Return the plan for a head that came as ``octets`` from ``address``, if there is one."""
+        return self.plans.get(self.plans.key(octets, address, scheme))
+
+    def still_holds(self, plan: Plan) -> bool:
+        """Say whether the token still has the verdict that ``plan`` was made with."""
+        if self._authenticate is None:
+            return True
+        return plan.verdict is not None and self._authenticate.says_again(plan.token_key, plan.verdict)
+
+    def plan_hit(self, octets: bytes, exchange: Exchange, scope: Scope, request: CacheRequest) -> None:
+        """Perhaps make a plan for a request whose answer was found in the cache."""
+        key = self._key(octets, exchange, scope)
+        if key is None:
+            return
+        token_key, verdict = self._verdict(scope)
+        if self._authenticate is not None and (verdict is None or verdict is not exchange.identity):
+            return
+        fields = {name: value for name, value in request.fields.items() if name not in TOKENS}
+        self._keep(key, exchange, scope, token_key, verdict, replace(request, fields=fields))
+
+    def plan_refusal(self, octets: bytes, exchange: Exchange, scope: Scope, fault: Fault) -> None:
+        """Perhaps make a plan for a request that was refused because of its token."""
+        if exchange.identity is not None or self._authenticate is None:
+            return
+        key = self._key(octets, exchange, scope)
+        if key is None:
+            return
+        token_key, verdict = self._verdict(scope)
+        if isinstance(verdict, Rejected) and verdict.reason == fault.reason:
+            # A fault that was raised holds on to all that its traceback has seen; this one was not.
+            refusal = Fault(fault.status, fault.message, reason=fault.reason, headers=fault.headers)
+            self._keep(key, exchange, scope, token_key, verdict, refusal)
+
+    def _key(self, octets: bytes, exchange: Exchange, scope: Scope) -> PlanKey | None:
+        """The key of a head that is worth a plan."""
+        client = scope["client"]
+        address = client[0] if client else ""
+        if len(octets) > MAX_OCTETS or exchange.client_address != address:
+            return None
+        if not UNREPEATED.isdisjoint([name for name, _ in scope["headers"]]):
+            return None
+        key = self.plans.key(octets, address, scope["scheme"])
+        return None if self.plans.is_new(key) else key
+
+    def _verdict(self, scope: Scope) -> tuple[bytes, Verdict | None]:
+        token = get(scope["headers"], b"x-auth-token")
+        if self._authenticate is None or not token:
+            return b"", None
+        return self._authenticate.verdict_on(token)
+
+    def _keep(
+        self,
+        key: PlanKey,
+        exchange: Exchange,
+        scope: Scope,
+        token_key: bytes,
+        verdict: Identity | Rejected | None,
+        then: CacheRequest | Fault,
+    ) -> None:
+        accept = get(scope["headers"], b"accept")
+        kept = {name: scope[name] for name in KEPT}
+        kept["headers"] = [] if accept is None else [(b"accept", accept)]
+        self.plans.put(key, Plan(kept, exchange, token_key, verdict, then))
