@@ -33,7 +33,7 @@ def test_it_shows_what_happened_between_two_looks() -> None:
 
     text = " ".join(console.export_text().split())
     assert "hit ratio 100.0%" in text
-    assert "hit 10.0 5.5 ms 9.6 ms 9.9 ms 120" in text
+    assert "hit 10.0 5.5 ms 9.5 ms 9.9 ms 120" in text
     assert "project:a 9 2" in text
     assert "http://a healthy closed 1" in text
 
