@@ -48,19 +48,22 @@ class Application:
         config: what the line is to be.
         previous: the application whose place this one takes: what it has learnt is kept where the
             configuration of that part is the same (counts, counters, tokens).
+        answering: an application in this process that answers in the place of the upstream.
     """
 
-    def __init__(self, config: Config, previous: "Application | None" = None) -> None:
+    def __init__(
+        self, config: Config, previous: "Application | None" = None, *, answering: ASGIApp | None = None
+    ) -> None:
         self.config = config
         self.draining = False
         self.metrics: Metrics = previous.metrics.successor() if previous else Metrics()
         via = via_element(config.via.pseudonym, __version__ if config.via.version else None)
-        parts = Parts(config, via, self.metrics, previous._parts if previous else None)
+        parts = Parts(config, via, self.metrics, previous._parts if previous else None, answering)
         self._parts: Parts = parts
 
         # Built from the last stage to the first; read from bottom to top, it is the way of a request.
         self.forward: Forward = parts.forward.part
-        app: ASGIApp = self.forward
+        app: ASGIApp = parts.upstream
         self.cache: MetadataCache | None = None
         if parts.cache is not None:
             self.cache = app = parts.cache.part
@@ -168,12 +171,15 @@ class Application:
                 return
 
 
-def create_app(config: Config, previous: Application | None = None) -> Application:
+def create_app(
+    config: Config, previous: Application | None = None, *, answering: ASGIApp | None = None
+) -> Application:
     """Return the line that ``config`` describes, perhaps in the place of ``previous``.
 
+    ``answering`` is an application that stands where the upstream would be asked.
     Raises TlsError or OSError for files that it cannot use.
     """
-    return Application(config, previous)
+    return Application(config, previous, answering=answering)
 
 
 def _identity_check(health: IdentityHealth, grace: float) -> Check:

@@ -1,5 +1,7 @@
 """The parts of an application that outlive a change of configuration where that leaves them as they are."""
 
+from starlette.types import ASGIApp
+
 from metaproxy.assembly.caching import cache
 from metaproxy.assembly.held import Held, Resource, kept
 from metaproxy.assembly.identity import Tokens
@@ -20,7 +22,14 @@ from metaproxy.telemetry.spans import Spans, otlp_exporter
 class Parts:
     """What ``previous`` has learnt, as far as ``config`` says the same of it; the rest is made anew."""
 
-    def __init__(self, config: Config, via: bytes, metrics: Metrics, previous: "Parts | None") -> None:
+    def __init__(
+        self,
+        config: Config,
+        via: bytes,
+        metrics: Metrics,
+        previous: "Parts | None",
+        answering: ASGIApp | None = None,
+    ) -> None:
         self.access_log: Held[AccessLog] = kept(
             previous.access_log if previous else None,
             config.logging,
@@ -32,6 +41,7 @@ class Parts:
             (config.upstream, via),
             lambda: forward(config.upstream, via, metrics),
         )
+        self.upstream: ASGIApp = answering or self.forward.part
         self.shared: Held[Shared] = kept(
             previous.shared if previous else None, config.store, lambda: Shared(config.store)
         )
@@ -57,7 +67,7 @@ class Parts:
         """The cache, kept for as long as those who answer and those who ask are the same."""
         if not config.cache.routes:
             return None
-        upstream, shared, name = self.forward.part, self.shared.part, config.via.pseudonym
+        upstream, shared, name = self.upstream, self.shared.part, config.via.pseudonym
         who = config.identity.provider, getattr(config.identity, "url", "")
         return kept(
             previous.cache if previous else None,
@@ -67,7 +77,8 @@ class Parts:
 
     def all(self) -> list[Resource]:
         """Return the parts in the order in which they are started."""
-        parts = (self.access_log, self.spans, self.forward, self.shared, self.cache, self.rates, self.tokens)
+        forward = self.forward if self.upstream is self.forward.part else None
+        parts = (self.access_log, self.spans, forward, self.shared, self.cache, self.rates, self.tokens)
         return [part for part in parts if part is not None]
 
 
