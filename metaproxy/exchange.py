@@ -15,7 +15,7 @@ SCOPE_KEY = "metaproxy.exchange"
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Identity:
     """Who a token speaks for, as identity said it. Never holds the token itself.
 

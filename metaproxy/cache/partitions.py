@@ -9,6 +9,7 @@ only if they hold the same roles in the same project.
 
 from enum import StrEnum
 from hashlib import blake2b
+from weakref import ref
 
 from metaproxy.exchange import Exchange, Identity
 
@@ -29,7 +30,7 @@ class Partitions:
 
     def __init__(self, scope: Scope | str) -> None:
         self.scope = Scope(scope)
-        self._memo: dict[int, tuple[Identity, bytes]] = {}
+        self._memo: dict[int, tuple[ref[Identity], bytes]] = {}
 
     def of(self, exchange: Exchange) -> bytes | None:
         """Return the partition of a request; None where it belongs to nobody known."""
@@ -39,8 +40,8 @@ class Partitions:
         if identity is None or (self.scope is Scope.TOKEN and not identity.token_digest):
             return None
         found = self._memo.get(id(identity))
-        # The memo holds the identity itself, so that its id cannot come to mean another.
-        partition = found[1] if found is not None and found[0] is identity else self._remember(identity)
+        # The memo keeps no identity alive; it looks whether the id still means the same one.
+        partition = found[1] if found is not None and found[0]() is identity else self._remember(identity)
         if exchange.service_identity is not None:
             return partition + _digest(b"service", self._words(exchange.service_identity))
         return partition
@@ -49,7 +50,7 @@ class Partitions:
         if len(self._memo) >= MEMO_ENTRIES:
             self._memo.clear()
         partition = _digest(self.scope.encode(), self._words(identity))
-        self._memo[id(identity)] = identity, partition
+        self._memo[id(identity)] = ref(identity), partition
         return partition
 
     def _words(self, identity: Identity) -> tuple[str, ...]:
