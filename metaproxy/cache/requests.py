@@ -44,14 +44,15 @@ TOKENS = frozenset({b"x-auth-token", b"x-storage-token"})
 
 PAST_THE_CACHE = METHOD_OVERRIDES | NOT_FOR_CACHES
 
-SPECIAL = (
-    KEYED
-    | PAST_THE_CACHE
+ASKING = (
+    PAST_THE_CACHE
     | CONDITIONAL
     | UNCHECKED_CREDENTIALS
     | {b"cache-control", b"pragma", b"range", b"if-range", b"content-length", b"transfer-encoding"}
 )
 """Fields that make a request more than a plain read."""
+
+SPECIAL = KEYED | ASKING
 
 _FORWARDED_PARTS = re.compile(rb"\b(?:host|proto)=[^;,]*", re.IGNORECASE)
 
@@ -120,6 +121,8 @@ class RequestReader:
     def _special(self, key: tuple[object, ...], fields: dict[bytes, bytes]) -> CacheRequest:
         keyed = [(name, fields[name]) for name in sorted(KEYED & fields.keys())]
         keyed = [(name, _host_and_scheme(value) if name == b"forwarded" else value) for name, value in keyed]
+        if ASKING.isdisjoint(fields):
+            return CacheRequest((*key, *keyed), fields)
         asked = directives.parse_request(fields.get(b"cache-control", b""), fields.get(b"pragma", b""))
         if not self._obey_client:
             asked = RequestDirectives(no_store=asked.no_store)
