@@ -12,14 +12,13 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from metaproxy.exchange import SCOPE_KEY, Exchange
-from metaproxy.protocol import faults
 from metaproxy.protocol.faults import Fault
-from metaproxy.request_id import new_request_id
-from metaproxy.server.edge import Edge, Lane
+from metaproxy.server.edge import ANSWERED, Edge, Lane
+from metaproxy.server.refusing import RefusingProtocol
+from metaproxy.server.strictness import is_mostly_framing, origin_form
 
 AnyASGI = Any
 """An ASGI application: uvicorn and starlette each have types of their own for the same thing."""
@@ -31,22 +30,8 @@ LINGER_SECONDS = 1.0
 HEAD_END = b"\r\n\r\n"
 
 
-class _Answered:
-    """Stands for a request that the fast lane has answered, where uvicorn looks at its cycle."""
-
-    response_started = response_complete = True
-    disconnected = more_body = False
-    message_event = asyncio.Event()
-
-
-ANSWERED: Any = _Answered()
-
-
-class EdgeProtocol(HttpToolsProtocol):
+class EdgeProtocol(RefusingProtocol):
     """One client connection."""
-
-    cycle: RequestResponseCycle | None  # type: ignore[assignment]
-    """The request being answered; None before the first, whatever uvicorn's annotation says."""
 
     def __init__(
         self,
@@ -67,6 +52,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._leaving = False
         self._between_requests = True
         self._octets = b""
+        self._framing_bytes = self._body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -84,17 +70,35 @@ class EdgeProtocol(HttpToolsProtocol):
             if self._repeated(data):
                 return
             self._octets = data
-        super().data_received(data)
+        if not self._in_head and not self._between_requests:
+            self._framing_bytes += len(data)
+        self._feed(data)
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.header_bytes:
                 self.refuse(Fault(431, "The request's head is too large.", reason="headers_too_large"))
-            elif not self.deadline:
+            elif self._head_bytes == len(data):
                 self.deadline = self.loop.time() + self.limits.header_seconds
+        elif not self._between_requests and is_mostly_framing(self._framing_bytes, self._body_bytes):
+            self.refuse(Fault(400, "The body is hardly anything but framing.", reason="framing_excessive"))
         elif self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
             self.deadline = self.loop.time() + self.limits.body_seconds
         elif self.cycle is not None and not self.cycle.response_complete:
             self.deadline = 0.0
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body has come."""
+        self._framing_bytes -= len(body)
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return  # refused already; the parser reads no further
+        except httptools.HttpParserError:
+            self.refuse(Fault(400, "The request is not valid HTTP/1.1.", reason="http_invalid"))
 
     def on_message_begin(self) -> None:
         """The first byte of a request's head has come."""
@@ -107,7 +111,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A request's head is complete."""
         self._in_head = False
-        self._head_bytes = 0
+        self._head_bytes = self._framing_bytes = self._body_bytes = 0
         if self.transport.is_closing():
             # What follows the last answer of a connection is no request any more (RFC 9112 §9.6).
             self._give_up_cycle()
@@ -116,7 +120,12 @@ class EdgeProtocol(HttpToolsProtocol):
             self.refuse(Fault(414, "The request's target is too long.", reason="target_too_long"))
             return
         http_version = self.parser.get_http_version()
-        self.scope = self._scope(http_version)
+        try:
+            self.scope = self._scope(http_version)
+        except Fault as fault:
+            self.refuse(fault)
+            self._give_up_cycle()
+            return
         keep_alive = http_version != "1.0" and not self._leaving and self.parser.should_keep_alive()
         app = self._answered_at_once(keep_alive=keep_alive)
         if app is not None:
@@ -135,11 +144,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self.cycle = ANSWERED
 
     def _scope(self, http_version: str) -> Any:
-        if self.url.startswith(b"/") and b"#" not in self.url:
-            raw_path, _, query = self.url.partition(b"?")
-        else:  # absolute-form, or nothing that has a path (RFC 9112 §3.2)
-            target = httptools.parse_url(self.url)
-            raw_path, query = target.path, target.query or b""
+        headers, self.headers = self.headers, []  # what comes later are trailers: no part of the head
+        target = origin_form(self.url, http_version, headers, switches_protocol=self.parser.should_upgrade())
+        raw_path, _, query = target.partition(b"?")
         path = raw_path.decode("ascii")
         return {
             "type": "http",
@@ -151,7 +158,7 @@ class EdgeProtocol(HttpToolsProtocol):
             "raw_path": raw_path,
             "query_string": query,
             "root_path": "",
-            "headers": self.headers,
+            "headers": headers,
             "client": self.client,
             "server": self.server,
             "state": {},
@@ -234,39 +241,6 @@ class EdgeProtocol(HttpToolsProtocol):
         """The client has caught up."""
         self.write_deadline = 0.0
         super().resume_writing()
-
-    def send_400_response(self, msg: str) -> None:
-        """What the parser could not read (called by uvicorn)."""
-        self.refuse(Fault(400, "The request is not valid HTTP/1.1.", reason="http_invalid"))
-
-    def refuse(self, fault: Fault) -> None:
-        """Answer what never became a request, and close; break off where an answer is under way."""
-        if self.transport.is_closing():
-            return
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._break_off(self.cycle, fault)
-            return
-        exchange = Exchange(request_id=new_request_id(), started=self.loop.time(), outcome="refused")
-        exchange.client_address = self.client[0] if self.client else ""
-        exchange.reason = fault.reason
-        body = self._write_refusal(fault, exchange.request_id)
-        self.edge.record.ended(exchange, "other", "", fault.status, len(body), 0.0)
-
-    def _break_off(self, cycle: RequestResponseCycle, fault: Fault) -> None:
-        """End a request that the line is working on; the line records it, with our reason."""
-        exchange: Exchange | None = cycle.scope.get(SCOPE_KEY)  # type: ignore[assignment] # ours
-        if exchange is not None:
-            exchange.reason = fault.reason
-        if cycle.response_started:
-            self.transport.abort()
-        else:
-            self._write_refusal(fault, exchange.request_id if exchange is not None else new_request_id())
-
-    def _write_refusal(self, fault: Fault, request_id: str) -> bytes:
-        body = faults.render(fault, faults.JSON)
-        self.transport.write(self.edge.refusal(fault, request_id, body))
-        self.transport.close()
-        return body
 
     def shutdown(self) -> None:
         """Leave gracefully: what runs is finished; an idle client may send what is already on its way."""
