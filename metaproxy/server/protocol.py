@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from metaproxy.protocol.faults import Fault
+from metaproxy.server.cycle import Cycle
 from metaproxy.server.edge import ANSWERED, Edge, Lane
 from metaproxy.server.refusing import RefusingProtocol
 from metaproxy.server.strictness import is_mostly_framing, origin_form
@@ -201,7 +201,8 @@ class EdgeProtocol(RefusingProtocol):
 
     def _take_the_line(self, app: AnyASGI, *, keep_alive: bool) -> None:
         before = self.cycle
-        self.cycle = RequestResponseCycle(
+        self.cycle = Cycle(
+            loop=self.loop,
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,

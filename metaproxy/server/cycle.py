@@ -1,0 +1,95 @@
+"""One request and its answer on a connection: uvicorn's cycle with an answer written in one piece.
+
+uvicorn writes the head of an answer and its body one after the other: two system calls, which are most
+of what a small answer costs. Here the head waits for the first piece of the body, at most until the
+event loop's next turn, so that a body that is slow to come does not hold its head back.
+"""
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+BODILESS = frozenset({204, 304})
+
+
+class ResponseError(RuntimeError):
+    """The application broke the rules of ASGI or HTTP; the connection is closed."""
+
+
+class Cycle(RequestResponseCycle):
+    """Takes the messages of one answer. ``loop`` is the event loop."""
+
+    def __init__(self, *, loop: Any, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._loop = loop
+        self._head = b""
+
+    async def send(self, message: Any) -> None:
+        """The ASGI interface."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if kind == "http.response.start" and not self.response_started:
+            self._begin(message["status"], message.get("headers", ()))
+        elif kind == "http.response.body" and self.response_started and not self.response_complete:
+            self._pass(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise ResponseError(f"{kind} is not expected here")
+
+    def _begin(self, status: int, headers: Any) -> None:
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        lines, says_close = [STATUS_LINE[status]], False
+        for name, value in headers:
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name == b"content-length":
+                self.expected_content_length, self.chunked_encoding = int(value), False
+            elif name == b"transfer-encoding":
+                self.chunked_encoding = True
+            elif name == b"connection" and b"close" in value.lower():
+                self.keep_alive, says_close = False, True
+        if not self.keep_alive and not says_close:
+            lines.append(b"connection: close\r\n")
+        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in BODILESS:
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        head = b"".join(lines)
+        # One line break for every line and no other: a field cannot smuggle a second one in.
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise ResponseError("a header field holds a line break or NUL")
+        self._head = head + b"\r\n"
+        self._loop.call_soon(self._flush_head)
+
+    def _flush_head(self) -> None:
+        if self._head and not self.transport.is_closing():
+            self.transport.write(self._head)
+        self._head = b""
+
+    def _pass(self, body: bytes, *, more: bool) -> None:
+        head, self._head = self._head, b""
+        data = head + self._framed(body, more=more)
+        if data:
+            self.transport.write(data)
+        if more:
+            return
+        if self.expected_content_length != 0:
+            raise ResponseError("the body is shorter than its Content-Length")
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def _framed(self, body: bytes, *, more: bool) -> bytes:
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+            return b""
+        if not self.chunked_encoding:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0:
+                raise ResponseError("the body is longer than its Content-Length")
+            return body
+        chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        return chunk if more else chunk + b"0\r\n\r\n"

@@ -1,0 +1,133 @@
+"""Answers as they go over the wire: what is written, and in how many pieces."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from metaproxy.server.cycle import Cycle, ResponseError
+from tests.unit.test_fast_lane import Wire
+
+START = {"type": "http.response.start", "status": 200}
+
+
+class Flow:
+    """A client that reads."""
+
+    write_paused = False
+
+    def resume_reading(self) -> None:
+        """Nothing was paused."""
+
+
+def cycle(method: str = "GET", *, keep_alive: bool = True) -> tuple[Cycle, Wire]:
+    wire = Wire()
+    made = Cycle(
+        loop=asyncio.get_running_loop(),
+        scope={"type": "http", "method": method},
+        transport=wire,
+        flow=Flow(),
+        logger=logging.getLogger("test"),
+        access_logger=logging.getLogger("test"),
+        access_log=False,
+        default_headers=[],
+        message_event=asyncio.Event(),
+        expect_100_continue=False,
+        keep_alive=keep_alive,
+        on_response=lambda: None,
+    )
+    return made, wire
+
+
+async def send(made: Cycle, *messages: dict[str, Any]) -> None:
+    for message in messages:
+        await made.send(message)
+
+
+def body(data: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+def start(*headers: tuple[bytes, bytes], status: int = 200) -> dict[str, Any]:
+    return {**START, "status": status, "headers": list(headers)}
+
+
+LENGTH_2 = (b"content-length", b"2")
+
+ANSWERS = [
+    ("GET", start(LENGTH_2), b"ok", b"content-length: 2\r\n\r\nok"),
+    ("GET", start(), b"ok", b"transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("GET", start(), b"", b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ("HEAD", start(LENGTH_2), b"", b"content-length: 2\r\n\r\n"),
+    ("HEAD", start(LENGTH_2), b"ok", b"content-length: 2\r\n\r\n"),
+    ("HEAD", start(), b"", b"HTTP/1.1 200 OK\r\n\r\n"),
+    ("DELETE", start(status=204), b"", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ("GET", start(status=304), b"", b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize(("method", "head", "data", "end"), ANSWERS)
+async def test_a_small_answer_is_written_in_one_piece(
+    method: str, head: dict[str, Any], data: bytes, end: bytes
+) -> None:
+    made, wire = cycle(method)
+
+    await send(made, head, body(data))
+    await asyncio.sleep(0)
+
+    [written] = wire.written
+    assert written.endswith(end)
+    assert made.response_complete
+
+
+async def test_a_head_does_not_wait_for_a_body_that_is_slow_to_come() -> None:
+    made, wire = cycle()
+
+    await send(made, start(LENGTH_2))
+    await asyncio.sleep(0)
+    heads = list(wire.written)
+    await send(made, body(b"o", more=True), body(b"k"))
+
+    assert len(heads) == 1
+    assert wire.written[1:] == [b"o", b"k"]
+
+
+async def test_the_last_answer_of_a_connection_says_so_once() -> None:
+    for headers in ([LENGTH_2], [LENGTH_2, (b"connection", b"close"), (b"x-last", b"1")]):
+        made, wire = cycle(keep_alive=False)
+
+        await send(made, start(*headers), body(b"ok"))
+
+        assert b"".join(wire.written).count(b"connection: close") == 1
+        assert wire.closed
+
+
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        ([body(b"ok")], "not expected"),
+        ([start(), start()], "not expected"),
+        ([start(LENGTH_2), body(b"o")], "shorter"),
+        ([start(LENGTH_2), body(b"okay")], "longer"),
+        ([start((b"x", b"a\r\ny: b"))], "line break"),
+        ([start((b"x", b"a\nb"))], "line break"),
+        ([start((b"x", b"\0"))], "NUL"),
+    ],
+)
+async def test_what_breaks_the_rules_is_not_written(messages: list[dict[str, Any]], problem: str) -> None:
+    made, wire = cycle()
+
+    with pytest.raises(ResponseError, match=problem):
+        await send(made, *messages)
+
+    assert b"y: b" not in b"".join(wire.written)
+
+
+async def test_a_client_that_is_gone_is_written_nothing() -> None:
+    made, wire = cycle()
+    made.disconnected = True
+
+    await send(made, start(LENGTH_2), body(b"ok"))
+
+    assert wire.written == []
