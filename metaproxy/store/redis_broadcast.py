@@ -6,7 +6,9 @@ to the subscribers as ``lost``. While it is away it is tried again, each time af
 
 import asyncio
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from redis.asyncio.client import PubSub
@@ -74,7 +76,14 @@ class RedisBroadcast:
         self._subscriptions.append(subscription)
         if self._pubsub is not None:
             self._tasks.start(self._pubsub.subscribe(subscription.channel), name="broadcast-subscribe")
-        return lambda: self._subscriptions.remove(subscription)
+        return partial(self._unsubscribe, subscription)
+
+    def _unsubscribe(self, subscription: _Subscription) -> None:
+        self._subscriptions.remove(subscription)
+        heard = {other.channel for other in self._subscriptions}
+        # Else Redis would go on to count this connection among those that a message reaches.
+        if self._pubsub is not None and subscription.channel not in heard:
+            self._tasks.start(_leave(self._pubsub, subscription.channel), name="broadcast-unsubscribe")
 
     def _channel(self, channel: str) -> bytes:
         return self._store.key("channel", channel).encode()
@@ -107,3 +116,8 @@ class RedisBroadcast:
                 for subscription in tuple(self._subscriptions):
                     if subscription.channel == message["channel"]:
                         subscription.receive(message["data"])
+
+
+async def _leave(pubsub: PubSub, channel: bytes) -> None:
+    with suppress(RedisError, OSError):  # a connection that is gone has left already
+        await pubsub.unsubscribe(channel)

@@ -78,6 +78,19 @@ async def test_a_subscription_made_while_listening_takes_effect(redis: RedisServ
         assert await hear(late, broadcast, "revocations", b"one") == b"one"
 
 
+async def test_who_has_unsubscribed_is_no_longer_counted_as_reached(redis: RedisServer) -> None:
+    listener, other = Listener(), Listener()
+    async with listening(redis, listener, "purges") as broadcast:
+        unsubscribe = broadcast.subscribe("revocations", other.heard.put_nowait, other.lost.set)
+        await hear(other, broadcast, "revocations", b"one")
+
+        unsubscribe()
+
+        while await broadcast.publish("revocations", b"two"):
+            await asyncio.sleep(0)
+        assert await broadcast.publish("purges", b"three") == 1
+
+
 async def test_a_lost_connection_is_told_and_made_again(redis: RedisServer) -> None:
     listener = Listener()
     async with listening(redis, listener, "purges") as broadcast:
