@@ -84,12 +84,16 @@ class Inventory:
             ("metaproxy_cache_keys", "Keys with stored answers.", lambda: len(store)),
             ("metaproxy_cache_bytes", "Memory that stored answers take.", lambda: store.bytes),
             ("metaproxy_cache_flights", "Reads being fetched.", lambda: len(flights)),
+            ("metaproxy_cache_in_touch", "1 while writes of other replicas are heard of.", self._in_touch),
+        )
+        totals: tuple[tuple[str, str, Callable[[], float]], ...] = (
             ("metaproxy_cache_evicted_keys", "Keys that went to make room.", lambda: store.evictions),
             ("metaproxy_cache_purged_keys", "Keys purged by writes and operators.", lambda: purges.count),
-            ("metaproxy_cache_in_touch", "1 while writes of other replicas are heard of.", self._in_touch),
         )
         for name, documentation, read in readings:
             metrics.gauge(name, documentation, (), partial(_samples, read))
+        for name, documentation, read in totals:
+            metrics.total(name, documentation, (), partial(_samples, read))
 
     def statistics(self) -> Statistics:
         """Return the state of the cache in numbers."""

@@ -62,7 +62,7 @@ class RateLimit(DecidingStage):
         metrics.gauge(
             "metaproxy_limit_counters", "Rate counters in this process.", (), lambda: [((), len(rates))]
         )
-        metrics.gauge(
+        metrics.total(
             "metaproxy_limit_without_store",
             "Requests decided while the shared counters were away.",
             (),

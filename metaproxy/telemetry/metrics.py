@@ -73,6 +73,17 @@ class Gauge:
         return family
 
 
+class Total(Gauge):
+    """A number that only grows and is kept elsewhere, read at scrape time."""
+
+    def family(self) -> Metric:
+        """Return what Prometheus is told."""
+        family = CounterMetricFamily(self.name, self.documentation, labels=self.labels)
+        for labels, value in self._read():
+            family.add_metric(labels, value)
+        return family
+
+
 class Row:
     """The counts of one histogram for one combination of label values."""
 
@@ -160,6 +171,12 @@ class Metrics(Collector):
     ) -> None:
         """Show what ``read`` returns at scrape time as gauge ``name``; the last one told wins."""
         self._instruments[name] = Gauge(name, documentation, labels, read)
+
+    def total(
+        self, name: str, documentation: str, labels: Sequence[str], read: Callable[[], Samples]
+    ) -> None:
+        """Show what ``read`` returns at scrape time as counter ``name`` (without ``_total``)."""
+        self._instruments[name] = Total(name, documentation, labels, read)
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric family (the collector interface of prometheus_client)."""

@@ -93,3 +93,16 @@ def test_the_gauges_of_a_successor_leave_those_before_alone() -> None:
 
     (family,) = metrics.collect()
     assert [sample.value for sample in family.samples] == [1.0]
+
+
+def test_a_number_that_is_kept_elsewhere_is_shown_as_a_counter() -> None:
+    metrics, kept = Metrics(), [3.0]
+    metrics.total("metaproxy_kept", "Kept elsewhere.", (), lambda: [((), kept[0])])
+
+    kept[0] = 4.0
+
+    (family,) = metrics.collect()
+    assert (family.type, [(sample.name, sample.value) for sample in family.samples]) == (
+        "counter",
+        [("metaproxy_kept_total", 4.0)],
+    )
