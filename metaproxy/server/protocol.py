@@ -116,9 +116,6 @@ class EdgeProtocol(RefusingProtocol):
             # What follows the last answer of a connection is no request any more (RFC 9112 §9.6).
             self._give_up_cycle()
             return
-        if len(self.url) > self.limits.url_bytes:
-            self.refuse(Fault(414, "The request's target is too long.", reason="target_too_long"))
-            return
         http_version = self.parser.get_http_version()
         try:
             self.scope = self._scope(http_version)
@@ -144,6 +141,8 @@ class EdgeProtocol(RefusingProtocol):
         self.cycle = ANSWERED
 
     def _scope(self, http_version: str) -> Any:
+        if len(self.url) > self.limits.url_bytes:
+            raise Fault(414, "The request's target is too long.", reason="target_too_long")
         headers, self.headers = self.headers, []  # what comes later are trailers: no part of the head
         target = origin_form(self.url, http_version, headers, switches_protocol=self.parser.should_upgrade())
         raw_path, _, query = target.partition(b"?")
