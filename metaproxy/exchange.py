@@ -78,6 +78,8 @@ class Exchange:
     """Who asks."""
     service_identity: Identity | None = None
     """The service that asks on their behalf."""
+    charged: bool = False
+    """Whether the request has been counted against its rates: that happens once."""
     outcome: str = "forwarded"
     """How the request ended, in one word of a fixed set: it becomes a label (``hit``, ``refused``, …)."""
     reason: str = ""

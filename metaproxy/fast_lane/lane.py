@@ -69,22 +69,22 @@ class FastLane:
         if scope["method"] not in READS or not UNUSUAL.isdisjoint([name for name, _ in scope["headers"]]):
             return self._trace
         exchange = self._trace.begin(scope)
+        request: CacheRequest | None = None
+        hit: Hit | None = None
         try:
             for stage in self._permits:
                 if not stage.decide(exchange, scope):
                     return partial(self._trace.run, exchange, stage)
             request = self._cache.read(exchange, scope)
             hit = self._cache.find(request, scope) if request is not None else None
-            if request is None or hit is None or hit.revalidate:
-                return partial(self._trace.run, exchange, self._charges[0])
-            if keep_alive and octets:
-                self._planner.plan_hit(octets, exchange, scope, request)
-            if not self._charge(exchange, scope):
+            if not self._charge(exchange, scope) or hit is None or hit.revalidate:
                 return partial(self._trace.run, exchange, self._charges[0])
         except Fault as fault:
-            if keep_alive and octets:
-                self._planner.plan_refusal(octets, exchange, scope, fault)
+            if octets and keep_alive:
+                self._planner.plan(octets, exchange, scope, fault if hit is None else request)
             return self._refusal(fault, exchange, scope, keep_alive=keep_alive)
+        if octets and keep_alive:
+            self._planner.plan(octets, exchange, scope, request)
         return self._hit(hit, exchange, scope, keep_alive=keep_alive)
 
     def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
@@ -110,6 +110,7 @@ class FastLane:
             return None
         exchange = self._trace.begin_again(plan.exchange)
         try:
+            # Where a stage cannot decide, none has charged; the line begins anew.
             if not self._charge(exchange, plan.scope):
                 return None
         except Fault as fault:
@@ -117,7 +118,7 @@ class FastLane:
         return self._hit(hit, exchange, plan.scope, keep_alive=True)
 
     def _charge(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let every stage that the request concerns decide; False, and nothing charged, if one cannot."""
+        """Let every stage that the request concerns decide; False if one cannot."""
         for stage in self._concerned.get((scope["method"], scope["path"])) or self._concerning(scope):
             if not stage.decide(exchange, scope):
                 return False
@@ -126,8 +127,8 @@ class FastLane:
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
         """The stages that have anything to decide for method and path; found out once for each."""
         method, path = scope["method"], scope["path"]
+        # What charges comes last: where another cannot decide, nothing has been charged.
         concerned = tuple(
-            # What charges comes last: where another cannot decide, nothing has been charged.
             sorted(
                 (stage for stage in self._charges if stage.concerns(method, path)),
                 key=lambda stage: stage.charges,

@@ -42,29 +42,32 @@ class Planner:
             return True
         return plan.verdict is not None and self._authenticate.says_again(plan.token_key, plan.verdict)
 
-    def plan_hit(self, octets: bytes, exchange: Exchange, scope: Scope, request: CacheRequest) -> None:
-        """Perhaps make a plan for a request whose answer was found in the cache."""
-        key = self._key(octets, exchange, scope)
-        if key is None:
-            return
-        token_key, verdict = self._verdict(scope)
-        if self._authenticate is not None and (verdict is None or verdict is not exchange.identity):
-            return
-        fields = {name: value for name, value in request.fields.items() if name not in TOKENS}
-        self._keep(key, exchange, scope, token_key, verdict, replace(request, fields=fields))
+    def plan(
+        self, octets: bytes, exchange: Exchange, scope: Scope, found: CacheRequest | Fault | None
+    ) -> None:
+        """Perhaps make a plan for a request that was answered from memory.
 
-    def plan_refusal(self, octets: bytes, exchange: Exchange, scope: Scope, fault: Fault) -> None:
-        """Perhaps make a plan for a request that was refused because of its token."""
-        if exchange.identity is not None or self._authenticate is None:
-            return
+        ``found`` is what was asked of the cache, or the fault that ended the request before that.
+        """
         key = self._key(octets, exchange, scope)
         if key is None:
             return
         token_key, verdict = self._verdict(scope)
-        if isinstance(verdict, Rejected) and verdict.reason == fault.reason:
-            # A fault that was raised holds on to all that its traceback has seen; this one was not.
-            refusal = Fault(fault.status, fault.message, reason=fault.reason, headers=fault.headers)
-            self._keep(key, exchange, scope, token_key, verdict, refusal)
+        then = _planned_refusal(found, verdict) if isinstance(found, Fault) else found
+        is_as_said = self._authenticate is None or verdict is not None
+        if (
+            then is None
+            or not is_as_said
+            or (isinstance(verdict, Identity) and verdict is not exchange.identity)
+        ):
+            return
+        if isinstance(then, CacheRequest):
+            fields = {name: value for name, value in then.fields.items() if name not in TOKENS}
+            then = replace(then, fields=fields)
+        accept = get(scope["headers"], b"accept")
+        kept = {name: scope[name] for name in KEPT}
+        kept["headers"] = [] if accept is None else [(b"accept", accept)]
+        self.plans.put(key, Plan(kept, exchange, token_key, verdict, then))
 
     def _key(self, octets: bytes, exchange: Exchange, scope: Scope) -> PlanKey | None:
         """The key of a head that is worth a plan."""
@@ -83,16 +86,10 @@ class Planner:
             return b"", None
         return self._authenticate.verdict_on(token)
 
-    def _keep(
-        self,
-        key: PlanKey,
-        exchange: Exchange,
-        scope: Scope,
-        token_key: bytes,
-        verdict: Identity | Rejected | None,
-        then: CacheRequest | Fault,
-    ) -> None:
-        accept = get(scope["headers"], b"accept")
-        kept = {name: scope[name] for name in KEPT}
-        kept["headers"] = [] if accept is None else [(b"accept", accept)]
-        self.plans.put(key, Plan(kept, exchange, token_key, verdict, then))
+
+def _planned_refusal(fault: Fault, verdict: Verdict | None) -> Fault | None:
+    """The fault for a token that is rejected, if that is what ``fault`` is."""
+    if not isinstance(verdict, Rejected) or verdict.reason != fault.reason:
+        return None
+    # A fault that was raised holds on to all that its traceback has seen; a new one does not.
+    return Fault(fault.status, fault.message, reason=fault.reason, headers=fault.headers)

@@ -70,7 +70,12 @@ class RateLimit(DecidingStage):
         )
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Hold the request to its rates from memory; False where the shared store must be asked."""
+        """Hold the request to its rates from memory; False where the shared store must be asked.
+
+        May be repeated: a request is charged once (``exchange.charged``).
+        """
+        if exchange.charged:
+            return True
         charges = self.rates.charges(exchange, scope)
         if not charges:
             return True
@@ -96,6 +101,7 @@ class RateLimit(DecidingStage):
         self._conclude(exchange, charges, taken)
 
     def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken) -> None:
+        exchange.charged = True
         if not taken.states:
             return
         if self._headers:

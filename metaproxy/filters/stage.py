@@ -69,12 +69,13 @@ class DecidingStage(Stage):
     """A stage that can often decide from memory alone. Subclasses implement ``decide`` as well."""
 
     charges = False
-    """Whether ``decide`` changes anything, so that it must not be asked twice for one request."""
+    """Whether ``decide`` counts the request against something."""
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Decide from memory: True lets the request go on, False means that ``handle`` must be asked.
 
-        Raises Fault for a request that is refused. Must come to the same decision as ``handle``.
+        Raises Fault for a request that is refused. Must come to the same decision as ``handle``, and may
+        be asked again for the same request.
         """
         raise NotImplementedError
 

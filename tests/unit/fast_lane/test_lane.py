@@ -19,13 +19,14 @@ from uvicorn.server import ServerState
 
 from metaproxy.cache.routes import CacheRoute
 from metaproxy.exchange import Identity
-from metaproxy.fast_lane import FastLane
+from metaproxy.fast_lane.lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.authorize import Authorize
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.concurrency import ConcurrencyLimit
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.limit import RateLimit
+from metaproxy.filters.metadata_items import MetadataItemLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.filters.trace import Trace
@@ -97,12 +98,14 @@ class Line:
         cache = MetadataCache(
             upstream,
             routes=[
-                CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60, negative_ttl=5)
+                CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60, negative_ttl=5),
+                CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata", ttl=60),
             ],
             **times,
         )
         rates = Rates([RateRule(name="reads", limit=12, period_seconds=60)], monotonic=self.clock)
-        limit = RateLimit(cache, rates=rates, metrics=self.metrics)
+        items = MetadataItemLimit(cache, returned=10, metrics=self.metrics)
+        limit = RateLimit(items, rates=rates, metrics=self.metrics)
         body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)
         concurrent = ConcurrencyLimit(body, maximum=5, metrics=self.metrics)
         authorize = Authorize(concurrent, tenant_exempt_roles=["admin"])
@@ -121,7 +124,7 @@ class Line:
             guard=guard,
             authenticate=authenticate,
             authorize=authorize,
-            charges=[concurrent, body, limit],
+            charges=[concurrent, body, limit, items],
             cache=cache,
         )
         edge = Edge(EdgeLimits(), trace.via, record, trace.date, lane if fast else None)
@@ -213,6 +216,7 @@ TOKENS = st.sampled_from([[]] + [["X-Auth-Token: alice"]] * 6 + [["X-Auth-Token:
 PATHS = st.sampled_from(
     [ITEM] * 6
     + [f"{ITEM}?a=1", "/v2.1/t1/images/i1/metadata/missing", "/v2.1/t1/images/i1/metadata/private"]
+    + ["/v2.1/t1/images/i1/metadata"] * 2
     + ["/v2.1/t1/images/i1/metadata/%6cabel", "/v2.1/t2/images/i1/metadata/label", "/v2.1/t1/images/i1"]
     + ["/v2.1/t1/../t1", f"{ITEM}.xml"]
 )
@@ -365,6 +369,16 @@ async def test_what_was_refused_is_refused_again_without_parsing(octets: bytes, 
     line.protocol.data_received(octets)
 
     assert b"".join(line.wire.written).startswith(b"HTTP/1.1 " + status)
+
+
+async def test_a_collection_that_must_be_counted_is_charged_once_each_time() -> None:
+    line = Line(fast=True)
+    octets = request(path="/v2.1/t1/images/i1/metadata", fields=["X-Auth-Token: alice"])
+
+    for _ in range(5):
+        await line.send([octets])
+
+    assert b"r=7;" in line.wire.written[-1]
 
 
 async def test_a_plan_is_for_one_address() -> None:

@@ -1,0 +1,71 @@
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaproxy.exchange import Exchange, Identity
+from metaproxy.fast_lane.planner import Planner
+from metaproxy.fast_lane.plans import MAX_SEEN, Plan, Plans
+from metaproxy.protocol.faults import Fault
+from tests.asgi_driver import make_scope
+
+PLAN = Plan({}, Exchange("req-1", 0.0), b"", None, Fault(401, "No.", reason="test"))
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_other_octets_have_another_key(one: bytes, other: bytes) -> None:
+    plans = Plans()
+
+    assert (plans.key(one, "a", "http") == plans.key(other, "a", "http")) is (one == other)
+
+
+def test_another_address_or_scheme_has_another_key() -> None:
+    plans = Plans()
+
+    assert len({plans.key(b"x", *who) for who in (("a", "http"), ("b", "http"), ("a", "https"))}) == 3
+
+
+def test_the_key_does_not_hold_the_octets() -> None:
+    digest, _, _ = Plans().key(b"secret-token", "a", "http")
+
+    assert len(digest) == 16
+    assert b"secret" not in digest
+
+
+def test_plans_are_bounded() -> None:
+    plans = Plans(max_plans=10)
+
+    for number in range(25):
+        plans.put(plans.key(b"%d" % number, "a", "http"), PLAN)
+
+    assert len(plans) <= 10
+
+
+def test_what_was_seen_is_bounded() -> None:
+    plans = Plans()
+    first = plans.key(b"first", "a", "http")
+
+    assert plans.is_new(first)
+    assert not plans.is_new(first)
+    for number in range(MAX_SEEN):
+        plans.is_new((b"%d" % number, "a", "http"))
+
+    assert len(plans._seen) <= MAX_SEEN
+
+
+def planned(planner: Planner, found: Any, exchange: Exchange, **scope: Any) -> int:
+    for _ in range(2):
+        planner.plan(b"octets", exchange, make_scope("GET", "/", extra=scope), found)
+    return len(planner.plans)
+
+
+def test_who_is_known_by_a_proxys_word_gets_no_plan() -> None:
+    exchange = Exchange("req-1", 0.0, client_address="203.0.113.7")
+
+    assert planned(Planner(None), PLAN.then, exchange, client=("192.0.2.1", 1)) == 0
+
+
+def test_a_refusal_that_has_nothing_to_do_with_the_token_gets_no_plan() -> None:
+    exchange = Exchange("req-1", 0.0, client_address="192.0.2.1", identity=Identity())
+
+    assert planned(Planner(None), PLAN.then, exchange) == 0
