@@ -10,6 +10,7 @@ close the connection, so that half an answer never looks like a whole one.
 """
 
 import asyncio
+from urllib.parse import quote
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,6 +57,8 @@ class Stage:
 
     async def _handle_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
+        if not scope.get("raw_path"):  # optional in ASGI, and not every server tells it
+            scope["raw_path"] = quote(scope["path"], safe="/:@!$&'()*+,;=~").encode("ascii")
         exchange = scope[SCOPE_KEY] = Exchange(
             new_request_id(),
             monotonic(),
