@@ -19,7 +19,7 @@ from metaproxy.identity.digests import keyed_digest
 from metaproxy.identity.validator import Verdict
 from metaproxy.protocol.faults import Fault
 
-MAX_PLANS = 4096
+MAX_PLANS = 8192
 MAX_SEEN = 16384
 MAX_OCTETS = 2048
 """Longer heads are read each time: memory is bounded in bytes, not only in entries."""
@@ -45,7 +45,7 @@ class Plan:
 
 
 class Plans:
-    """Plans by the octets that they are for; when there are too many, all begin anew."""
+    """Plans by the octets that they are for; when there are too many, the oldest goes."""
 
     def __init__(self, max_plans: int = MAX_PLANS) -> None:
         self._digest = keyed_digest(b"request")
@@ -76,5 +76,5 @@ class Plans:
     def put(self, key: PlanKey, plan: Plan) -> None:
         """Keep the plan for a head."""
         if len(self._plans) >= self._max_plans:
-            self._plans.clear()
+            del self._plans[next(iter(self._plans))]
         self._plans[key] = plan
