@@ -1,13 +1,15 @@
 """What all connections of a listener share: bounds, the fast lane, how what is no request is refused."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.forwarded import Network, is_trusted
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.requests import RequestRecord
 
@@ -22,6 +24,40 @@ class EdgeLimits:
     body_seconds: float = 30.0
     idle_seconds: float = 75.0
     max_connections: int = 10000
+    max_connections_per_address: int | None = None
+    trusted_proxies: Sequence[Network] = ()
+    """Their connections carry the requests of many clients: none is one too many."""
+
+    def one_too_many(self, connections: int, of_address: int, address: str) -> str:
+        """Return the reason to refuse a new connection, given how many there are with it; "" for none."""
+        if connections > self.max_connections:
+            return "too_many_connections"
+        most = self.max_connections_per_address
+        if most is not None and of_address > most and not is_trusted(address, self.trusted_proxies):
+            return "too_many_connections_of_address"
+        return ""
+
+
+class Addresses:
+    """Counts the open connections of each address; knows none that has no connection."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """The number of addresses that have a connection."""
+        return len(self._open)
+
+    def connected(self, address: str) -> int:
+        """Count a connection of ``address``; return how many it has now."""
+        self._open[address] = count = self._open.get(address, 0) + 1
+        return count
+
+    def disconnected(self, address: str) -> None:
+        """Forget a connection of ``address``."""
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
 
 
 class Lane(Protocol):
@@ -48,6 +84,7 @@ class Edge:
     record: RequestRecord
     date: DateField
     fast_lane: Lane | None = None
+    addresses: Addresses = field(default_factory=Addresses)
 
     def refusal(self, fault: Fault, request_id: str, body: bytes) -> bytes:
         """Return the whole answer that refuses what never became a request."""

@@ -58,8 +58,16 @@ class EdgeProtocol(RefusingProtocol):
         """A client has connected."""
         super().connection_made(transport)
         self.deadline = self.loop.time() + self.limits.header_seconds
-        if len(self.connections) > self.limits.max_connections:
-            self.refuse(Fault(503, "Too many connections.", reason="too_many_connections", retry_after=1))
+        address = self.client[0] if self.client else ""
+        of_address = self.edge.addresses.connected(address) if address else 0
+        if reason := self.limits.one_too_many(len(self.connections), of_address, address):
+            self.refuse(Fault(503, "Too many connections.", reason=reason, retry_after=1))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        super().connection_lost(exc)
+        if self.client:
+            self.edge.addresses.disconnected(self.client[0])
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: feed the parser, then say how long the next ones may take."""
@@ -229,7 +237,7 @@ class EdgeProtocol(RefusingProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif not self._in_head:
             self.deadline = self.loop.time() + self.limits.idle_seconds
 
     def pause_writing(self) -> None:

@@ -59,6 +59,8 @@ def edge_limits(section: Server) -> EdgeLimits:
         body_seconds=section.body_timeout,
         idle_seconds=section.idle_timeout,
         max_connections=section.max_connections,
+        max_connections_per_address=section.max_connections_per_address,
+        trusted_proxies=section.trusted_proxies,
     )
 
 

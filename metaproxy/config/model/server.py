@@ -56,6 +56,8 @@ class Server(Section):
     """How long a connection is kept open between two requests."""
     max_connections: Count = 10000
     """Open client connections per process."""
+    max_connections_per_address: Count | None = None
+    """How many of them one address may have, those of trusted_proxies apart; null sets no limit."""
 
 
 class Admin(Section):

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -175,4 +176,53 @@ async def test_a_client_that_is_idle_at_shutdown_still_gets_what_it_had_sent() -
 
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer
+        writer.close()
+
+
+async def test_one_connection_of_an_address_too_many_is_refused_and_room_again_when_one_has_gone() -> None:
+    async with running(EdgeLimits(max_connections_per_address=1, idle_seconds=5)) as site:
+        _, first = await asyncio.open_connection("127.0.0.1", site.port)
+        first.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        assert fault_of(await site.exchange())[0] == 503
+        assert "too_many_connections_of_address" in site.reasons()
+
+        first.close()
+        async with asyncio.timeout(5):
+            while site.state.connections:
+                await asyncio.sleep(0.01)
+        answer = await site.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_trusted_proxy_may_have_as_many_connections_as_it_wants() -> None:
+    limits = EdgeLimits(max_connections_per_address=1, trusted_proxies=(ip_network("127.0.0.0/8"),))
+    async with running(limits) as site:
+        _, first = await asyncio.open_connection("127.0.0.1", site.port)
+        answer = await site.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+
+        assert answer.startswith(b"HTTP/1.1 200")
+        first.close()
+
+
+async def test_the_second_request_of_a_connection_has_no_longer_for_its_head_than_the_first() -> None:
+    limits = EdgeLimits(header_seconds=0.1, idle_seconds=60)
+    async with running(limits) as site:
+        answer = await site.exchange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost:")
+
+        assert answer.count(b"HTTP/1.1 200") == 1
+        assert b"HTTP/1.1 408" in answer
+
+
+@pytest.mark.parametrize("endless", [b"3;" + b"a" * 40_000, b"0\r\n" + b"X-A: b\r\n" * 5000])
+async def test_endless_chunk_extensions_and_trailers_are_refused(endless: bytes) -> None:
+    async with running(EdgeLimits()) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not site.asked:
+            await asyncio.sleep(0.01)
+        writer.write(endless)
+
+        assert fault_of(await asyncio.wait_for(reader.read(), 5))[0] == 400
+        assert "framing_excessive" in site.reasons() or site.asked == ["/"]
         writer.close()
