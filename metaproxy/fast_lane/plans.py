@@ -19,7 +19,7 @@ from metaproxy.identity.digests import keyed_digest
 from metaproxy.identity.validator import Verdict
 from metaproxy.protocol.faults import Fault
 
-MAX_PLANS = 8192
+MAX_PLANS = 16384
 MAX_SEEN = 16384
 MAX_OCTETS = 2048
 """Longer heads are read each time: memory is bounded in bytes, not only in entries."""
