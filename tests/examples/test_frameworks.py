@@ -47,12 +47,13 @@ def fastapi(asked: Asked) -> Any:
 def litestar(asked: Asked) -> Any:
     framework = pytest.importorskip("litestar")
 
-    @framework.get("/images/{image_id:str}/metadata/{key:str}")  # type: ignore[untyped-decorator]  # as above
     async def item(request: Any) -> dict[str, Any]:
         asked.append(request.path_params["key"])
         return {"meta": {request.path_params["key"]: "Updated"}}
 
-    return framework.Litestar([item], openapi_config=None)
+    item.__annotations__["request"] = framework.Request  # Litestar hands over what annotations ask for
+    handler = framework.get("/images/{image_id:str}/metadata/{key:str}")(item)
+    return framework.Litestar([handler], openapi_config=None)
 
 
 def quart(asked: Asked) -> Any:
