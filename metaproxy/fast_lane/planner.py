@@ -17,7 +17,9 @@ KEPT = ("type", "method", "path", "raw_path", "query_string", "scheme", "client"
 
 TOKENS = frozenset({b"x-auth-token", b"x-storage-token", b"x-service-token"})
 
-UNREPEATED = frozenset({b"x-openstack-request-id", b"x-storage-token", b"x-service-token"})
+UNREPEATED = frozenset(
+    {b"x-openstack-request-id", b"traceparent", b"tracestate", b"x-storage-token", b"x-service-token"}
+)
 """Fields with which a head is not worth a plan: it names one request, or has more than one token."""
 
 

@@ -324,6 +324,7 @@ async def test_a_plan_holds_no_token() -> None:
         request(fields=["X-Auth-Token: alice", "Connection: close"]),
         request(fields=["X-Auth-Token: alice"], version="1.0"),
         request(fields=["X-Auth-Token: alice", "X-OpenStack-Request-ID: req-1"]),
+        request(fields=["X-Auth-Token: alice", "Traceparent: 00-1-2-01"]),
         request(fields=["X-Auth-Token: alice", "X-Long: " + "y" * 3000]),
         ALICE + ALICE,
     ],
