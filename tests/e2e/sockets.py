@@ -1,6 +1,7 @@
 """Both ends of a connection, byte for byte: a client that sends exact bytes, a scripted upstream."""
 
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -90,6 +91,15 @@ class UpstreamConnection:
 
     def close(self) -> None:
         """Close the connection."""
+        self._socket.close()
+
+    def shutdown(self) -> None:
+        """Send no more, and let the peer know at once."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Close the connection with a reset."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
 
