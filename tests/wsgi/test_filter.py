@@ -1,6 +1,7 @@
 """The line around a WSGI application, driven as a server drives it."""
 
 import json
+import tomllib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -10,12 +11,13 @@ from wsgiref.validate import validator
 
 import pytest
 
+import metaproxy.wsgi
 from metaproxy.config import ConfigError, load_config
 from metaproxy.filters.stage import ResponseAborted
-from metaproxy.wsgi import Filter
+from metaproxy.wsgi import Filter, app_factory
 from metaproxy.wsgi.filter import IN_PROCESS
-from tests.e2e.processes import wait_until
-from tests.wsgi.pipeline import ALICE, CHUNK, CHUNKS, ITEM, ComputeAPI, write_config
+from tests.e2e.processes import ROOT, wait_until
+from tests.wsgi.pipeline import ALICE, CHUNK, CHUNKS, CONFIG, ITEM, ComputeAPI, write_config
 
 
 class Answer:
@@ -161,3 +163,24 @@ def test_a_configuration_without_upstream_is_enough(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="upstream"):
         load_config(file)
     load_config(file, overrides=IN_PROCESS)
+
+
+def test_the_pipeline_that_is_deployed_has_a_configuration_that_loads() -> None:
+    folder = ROOT / "deploy/paste"
+    environ = {"KEYSTONE_PASSWORD": "secret"}
+    assert load_config(folder / "metaproxy.yaml", environ, IN_PROCESS).identity.provider == "keystone-v3"
+
+
+def test_the_factories_are_named_for_paste() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    for group, name in (("paste.filter_factory", "filter_factory"), ("paste.app_factory", "app_factory")):
+        assert named[group] == {"main": f"metaproxy.wsgi:{name}"}
+        assert callable(getattr(metaproxy.wsgi, name))
+
+
+def test_the_whole_line_is_an_application_for_paste(tmp_path: Path) -> None:
+    write_config(tmp_path, f"server: {{}}\nupstream: {{targets: ['http://127.0.0.1:9']}}\n{CONFIG}")
+    proxy = app_factory({"here": str(tmp_path)}, config="metaproxy.yaml")
+    assert ask(proxy, headers={}).status == 401
+    assert ask(proxy).status == 502
+    proxy.close()

@@ -76,7 +76,7 @@ def import_folder(folder: Path) -> Imported:
             convert(document, draft)
             draft.tell_unread(document)
     _convert_filters(uses, documents, draft, folder)
-    _without_identity(draft)
+    _without_identity(uses, draft)
     for file, document in documents.items():
         draft.left_out(file, f"{document.tag}: no filter of {system_model.FILE} uses this file")
     order = list(Kind)
@@ -92,8 +92,8 @@ def _convert_filters(
     for use in known:
         document = documents.pop(use.file, None)
         if document is None:
-            draft.to_do(use.place, f"its file {use.file} is missing from the folder")
-            continue
+            # To go on without it could open what it guarded.
+            raise ReposeError(f"{use.place}: its file {use.file} is missing from {folder}")
         if use.has_paths:
             draft.differs(f"{use.place} @uri-regex", "is for every path now: a stage has no paths of its own")
         if use.name in FILTERS:
@@ -108,9 +108,13 @@ def _convert_filters(
         draft.set("limits.endpoint", value=None, source=f"{system_model.FILE}: no filter answers for limits")
 
 
-def _without_identity(draft: Draft) -> None:
-    """Write out that nobody needs a token, and take back what only tokens could give."""
-    if draft.has_identity:
+def _without_identity(uses: list[FilterUse], draft: Draft) -> None:
+    """Write out that nobody needs a token, and take back what only tokens could give.
+
+    Where a filter that could not be converted checked tokens, nothing is written: a configuration without
+    the section does not load, and so opens nothing.
+    """
+    if draft.has_identity or any(use.name in others.GUARDS for use in uses):
         return
     source = f"{system_model.FILE}: no filter checks tokens"
     draft.set("identity.provider", "none", source)

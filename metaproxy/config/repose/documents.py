@@ -82,7 +82,7 @@ class Element:
 
     def unread(self) -> Iterator[str]:
         """Yield the place of every attribute and element that nobody has asked about."""
-        for name in self._attributes.keys() - self._asked - {"id", "name"}:
+        for name in sorted(self._attributes.keys() - self._asked - {"id", "name"}):
             yield f"{self.place} @{name}"
         for child in self._children:
             if child._was_read:

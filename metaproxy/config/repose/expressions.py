@@ -67,7 +67,7 @@ def translated(java: str) -> str:
     python = "".join(_parts(java))
     try:
         re.compile(python)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise Untranslatable(f"it is no regular expression to Python: {error}") from error
     return python
 

@@ -17,6 +17,8 @@ ADVICE = {
     "compression": "bodies pass through as they are: let the load balancer compress",
     "api-validator": "only simple-rbac is converted; write its roles as authorization.rules",
     "derp": "refusals are written where they are decided",
+    "valkyrie-authorization": "asks a service of its own for permissions: write authorization.rules",
+    "keystone-v2-authorization": "write tenant_in_path and rules of authorization",
     "client-auth": "was replaced by keystone-v2 in Repose 7: update first, or write identity by hand",
     "rackspace-auth-user": "the user is known from the token alone",
     "rackspace-identity-basic-auth": "Basic credentials are not exchanged for tokens",
@@ -27,11 +29,17 @@ ADVICE = {
 }
 """By the name in the system model."""
 
+GUARDS = frozenset({"api-validator", "client-auth", "keystone-v2-authorization", "valkyrie-authorization"})
+"""Those of them that let some requests through and others not: to leave them out opens something."""
+
 UNKNOWN = "is not known to this conversion: see what of it the upstream or the load balancer can do"
 
 
 def tell(name: str, place: str, root: Element | None, draft: Draft) -> None:
     """Tell that the filter ``name`` was left out, element by element where it has a file."""
-    draft.left_out(place, ADVICE.get(name, UNKNOWN))
+    if name in GUARDS:
+        draft.to_do(place, f"it guarded the API and is not converted: {ADVICE[name]}")
+    else:
+        draft.left_out(place, ADVICE.get(name, UNKNOWN))
     if root is not None:
         root.tell()

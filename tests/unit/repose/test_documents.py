@@ -96,6 +96,16 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     assert (result.exit_code, output.read_text()) == (2, "mine")
 
 
-def test_a_missing_file_of_a_filter_is_told(tmp_path: Path) -> None:
-    written(tmp_path, MODEL.format(filters='<filter name="rate-limiting"/>'))
-    assert any("is missing" in note.says for note in import_folder(tmp_path).notes)
+@pytest.mark.parametrize("name", ["keystone-v2", "simple-rbac", "rate-limiting"])
+def test_a_filter_without_its_file_is_refused_because_it_guarded_something(tmp_path: Path, name: str) -> None:
+    written(tmp_path, MODEL.format(filters=f'<filter name="{name}"/>'))
+    with pytest.raises(ReposeError, match=f"its file {name}.cfg.xml is missing"):
+        import_folder(tmp_path)
+
+
+def test_a_guard_that_cannot_be_converted_opens_nothing(tmp_path: Path) -> None:
+    written(tmp_path, MODEL.format(filters='<filter name="client-auth"/>'))
+    result = CliRunner().invoke(application(), ["import-repose", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "identity: is missing" in result.stderr
+    assert "it guarded the API" in result.stderr

@@ -1,8 +1,11 @@
 """Regular expressions of Java, as Python reads them."""
 
 import re
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metaproxy.config.repose.expressions import Untranslatable, translated
 
@@ -52,6 +55,12 @@ def test_what_python_cannot_say_is_told(java: str, why: str) -> None:
     with pytest.raises(Untranslatable) as refused:
         translated(java)
     assert why in str(refused.value)
+
+
+@given(st.text(alphabet="ab01\\\\()[]{}?*+.|^$<>:&-pPQEdwkxiuz{},", max_size=30))
+def test_whatever_is_given_is_translated_or_refused(java: str) -> None:
+    with suppress(Untranslatable):
+        re.compile(translated(java))
 
 
 def test_digits_are_ascii_as_in_java() -> None:
