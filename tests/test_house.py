@@ -49,6 +49,7 @@ TESTED_THROUGH = {
     "identity/keystone_v3_token.py": "unit/identity/test_keystone_v3.py",
     "identity/token_cache.py": "unit/identity/test_cached.py",
     "server/": "e2e/test_lifecycle.py",
+    "wsgi/": "wsgi/test_filter.py",
     "server/workers.py": "e2e/test_workers.py",
     "store/": "unit/store/test_redis.py",
 }
