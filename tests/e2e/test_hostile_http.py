@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.deployment import Proxy, running_proxy
+from tests.e2e.deployment import Proxy, Sections, running_proxy
 from tests.e2e.hostile import SECTIONS, SERVERS, Case, Seen, request, table
 from tests.e2e.processes import ROOT
 from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection, WireClient
 
 pytestmark = pytest.mark.e2e
 
-SHORT = {"server": {"header_timeout": "1s", "body_timeout": "1s"}}
+SHORT: Sections = {"server": {"header_timeout": "1s", "body_timeout": "1s"}}
 MARKER = b"GET /v2.1/ HTTP/1.1"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metaproxy.demo.world import ALICE
-from tests.e2e.deployment import METADATA, RED_API, Proxy, running_proxy
+from tests.e2e.deployment import METADATA, RED_API, Proxy, Sections, running_proxy
 from tests.e2e.hostile_upstreams import FAILURES, OK_BODY, Failure, Got, endless, table
 from tests.e2e.processes import ROOT
 from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireAnswer, WireClient, always_ok
@@ -16,7 +16,7 @@ from tests.redis_server import free_port
 
 pytestmark = pytest.mark.e2e
 
-PATIENT = {
+PATIENT: Sections = {
     "upstream": {
         "timeouts": {"connect": "1s", "read": "500ms"},
         "breaker": {"failures": 10000},
