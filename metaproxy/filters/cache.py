@@ -153,7 +153,7 @@ class MetadataCache(Stage):
 
     def read(self, exchange: Exchange, scope: Scope) -> CacheRequest | None:
         """Return what a request asks of the cache, or None where the cache is not for it."""
-        if scope["method"] not in READ_METHODS:
+        if scope["method"] not in READ_METHODS or self._routes.match(scope["path"]) is None:
             return None
         partition = self._partitions.of(exchange)
         if partition is None:
