@@ -9,6 +9,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from metaproxy.exchange import ClientDisconnected
+
 BODILESS = frozenset({204, 304})
 
 
@@ -25,10 +27,13 @@ class Cycle(RequestResponseCycle):
         self._head = b""
 
     async def send(self, message: Any) -> None:
-        """The ASGI interface."""
+        """The ASGI interface; raises ClientDisconnected where the client left in the middle of the answer."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
+            # Who sends an answer to nobody must stop: an upstream's may have no end.
+            if self.response_started:
+                raise ClientDisconnected
             return
         kind = message["type"]
         if kind == "http.response.start" and not self.response_started:

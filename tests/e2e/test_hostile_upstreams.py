@@ -117,8 +117,9 @@ def test_only_a_safe_request_is_repeated_when_a_kept_connection_dies(
     assert len(upstream.heads) == asked
 
 
+@pytest.mark.parametrize("path", [f"{SERVERS}/endless", f"{METADATA}/endless"])
 def test_an_endless_answer_ends_when_the_client_has_had_enough(
-    facing: Proxy, upstream: ScriptedUpstream
+    facing: Proxy, upstream: ScriptedUpstream, path: str
 ) -> None:
     ended = threading.Event()
     run = endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nmore\r\n")
@@ -129,7 +130,7 @@ def test_an_endless_answer_ends_when_the_client_has_had_enough(
 
     upstream.script = until_ended
     with WireClient(facing.port) as client:
-        client.send(*lines("GET", f"{SERVERS}/endless"))
+        client.send(*lines("GET", path))
         assert len(client.start().read(100_000)) == 100_000
     assert ended.wait(20)
 
