@@ -26,6 +26,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _SYNTAX = (
+    ("nesting depth", TOO_LARGE),
     ("alias", "'*' names an anchor that does not exist; text that starts with '*' needs quotes"),
     (
         "cannot start any token",

@@ -22,8 +22,8 @@ REPLICAS = 8
 CONNECTIONS = 16
 LIMIT = 400
 BURST, RATE = 200, 50
-STORE_TIMEOUT = 0.5
-SLACK = 1.5
+STORE_TIMEOUT = 2.0
+SLACK = 2.0
 """Seconds by which eight processes on few cores may be late."""
 
 FIXED_WINDOW = {
