@@ -1,5 +1,6 @@
 """``/metrics``: every number, as Prometheus reads it."""
 
+import asyncio
 import platform
 from collections.abc import Iterable
 
@@ -47,6 +48,7 @@ class ServiceCollector(Collector):
             "What runs.",
             {"version": __version__, "python": platform.python_version()},
         )
+        yield GaugeMetricFamily("metaproxy_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
         yield from self._readiness()
         yield from self._config()
 

@@ -1,0 +1,121 @@
+"""Random clients: reads, writes, refusals, hostile bytes, clients that leave; every answer is judged."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from metaproxy.demo.world import ALICE
+from tests.e2e.deployment import METADATA, RED_API
+from tests.e2e.hostile import SECTIONS, Seen
+
+PATIENCE_SECONDS = 30.0
+TROUBLE = {502, 503, 504}
+"""What a client may be told while something behind the proxy fails."""
+
+HOSTILE = [case for cases in SECTIONS.values() for case in cases if not case.stays_open]
+
+
+class Clients:
+    """Keeps count of answers in ``answers`` and of what nothing explains in ``unexplained``."""
+
+    def __init__(self, port: int, *, chance: random.Random) -> None:
+        self.answers: Counter[str] = Counter()
+        self.unexplained: list[str] = []
+        self.stopped = False
+        self._port = port
+        self._chance = chance
+
+    async def run(self) -> None:
+        """Send one request after another until ``stopped``."""
+        kinds: Mapping[Callable[[], object], int] = {
+            self._read: 60,
+            self._write: 5,
+            self._list: 10,
+            self._unknown_token: 5,
+            self._hostile: 10,
+            self._leave: 10,
+        }
+        while not self.stopped:
+            [kind] = self._chance.choices(list(kinds), list(kinds.values()))
+            await kind()  # type: ignore[misc] # every kind is a coroutine function
+
+    async def _read(self) -> None:
+        body = await self._ask("read", f"GET {METADATA}/label HTTP/1.1", {200, 404})
+        if body and "meta" not in json.loads(body):
+            self.unexplained.append(f"read: {body[:200]!r}")
+
+    async def _write(self) -> None:
+        value = json.dumps({"meta": {"label": str(self._chance.random())}}).encode()
+        fields = (b"Content-Type: application/json", b"Content-Length: %d" % len(value))
+        await self._ask("write", f"PUT {METADATA}/label HTTP/1.1", {200}, *fields, body=value)
+
+    async def _list(self) -> None:
+        await self._ask("list", f"GET {RED_API}/images/detail HTTP/1.1", {200, 404})
+
+    async def _unknown_token(self) -> None:
+        token = b"unknown-%d" % self._chance.randrange(100_000)
+        await self._ask("unknown token", f"GET {METADATA} HTTP/1.1", {401}, token=token)
+
+    async def _ask(
+        self, kind: str, line: str, expected: set[int], *fields: bytes, body: bytes = b"", token: bytes = b""
+    ) -> bytes:
+        lines = (
+            line.encode(),
+            b"Host: soak.example",
+            b"Connection: close",
+            b"X-Auth-Token: " + (token or ALICE.token.encode()),
+        )
+        answer = await self._exchange(b"\r\n".join((*lines, *fields, b"", b"")) + body)
+        head, _, answered = answer.partition(b"\r\n\r\n")
+        status = int(head[9:12] or b"0")
+        whole = _is_whole(head, answered)
+        self.answers[f"{kind}: {status if whole else 'broken off'}"] += 1
+        if whole and status not in expected | TROUBLE:
+            self.unexplained.append(f"{kind}: {head!r}")
+        return answered if whole and status == 200 else b""
+
+    async def _hostile(self) -> None:
+        case = self._chance.choice(HOSTILE)
+        answer = await self._exchange(case.sent)
+        status = int(answer[9:12] or b"0")
+        self.answers[f"hostile: {status}"] += 1
+        explained = {case.status, 0}
+        if case.seen is not Seen.NOTHING or case.status == 413:
+            explained |= TROUBLE
+        if case.status == 200:
+            explained.add(404)  # the demo has no servers
+        if status not in explained:
+            self.unexplained.append(f"{case}: {answer[:200]!r}")
+
+    async def _leave(self) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        request = f"GET {METADATA}/label-{self._chance.random()} HTTP/1.1\r\nHost: a\r\n"
+        writer.write(f"{request}X-Auth-Token: {ALICE.token}\r\n\r\n".encode()[: self._chance.randrange(400)])
+        await asyncio.sleep(self._chance.random() / 50)
+        writer.transport.abort()
+        self.answers["left"] += 1
+
+    async def _exchange(self, sent: bytes) -> bytes:
+        """Send bytes and return all that comes until the end."""
+        answer = b""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                writer.write(sent)
+                while data := await reader.read(65536):
+                    answer += data
+                writer.close()
+        except TimeoutError:
+            self.unexplained.append(f"no end within {PATIENCE_SECONDS} s: {sent[:100]!r}")
+        except OSError:
+            pass  # cut off: what came so far is judged
+        return answer
+
+
+def _is_whole(head: bytes, body: bytes) -> bool:
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+    if b"content-length" in fields:
+        return len(body) == int(fields[b"content-length"])
+    return body.endswith(b"0\r\n\r\n")
