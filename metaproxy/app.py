@@ -78,7 +78,11 @@ class Application:
             max_header_bytes=config.server.header_bytes,
             pseudonym=config.via.pseudonym,
         )
-        record = RequestRecord(self.metrics, parts.access_log.part if config.logging.access else None)
+        record = RequestRecord(
+            self.metrics,
+            parts.access_log.part if config.logging.access else None,
+            sample=config.logging.access_sample,
+        )
         self.trace = Trace(
             self.guard,
             via=via,

@@ -96,12 +96,17 @@ class Exchange:
         self.started = started
         self.response_headers: list[tuple[bytes, bytes]] = []
         self.waits: dict[str, float] = {}
+        self.waits_begun: dict[str, float] = {}
         if fields:
             self.__dict__.update(fields)
 
-    def waited(self, stage: str, seconds: float) -> None:
-        """Add ``seconds`` spent waiting for ``stage``: ``identity``, ``store``, ``upstream``."""
+    def waited(self, stage: str, seconds: float, begun: float) -> None:
+        """Add ``seconds`` spent waiting for ``stage``: ``identity``, ``store``, ``upstream``.
+
+        ``begun`` is the monotonic time at which the wait began; the first one counts.
+        """
         self.waits[stage] = self.waits.get(stage, 0.0) + seconds
+        self.waits_begun.setdefault(stage, begun)
 
 
 def exchange_of(scope: MutableMapping[str, Any]) -> Exchange:

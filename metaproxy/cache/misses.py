@@ -219,7 +219,7 @@ class _Delivery:
         self.exchange.response_headers += flown.response_headers
         flown.response_headers = []
         for stage, seconds in flown.waits.items():
-            self.exchange.waited(stage, seconds)
+            self.exchange.waited(stage, seconds, flown.waits_begun[stage])
 
 
 async def send_hit(hit: Hit, exchange: Exchange, send: Send) -> None:

@@ -119,7 +119,7 @@ class Authenticate(DecidingStage):
             try:
                 await self._ask(exchange, scope)
             finally:
-                exchange.waited("identity", self._monotonic() - started)
+                exchange.waited("identity", self._monotonic() - started, started)
         await self.app(scope, receive, send)
 
     async def _ask(self, exchange: Exchange, scope: Scope) -> None:

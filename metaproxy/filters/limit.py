@@ -59,6 +59,10 @@ class RateLimit(DecidingStage):
         self._headers = headers
         metrics = metrics or Metrics()
         self._refusals = refusals(metrics)
+        admitted = metrics.counter(
+            "metaproxy_limit_admitted", "Requests that a rate rule met and let through.", ("limit",)
+        )
+        self._admitted = {rule.name: admitted.cell((rule.name,)) for rule in rates.rules}
         metrics.gauge(
             "metaproxy_limit_counters", "Rate counters in this process.", (), lambda: [((), len(rates))]
         )
@@ -97,11 +101,14 @@ class RateLimit(DecidingStage):
         try:
             taken = await self.rates.take_shared(charges)
         finally:
-            exchange.waited("store", self._monotonic() - begun)
+            exchange.waited("store", self._monotonic() - begun, begun)
         self._conclude(exchange, charges, taken)
 
     def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken) -> None:
         exchange.charged = True
+        if taken.admitted:
+            for _, _, rule in charges:
+                self._admitted[rule.rule.name].value += 1
         if not taken.states:
             return
         if self._headers:

@@ -69,7 +69,7 @@ class Passage:
         """Write down how long the head of the answer, or its failure, was waited for."""
         waited = self._upstream.monotonic() - self._started
         if not self._begun:
-            self._exchange.waited("upstream", waited)
+            self._exchange.waited("upstream", waited, self._started)
         return waited
 
     def _may_repeat(self, error: httpx.TransportError, tried: list[Target]) -> bool:

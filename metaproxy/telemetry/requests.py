@@ -1,6 +1,7 @@
 """What is told of every request when it has ended: a few numbers and one line of the access log."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -42,12 +43,24 @@ class RequestRecord:
     Args:
         metrics: where the counts go.
         access_log: where the lines go; None writes none.
+        sample: the share of requests answered below 400 that get a line, 0 to 1.
         time: the wall clock of the log.
+        chance: returns numbers from 0 to 1.
     """
 
-    def __init__(self, metrics: Metrics, access_log: AccessLog | None = None, time: Clock = wall) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        access_log: AccessLog | None = None,
+        *,
+        sample: float = 1.0,
+        time: Clock = wall,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._access_log = access_log
+        self._sample = sample
         self._time = time
+        self._chance = chance
         self._requests = metrics.counter(
             "metaproxy_requests",
             "Requests that have ended, by how and why.",
@@ -80,7 +93,9 @@ class RequestRecord:
         if exchange.waits:
             for stage, waited in exchange.waits.items():
                 self._waits.observe((stage,), waited)
-        if self._access_log is not None:
+        if self._access_log is None:
+            return
+        if self._sample == 1.0 or not 0 < status < 400 or self._chance() < self._sample:
             self._access_log.write(self._line(exchange, method, path, status, body_bytes, seconds))
 
     def by_outcome(self) -> dict[str, int]:

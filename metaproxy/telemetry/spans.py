@@ -2,7 +2,8 @@
 
 A client that sends ``traceparent`` (W3C Trace Context) has decided: its flag says whether the request is
 sampled, and the span becomes a child of the client's. The field itself goes on to the upstream as it
-came. Where there is none, chance decides. What a request waited for are attributes of its span.
+came. Where there is none, chance decides. What a request waited for outside the process (identity, the
+store, the upstream) is a child of its span each; the stages themselves take microseconds.
 
 Needs the extra ``otel``.
 """
@@ -94,9 +95,19 @@ class Spans:
             attributes=_attributes(exchange, scope, status),
             start_time=int((end - seconds) * NANOSECONDS),
         )
+        self._make_waits(exchange, span, end - seconds)
         if status >= 500 or not status:
             span.set_status(StatusCode.ERROR, exchange.reason)
         span.end(int(end * NANOSECONDS))
+
+    def _make_waits(self, exchange: Exchange, span: Any, start: float) -> None:
+        from opentelemetry.trace import set_span_in_context
+
+        inside = set_span_in_context(span)
+        for stage, waited in exchange.waits.items():
+            begun = start + exchange.waits_begun[stage] - exchange.started
+            child = self._tracer.start_span(stage, context=inside, start_time=int(begun * NANOSECONDS))
+            child.end(int((begun + waited) * NANOSECONDS))
 
 
 MISSING = "tracing.otlp_endpoint needs the extra otel: pip install 'metaproxy[otel]'"

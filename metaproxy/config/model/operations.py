@@ -51,7 +51,9 @@ class Logging(Section):
     format: Literal["json", "console"] = "json"
     """json for machines, console for eyes."""
     access: bool = True
-    """Whether every request gets a line."""
+    """Whether requests get a line in the access log."""
+    access_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The share of requests answered below 400 that get one: 0 to 1; every other request does."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is written."""
 

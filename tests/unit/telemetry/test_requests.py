@@ -1,6 +1,8 @@
 import json
 import os
 
+import pytest
+
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.telemetry.access_log import AccessLog
 from metaproxy.telemetry.metrics import Metrics
@@ -15,7 +17,7 @@ async def test_a_line_tells_who_what_how_and_why() -> None:
     )
     exchange.identity = Identity(user_id="u", project_id="p")
     exchange.outcome, exchange.reason = "refused", "rate_exceeded"
-    exchange.waited("store", 0.25)
+    exchange.waited("store", 0.25, begun=0.1)
 
     RequestRecord(Metrics(), log, time=lambda: 1000.0).ended(exchange, "GET", "/images/7", 413, 12, 0.5)
     await log.close()
@@ -62,3 +64,19 @@ def test_counts_can_be_asked_for_by_outcome_and_by_reason() -> None:
 
     assert record.by_outcome() == {"hit": 1, "refused": 1}
     assert record.by_reason() == {"token_unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "chance", "lines"), [(200, 0.4, 1), (200, 0.6, 0), (404, 0.6, 1), (503, 0.6, 1), (0, 0.6, 1)]
+)
+async def test_of_requests_that_went_well_a_share_gets_a_line(status: int, chance: float, lines: int) -> None:
+    reader, writer = os.pipe()
+    log = AccessLog(writer)
+    record = RequestRecord(Metrics(), log, sample=0.5, chance=lambda: chance)
+
+    record.ended(Exchange("req-1", 0.0), "GET", "/", status, 0, 0.1)
+    await log.close()
+    os.close(writer)
+
+    assert len(os.read(reader, 10000).splitlines()) == lines
+    os.close(reader)

@@ -31,9 +31,9 @@ async def test_a_span_tells_what_the_access_log_tells() -> None:
     exchange = Exchange("req-1", 0.0)
     exchange.route, exchange.outcome = "/images/{image_id}", "forwarded"
     exchange.identity = Identity(project_id="p1", user_id="u1")
-    exchange.waited("upstream", 0.2)
+    exchange.waited("upstream", 0.2, begun=0.01)
 
-    (span,) = await made(exchange=exchange)
+    _, span = await made(exchange=exchange)
 
     assert span.name == "GET /images/{image_id}"
     assert (span.start_time, span.end_time) == (999_750_000_000, 1_000_000_000_000)
@@ -41,6 +41,19 @@ async def test_a_span_tells_what_the_access_log_tells() -> None:
     assert span.attributes["metaproxy.outcome"] == "forwarded"
     assert span.attributes["metaproxy.project"] == "p1"
     assert span.attributes["metaproxy.wait.upstream"] == 0.2
+
+
+async def test_each_wait_is_a_child_of_the_requests_span() -> None:
+    exchange = Exchange("req-1", 100.0)
+    exchange.waited("identity", 0.05, begun=100.01)
+    exchange.waited("upstream", 0.1, begun=100.125)
+
+    identity, upstream, request = await made(exchange=exchange)
+
+    assert [identity.name, upstream.name] == ["identity", "upstream"]
+    assert identity.parent.span_id == upstream.parent.span_id == request.context.span_id
+    assert upstream.start_time - request.start_time == pytest.approx(125_000_000, abs=1000)
+    assert upstream.end_time - upstream.start_time == pytest.approx(100_000_000, abs=1000)
 
 
 async def test_the_span_is_a_child_of_the_clients() -> None:
