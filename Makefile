@@ -4,6 +4,8 @@ PYTHON ?= python3
 PORT ?=
 ADMIN_PORT ?=
 WORKERS ?= auto
+MINUTES ?= 30
+FUZZ_SECONDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +15,7 @@ RUN := $(BIN)/python $(if $(COVERAGE_FLOOR),-m coverage run) -m
 TESTS := pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format unit e2e test-browser coverage bench test-keystone clean
+.PHONY: help demo test check format unit e2e test-browser coverage bench test-keystone fuzz soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -63,6 +65,13 @@ bench: $(INSTALLED) ## measure side by side with nginx; ARGS=--quick for a smoke
 
 test-keystone: $(INSTALLED) ## run against a real Keystone, installed into a virtual environment of its own
 	$(RUN) pytest -m keystone
+
+fuzz: $(INSTALLED) ## fuzz what reads foreign bytes for FUZZ_SECONDS each, with atheris
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=3"
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+soak: $(INSTALLED) ## random load with faults everywhere and reloads; MINUTES=5 is shorter
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 clean: ## remove the virtual environment, caches and what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
