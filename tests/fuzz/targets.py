@@ -44,7 +44,7 @@ def paths(data: bytes) -> None:
 
 
 def routes(data: bytes) -> None:
-    """The first line is a template, what follows a path without its first slash: captures are whole segments of the path."""
+    """The first line is a template, the rest a path without its slash: captures are segments of it."""
     template, _, behind = data.decode("utf-8", "replace").partition("\n")
     path = "/" + behind
     if ":" in template:
