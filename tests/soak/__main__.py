@@ -7,8 +7,10 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from metaproxy.tasks import TaskSet
@@ -45,20 +47,25 @@ class Soak:
         self._reloads = 0
 
     async def run(self, seconds: float) -> int:
-        """Warm up, soak, calm down; report, and return the exit code."""
-        for _ in range(WORKERS):
-            self._tasks.start(self._clients.run(), name="client")
-        await asyncio.sleep(WARM_UP_SECONDS)
-        start = await self._vitals()
+        """Warm up, calm down, soak, calm down; report, and return the exit code."""
+        start = await self._loaded(asyncio.sleep(WARM_UP_SECONDS))
         for relay in self._relays.values():
             relay.harmful = True
-        await self._reload_for(seconds)
+        end = await self._loaded(self._reload_for(seconds))
+        return self._report(seconds, start, end)
+
+    async def _loaded(self, meanwhile: Coroutine[Any, Any, None]) -> Vitals:
+        """Let clients run while ``meanwhile`` does; return what the process holds once all is calm."""
+        self._clients.stopped = False
+        for _ in range(WORKERS):
+            self._tasks.start(self._clients.run(), name="client")
+        await meanwhile
         for relay in self._relays.values():
             relay.harmful = False
         self._clients.stopped = True
         await self._tasks.join()
         await asyncio.sleep(CALM_SECONDS)
-        return self._report(seconds, start, await self._vitals())
+        return await self._vitals()
 
     async def _reload_for(self, seconds: float) -> None:
         end = time.monotonic() + seconds
