@@ -76,7 +76,9 @@ def test_a_trace_goes_on_to_the_upstream_and_our_span_to_the_collector(
 
     assert f"\r\ntraceparent: {TRACEPARENT}\r\n" in head
     assert "\r\ntracestate: vendor=1\r\n" in head
-    (span,) = collector.spans
+    *waits, span = collector.spans
+    assert "upstream" in {wait.name for wait in waits}
+    assert {wait.parent_span_id for wait in waits} == {span.span_id}
     assert span.trace_id.hex() == TRACEPARENT.split("-")[1]
     assert span.parent_span_id.hex() == TRACEPARENT.split("-")[2]
     assert span.name == "GET /v2.1/{tenant_id}/images/{image_id}/metadata/{key}"
