@@ -11,14 +11,13 @@ from metaproxy.filters.authenticate import Authenticate
 from metaproxy.identity.validator import Rejected, Verdict
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get
+from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS
 
 KEPT = ("type", "method", "path", "raw_path", "query_string", "scheme", "client", "http_version")
 """What of a scope the stages after authorize look at, beside a field of the head."""
 
-TOKENS = frozenset({b"x-auth-token", b"x-storage-token", b"x-service-token"})
-
 UNREPEATED = frozenset(
-    {b"x-openstack-request-id", b"traceparent", b"tracestate", b"x-storage-token", b"x-service-token"}
+    {b"x-openstack-request-id", b"traceparent", b"tracestate", STORAGE_TOKEN, SERVICE_TOKEN}
 )
 """Fields with which a head is not worth a plan: it names one request, or has more than one token."""
 
@@ -64,7 +63,7 @@ class Planner:
         ):
             return
         if isinstance(then, CacheRequest):
-            fields = {name: value for name, value in then.fields.items() if name not in TOKENS}
+            fields = {name: value for name, value in then.fields.items() if name not in TOKEN_FIELDS}
             then = replace(then, fields=fields)
         accept = get(scope["headers"], b"accept")
         kept = {name: scope[name] for name in KEPT}
@@ -83,7 +82,7 @@ class Planner:
         return None if self.plans.is_new(key) else key
 
     def _verdict(self, scope: Scope) -> tuple[bytes, Verdict | None]:
-        token = get(scope["headers"], b"x-auth-token")
+        token = get(scope["headers"], TOKEN)
         if self._authenticate is None or not token:
             return b"", None
         return self._authenticate.verdict_on(token)
