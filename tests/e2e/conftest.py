@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.deployment import Proxy, running_proxy
 from tests.e2e.processes import demo_service
+from tests.e2e.sockets import ScriptedUpstream, always_ok
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +35,18 @@ def proxy(folder: Path, compute: str, identity: str) -> Iterator[Proxy]:
     """A proxy in front of both."""
     with running_proxy(folder / "proxy", upstream=compute, identity=identity) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Iterator[ScriptedUpstream]:
+    """An upstream that answers as the test says."""
+    with ScriptedUpstream() as running:
+        yield running
+
+
+@pytest.fixture
+def upstream(scripted: ScriptedUpstream) -> ScriptedUpstream:
+    """An upstream that has seen nothing yet, and answers every request with 200."""
+    scripted.script = always_ok
+    scripted.heads.clear()
+    return scripted

@@ -11,27 +11,13 @@ from metaproxy.demo.world import ALICE
 from metaproxy.version import __version__
 from tests.e2e.deployment import RED_API, Proxy, running_proxy
 from tests.e2e.processes import wait_until
-from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection, WireClient, always_ok
+from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection, WireClient
 
 pytestmark = pytest.mark.e2e
 
 VIA = f"1.1 metaproxy (metaproxy/{__version__})"
 SERVERS = f"{RED_API}/servers"
 PATIENCE_SECONDS = 20
-
-
-@pytest.fixture(scope="module")
-def scripted() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(scripted: ScriptedUpstream) -> ScriptedUpstream:
-    """An upstream that has seen nothing yet, and answers every request with 200."""
-    scripted.script = always_ok
-    scripted.heads.clear()
-    return scripted
 
 
 @pytest.fixture(scope="module")

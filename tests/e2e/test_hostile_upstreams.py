@@ -11,7 +11,7 @@ from metaproxy.demo.world import ALICE
 from tests.e2e.deployment import METADATA, RED_API, Proxy, Sections, running_proxy
 from tests.e2e.hostile_upstreams import FAILURES, OK_BODY, Failure, Got, endless, table
 from tests.e2e.processes import ROOT
-from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireAnswer, WireClient, always_ok
+from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireAnswer, WireClient
 from tests.redis_server import free_port
 
 pytestmark = pytest.mark.e2e
@@ -27,19 +27,6 @@ PATIENT: Sections = {
 MOST_ATTEMPTS = 3
 """One, one more where a kept connection has died, and one repeat."""
 SERVERS = f"{RED_API}/servers"
-
-
-@pytest.fixture(scope="module")
-def scripted() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(scripted: ScriptedUpstream) -> ScriptedUpstream:
-    scripted.script = always_ok
-    scripted.heads.clear()
-    return scripted
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.deployment import Proxy, Sections, running_proxy
 from tests.e2e.hostile import CHUNKED, post, request
 from tests.e2e.processes import wait_until
-from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireClient, always_ok
+from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireClient
 
 pytestmark = pytest.mark.e2e
 
@@ -24,19 +24,6 @@ QUICK: Sections = {
         "max_connections_per_address": 3,
     }
 }
-
-
-@pytest.fixture(scope="module")
-def scripted() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as running:
-        yield running
-
-
-@pytest.fixture
-def upstream(scripted: ScriptedUpstream) -> ScriptedUpstream:
-    scripted.script = always_ok
-    scripted.heads.clear()
-    return scripted
 
 
 @pytest.fixture(scope="module")
