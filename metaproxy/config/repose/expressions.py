@@ -7,6 +7,7 @@ with ``\p{…}``, nests and intersects character classes, and lets flags stand a
 """
 
 import re
+import warnings
 from collections.abc import Iterator
 
 POSIX = {
@@ -66,8 +67,11 @@ def translated(java: str) -> str:
     """Return ``java`` as a regular expression of Python; raises Untranslatable."""
     python = "".join(_parts(java))
     try:
-        re.compile(python)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            # What a later Python will read otherwise (``[0--]``) is not to change its meaning one day.
+            warnings.simplefilter("error", FutureWarning)
+            re.compile(python)
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise Untranslatable(f"it is no regular expression to Python: {error}") from error
     return python
 

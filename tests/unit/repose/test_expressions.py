@@ -47,6 +47,8 @@ REFUSALS = [
     (r"a(?i)b", "flags in its middle"),
     (r"(?U)a", "flags that Python"),
     (r"(a", "no regular expression"),
+    (r"[0--9]", "set difference"),
+    (r"[a||b]", "set union"),
 ]
 
 
