@@ -12,6 +12,9 @@ from typing import Any
 
 SCOPE_KEY = "metaproxy.exchange"
 
+NO_WAITS: dict[str, float] = {}
+"""Stands in every Exchange that has not waited; never changed."""
+
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -90,13 +93,15 @@ class Exchange:
     """The target that answered."""
     upstream_request_id: str = ""
     """What the upstream called the request."""
+    waits: dict[str, float] = NO_WAITS
+    """Seconds waited for what is outside the process, by stage."""
+    waits_begun: dict[str, float] = NO_WAITS
+    """When each of these waits began (monotonic seconds)."""
 
     def __init__(self, request_id: str, started: float, **fields: Any) -> None:
         self.request_id = request_id
         self.started = started
         self.response_headers: list[tuple[bytes, bytes]] = []
-        self.waits: dict[str, float] = {}
-        self.waits_begun: dict[str, float] = {}
         if fields:
             self.__dict__.update(fields)
 
@@ -105,6 +110,8 @@ class Exchange:
 
         ``begun`` is the monotonic time at which the wait began; the first one counts.
         """
+        if self.waits is NO_WAITS:
+            self.waits, self.waits_begun = {}, {}
         self.waits[stage] = self.waits.get(stage, 0.0) + seconds
         self.waits_begun.setdefault(stage, begun)
 

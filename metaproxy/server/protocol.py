@@ -200,9 +200,12 @@ class EdgeProtocol(RefusingProtocol):
         return None if busy or self.flow.write_paused else self.edge.fast_lane
 
     def _write_answer(self, answer: bytes, *, keep_alive: bool = True) -> None:
-        self.transport.write(answer)
         self.cycle = ANSWERED
-        if not keep_alive:
+        if keep_alive:
+            self.edge.outbox.write(self.transport, answer, self.loop)
+        else:
+            self.edge.outbox.flush()
+            self.transport.write(answer)
             self.transport.close()
         self.on_response_complete()
 
