@@ -101,7 +101,7 @@ class FastLane:
         plan = plans.get(key)
         if plan is None or not self._planner.still_holds(plan):
             return None
-        exchange = self._trace.begin_again(plan.facts)
+        exchange = self._trace.begin_again(plan.exchange)
         if plan.refusal is not None:
             self._planner.count(plan)
             return self._refusal(plan.refusal, exchange, plan.scope, keep_alive=True)

@@ -60,7 +60,7 @@ class Planner:
             key,
             Plan(
                 scope=_kept(scope),
-                facts=_facts(exchange),
+                exchange=exchange,
                 token_key=token_key,
                 verdict=verdict,
                 refusal=again,
@@ -93,7 +93,7 @@ class Planner:
             key,
             Plan(
                 scope=kept,
-                facts=_facts(exchange),
+                exchange=exchange,
                 token_key=token_key,
                 verdict=verdict,
                 decisions=tuple(stage.prepared(exchange, kept) for stage in stages),
@@ -124,15 +124,3 @@ def _kept(scope: Scope) -> Scope:
     kept = {name: scope[name] for name in KEPT}
     kept["headers"] = [] if accept is None else [(b"accept", accept)]
     return kept
-
-
-def _facts(exchange: Exchange) -> dict[str, object]:
-    """The fields of an Exchange that the head of its request decides."""
-    return {
-        "client_address": exchange.client_address,
-        "scheme": exchange.scheme,
-        "route": exchange.route,
-        "captures": exchange.captures,
-        "identity_headers_stripped": True,
-        "identity": exchange.identity,
-    }

@@ -9,13 +9,13 @@ A plan is kept under a keyed digest of the octets, so that the token in them is 
 came once may never come again (many carry an id of their own): only the second time makes a plan.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.types import Scope
 
 from metaproxy.cache.requests import CacheRequest
+from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Prepared
 from metaproxy.identity.digests import keyed_digest
 from metaproxy.identity.validator import Verdict
@@ -33,14 +33,14 @@ PlanKey = tuple[bytes, str, str]
 class Plan:
     """How a request is answered whose head was read before.
 
-    ``scope`` has what the stages after authorize look at, no token; ``facts`` are the fields of the
-    Exchange that the head decides. ``token_key`` is what the token cache knows the token by, empty where
+    ``scope`` has what the stages after authorize look at, no token; ``exchange`` is
+    that of the request which made the plan: who asked, from where, for what. ``token_key`` is what the token cache knows the token by, empty where
     no tokens are checked, and ``verdict`` what it said. What follows is the refusal that the verdict
     means, or else ``decisions``, and then what is asked of the cache, None where that is not concerned.
     """
 
     scope: Scope
-    facts: Mapping[str, Any]
+    exchange: Exchange
     token_key: bytes
     verdict: Verdict | None
     refusal: Fault | None = None

@@ -1,8 +1,5 @@
 """Stage 1, trace: every request gets an id, every answer Via and that id, every end a line and a count."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
@@ -84,9 +81,13 @@ class Trace:
                 exchange.global_request_id = value.decode("ascii")
         return exchange
 
-    def begin_again(self, facts: Mapping[str, Any]) -> Exchange:
-        """Make the Exchange of a request of which ``facts`` were found out when its head came before."""
-        return Exchange(new_request_id(), self._clock(), **facts)
+    def begin_again(self, before: Exchange) -> Exchange:
+        """Make the Exchange of a request whose head is that of ``before``, to the octet."""
+        exchange = Exchange(new_request_id(), self._clock())
+        exchange.client_address, exchange.scheme = before.client_address, before.scheme
+        exchange.route, exchange.captures = before.route, before.captures
+        exchange.identity_headers_stripped, exchange.identity = True, before.identity
+        return exchange
 
     def head(self, exchange: Exchange, answered: Headers) -> list[Header]:
         """Return the header fields of the answer, given those of the stage that answered."""

@@ -11,7 +11,7 @@ from metaproxy.protocol.faults import Fault
 from tests.asgi_driver import make_scope
 
 FAULT = Fault(401, "No.", reason="test")
-PLAN = Plan(scope={}, facts={}, token_key=b"", verdict=None)
+PLAN = Plan(scope={}, exchange=Exchange("req-1", 0.0), token_key=b"", verdict=None)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
