@@ -53,6 +53,15 @@ class Identity:
     header_pairs: HeaderPairs = field(default=(), repr=False)
 
 
+@dataclass(slots=True)
+class StageTime:
+    """When a stage began with a request and when it ended, in monotonic seconds; None while it has not."""
+
+    name: str
+    begun: float
+    ended: float | None = None
+
+
 class Exchange:
     """One request and its answer, as the line knows them.
 
@@ -97,6 +106,11 @@ class Exchange:
     """Seconds waited for what is outside the process, by stage."""
     waits_begun: dict[str, float] = NO_WAITS
     """When each of these waits began (monotonic seconds)."""
+
+    sampled: bool | None = None
+    """Whether the request's spans are sent; None where that is decided when it has ended."""
+    stages: list[StageTime] | None = None
+    """What stages did, in the order in which they began; None where nobody asks."""
 
     def __init__(self, request_id: str, started: float, **fields: Any) -> None:
         self.request_id = request_id
