@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tests.e2e.processes import accepts, wait_until
 from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection
 from tests.e2e.traffic import Kind, Traffic, numbered
 from tests.redis_server import RedisServer
+from tests.unit.forward.certificates import Authority
 
 pytestmark = pytest.mark.e2e
 
@@ -105,13 +108,37 @@ def slow_upstream() -> Iterator[Upstream]:
         upstream.may_end.set()
 
 
-@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.redis)], ids=["one process", "two workers"])
-def sections(request: pytest.FixtureRequest) -> Iterator[Sections]:
-    if request.param == 1:
-        yield {}
-        return
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the proxy is run, and how its clients reach it."""
+
+    sections: Sections = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
+
+
+@pytest.fixture
+def one_process() -> Way:
+    return Way()
+
+
+@pytest.fixture
+def two_workers() -> Iterator[Way]:
     with RedisServer() as redis:
-        yield {"server": {"workers": request.param}, "store": {"url": redis.url, "timeout": "2s"}}
+        yield Way({"server": {"workers": 2}, "store": {"url": redis.url, "timeout": "2s"}})
+
+
+@pytest.fixture
+def over_tls(tmp_path: Path) -> Way:
+    authority = Authority(tmp_path)
+    issued = authority.issue("proxy")
+    tls = {"certificate": str(issued.certificate), "key": str(issued.key)}
+    return Way({"server": {"tls": tls}}, ssl.create_default_context(cafile=str(authority.ca)))
+
+
+@pytest.fixture(params=["one_process", pytest.param("two_workers", marks=pytest.mark.redis), "over_tls"])
+def way(request: pytest.FixtureRequest) -> Way:
+    found: Way = request.getfixturevalue(request.param)
+    return found
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -132,10 +159,12 @@ async def clients(traffic: Traffic) -> AsyncIterator[None]:
 
 
 async def test_at_sigterm_under_load_whoever_was_let_in_is_answered(
-    tmp_path: Path, identity: str, slow_upstream: Upstream, sections: Sections
+    tmp_path: Path, identity: str, slow_upstream: Upstream, way: Way
 ) -> None:
-    with running_proxy(tmp_path, upstream=slow_upstream.url, identity=identity, sections=sections) as proxy:
-        traffic = Traffic(proxy.port)
+    with running_proxy(
+        tmp_path, upstream=slow_upstream.url, identity=identity, sections=way.sections
+    ) as proxy:
+        traffic = Traffic(proxy.port, way.tls)
         answered = traffic.account.answered
         async with clients(traffic):
             await until(

@@ -7,6 +7,7 @@ has no whole answer counts as failed: nothing is tried again, nothing is forgive
 
 import asyncio
 import itertools
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -44,9 +45,10 @@ class Answer:
 class Traffic:
     """Clients of one port, and their account."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.account = Account()
         self._port = port
+        self._tls = tls
 
     async def over_one_connection(self, kind: Kind) -> None:
         """Send requests of ``kind`` over one connection until the server says that it closes it."""
@@ -71,7 +73,7 @@ class Traffic:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         try:
-            return await asyncio.open_connection("127.0.0.1", self._port)
+            return await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls)
         except ConnectionRefusedError:
             self.account.refused_connections += 1
             return None
