@@ -22,15 +22,19 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @dataclass
 class Running:
-    """A server whose answers begin at once and end when they may."""
+    """A server whose answers begin and end when they may, whatever of a body has come."""
 
     port: int
     server: DataServer
     serving: "asyncio.Task[None]"
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    may_begin: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def app(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        self.asked.set()
+        await self.may_begin.wait()
         headers = [(b"content-length", b"2")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"o", "more_body": True})
@@ -79,6 +83,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 async def test_a_connection_whose_answer_could_not_say_so_says_it_with_the_next() -> None:
     async with running() as site, site.connected() as (reader, writer):
+        site.may_begin.set()
         writer.write(REQUEST)
         await site.begun.wait()
 
@@ -96,9 +101,28 @@ async def test_a_connection_whose_answer_could_not_say_so_says_it_with_the_next(
         await asyncio.wait_for(site.serving, 5)
 
 
+async def test_an_answer_that_does_not_wait_for_the_body_is_not_closed_away() -> None:
+    async with running() as site, site.connected() as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + bytes(1000))
+        await site.asked.wait()
+
+        site.server.should_exit = True
+        await site.until_told_to_leave()
+        site.may_begin.set()
+        site.may_end.set()
+        _, body = await read_answer(reader)
+        writer.write(bytes(99000) + REQUEST)
+        last, _ = await read_answer(reader)
+
+        assert body == b"ok"
+        assert b"connection: close" in last
+        await asyncio.wait_for(site.serving, 5)
+
+
 async def test_a_connection_that_stays_idle_is_closed_and_the_server_ends() -> None:
     async with running() as site, site.connected() as (reader, writer):
         writer.write(REQUEST)
+        site.may_begin.set()
         site.may_end.set()
         await read_answer(reader)
 
@@ -110,6 +134,7 @@ async def test_a_connection_that_stays_idle_is_closed_and_the_server_ends() -> N
 
 async def test_when_the_grace_is_over_what_still_runs_is_broken_off() -> None:
     async with running(grace=0.0) as site, site.connected() as (reader, writer):
+        site.may_begin.set()
         writer.write(REQUEST)
         await site.begun.wait()
 
