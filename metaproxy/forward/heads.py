@@ -9,7 +9,6 @@ for. The expectation of 100-continue is met by our server (RFC 9110 §10.1.1). H
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-import httpx
 from starlette.types import Scope
 
 from metaproxy.exchange import Exchange
@@ -88,13 +87,13 @@ def has_body(received: Headers) -> bool:
     return False
 
 
-def response_fields(response: httpx.Response, *, has_no_body: bool) -> list[Header]:
-    """Return the end-to-end fields of ``response``, names in lower case as ASGI wants them.
+def response_fields(received: Headers, *, has_no_body: bool) -> list[Header]:
+    """Return the end-to-end fields of a response, names in lower case as ASGI wants them.
 
     204 and 304 lose Content-Length: on 204 it is an error (RFC 9110 §8.6), on 304 servers take it for
     the length of a body that never comes.
     """
-    fields = end_to_end([(name.lower(), value) for name, value in response.headers.raw])
+    fields = end_to_end([(name.lower(), value) for name, value in received])
     if has_no_body:
         return [field for field in fields if field[0] != b"content-length"]
     return fields

@@ -1,7 +1,7 @@
 """One request on its way to the upstream and back."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import httpx
 from starlette.types import Scope, Send
@@ -32,6 +32,16 @@ class Upstream:
     monotonic: Clock
 
 
+class Sent(Protocol):
+    """A request that is on its way to a target already."""
+
+    target: Target
+    attempt: Attempt
+
+    async def response(self) -> httpx.Response:
+        """Return the response; raises httpx.TransportError."""
+
+
 class Passage:
     """One request on its way through: made for each, because it has a state of its own."""
 
@@ -48,14 +58,23 @@ class Passage:
 
     async def run(self) -> None:
         """Try one target after another until one answers; raises Fault."""
+        self._upstream.budget.deposit()
+        await self._run(None)
+
+    async def resume(self, sent: Sent, started: float) -> None:
+        """Go on with a request that was ``sent`` already, at the monotonic time ``started``; raises Fault."""
+        self._started = started
+        await self._run(sent)
+
+    async def _run(self, sent: Sent | None) -> None:
         upstream = self._upstream
-        upstream.budget.deposit()
         tried: list[Target] = []
         while True:
-            target = upstream.balancer.choose(tried)
+            target = sent.target if sent else upstream.balancer.choose(tried)
             try:
-                with Attempt(target) as attempt:
-                    return await self._try(target, attempt)
+                with sent.attempt if sent else Attempt(target) as attempt:
+                    response = await (sent.response() if sent else self._send_to(target))
+                    return await self._take(response, target, attempt)
             except httpx.TransportError as error:
                 fault = fault_of(error)
                 upstream.instruments.failed(target, fault.reason)
@@ -64,6 +83,7 @@ class Passage:
                     self._note_wait()
                     raise fault from error
                 upstream.instruments.repeated(target)
+                sent = None
 
     def _note_wait(self) -> float:
         """Write down how long the head of the answer, or its failure, was waited for."""
@@ -84,19 +104,23 @@ class Passage:
         worth_it = isinstance(error, httpx.NetworkError) or upstream.balancer.has_other(tried)
         return worth_it and upstream.budget.withdraw()
 
-    async def _try(self, target: Target, attempt: Attempt) -> None:
-        upstream, exchange = self._upstream, self._exchange
+    async def _send_to(self, target: Target) -> httpx.Response:
+        upstream = self._upstream
         request = httpx.Request(
             self._scope["method"],
             target.url,
-            headers=httpx_headers(upstream.heads.fields(exchange, self._scope, target.authority)),
+            headers=httpx_headers(upstream.heads.fields(self._exchange, self._scope, target.authority)),
             stream=self._client.body,
             extensions={"target": upstream.heads.target(self._scope)},
         )
-        response = await upstream.transport.handle_async_request(request)
+        return await upstream.transport.handle_async_request(request)
+
+    async def _take(self, response: httpx.Response, target: Target, attempt: Attempt) -> None:
+        """Hand the response on that ``target`` gives."""
+        upstream = self._upstream
         attempt.answered()
         upstream.instruments.answered(target, response.status_code, self._note_wait())
-        exchange.upstream = target.name
+        self._exchange.upstream = target.name
         self._client.watch()
         # Response.aclose() does no more, and costs more.
         stream = cast("httpx.AsyncByteStream", response.stream)
@@ -107,8 +131,8 @@ class Passage:
 
     async def _answer(self, response: httpx.Response, stream: httpx.AsyncByteStream) -> None:
         has_no_body = response.status_code in (204, 304)
-        fields = response_fields(response, has_no_body=has_no_body)
-        length = _content_length(fields)
+        fields = response_fields(response.headers.raw, has_no_body=has_no_body)
+        length = content_length(fields)
         self._exchange.upstream_request_id = upstream_request_id(fields)
         self._begun = True
         await self._send({"type": "http.response.start", "status": response.status_code, "headers": fields})
@@ -138,7 +162,8 @@ class Passage:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
 
-def _content_length(fields: list[Header]) -> int | None:
+def content_length(fields: list[Header]) -> int | None:
+    """Return the length that a response says its body has; raises InvalidResponse."""
     length = get(fields, b"content-length")
     if length is None:
         return None

@@ -6,16 +6,19 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
+from metaproxy.exchange import Exchange
 from metaproxy.forward.balancer import Balancer
 from metaproxy.forward.breaker import Breaker, BreakerPolicy
 from metaproxy.forward.checks import HealthChecks
 from metaproxy.forward.client import Client
+from metaproxy.forward.direct import Delivery, DirectPassage, DirectPassages
 from metaproxy.forward.heads import HostHeader, RequestHeads, has_body
 from metaproxy.forward.health import Health, HealthPolicy
 from metaproxy.forward.instruments import Instruments
 from metaproxy.forward.passage import Passage, Upstream
 from metaproxy.forward.retry import RetryBudget
 from metaproxy.forward.target import Target
+from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Metrics
 
@@ -74,6 +77,13 @@ class Forward:
                 transport, self.targets, path=health.path, interval=health.interval, monotonic=clock
             )
         self._tasks = TaskSet()
+        self._direct: DirectPassages | None = None
+        if isinstance(transport, UpstreamTransport):
+            self._direct = DirectPassages(self._upstream, transport, self._tasks)
+
+    def begin(self, exchange: Exchange, scope: Scope, delivery: Delivery) -> DirectPassage | None:
+        """Send a read without a body now, without a task; None where the application must be called."""
+        return self._direct.begin(exchange, scope, delivery) if self._direct is not None else None
 
     async def start(self) -> None:
         """Begin to watch the targets."""

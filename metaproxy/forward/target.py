@@ -40,7 +40,7 @@ class Target:
 
 
 class Attempt:
-    """One request to a target, from its choice to the last byte of the answer.
+    """One request to a target, from its choice to the last byte of the answer: it begins when it is made.
 
     Told when it is answered. What leaves the block tells the rest: a transport's error is a failure,
     where it is the target's; anything else that breaks it off, such as a client that hangs up, is none.
@@ -50,10 +50,10 @@ class Attempt:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        target.busy += 1
+        self._is_trial = target.breaker.enter()
 
     def __enter__(self) -> Self:
-        self._target.busy += 1
-        self._is_trial = self._target.breaker.enter()
         return self
 
     def answered(self) -> None:
@@ -64,6 +64,10 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.ended(error)
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """The answer is complete, or broke off with ``error``."""
         self._target.busy -= 1
         breaker = self._target.breaker
         if isinstance(error, httpx.TransportError) and is_failure_of_target(error):

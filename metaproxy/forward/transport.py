@@ -8,8 +8,10 @@ from typing import NamedTuple
 import httpx
 
 from metaproxy.clock import Clock, monotonic
+from metaproxy.forward.engine.body import ResponseBody
 from metaproxy.forward.engine.connection import Connection, Patience
 from metaproxy.forward.engine.origin import Origin, connect
+from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.forward.engine.pool import Callback, OpenConnection, Pool, PoolLimits
 from metaproxy.forward.engine.request import IDEMPOTENT, OutgoingRequest, outgoing
 from metaproxy.forward.errors import ConnectionReset
@@ -79,19 +81,31 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
 
         Raises httpx.TransportError, or what the request's body raises.
         """
-        pool = self._pool(request.url)
+        pool = self.pool_of(request.url)
         message = outgoing(request)
         connection = pool.take_idle() or await pool.acquire()
         try:
             head, body = await connection.exchange(message)
         except ConnectionReset:
-            if not _may_repeat(connection, message):
+            repeated = await self.repeat(pool, connection, message)
+            if repeated is None:
                 raise
-            self._repeats.add((pool.name,))
-            head, body = await (await pool.acquire(fresh=True)).exchange(message)
+            head, body = repeated
         return httpx.Response(
             head.status, headers=httpx_headers(head.headers), stream=body, extensions=_EXTENSIONS
         )
+
+    async def repeat(
+        self, pool: Pool, connection: Connection, message: OutgoingRequest
+    ) -> tuple[ResponseHead, ResponseBody] | None:
+        """Send a request again that found ``connection`` dead; None where that is not allowed.
+
+        Raises httpx.TransportError.
+        """
+        if not _may_repeat(connection, message):
+            return None
+        self._repeats.add((pool.name,))
+        return await (await pool.acquire(fresh=True)).exchange(message)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -103,7 +117,8 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         for pool in self._pools.values():
             yield PoolUse(pool.name, pool.busy, pool.idle, pool.queued)
 
-    def _pool(self, url: httpx.URL) -> Pool:
+    def pool_of(self, url: httpx.URL) -> Pool:
+        """Return the connections to the origin of ``url``."""
         # Reading scheme, host and port of a URL is cheap, its other forms are not.
         path = url.raw_path if url.raw_scheme == b"unix" else b""
         key = (url.raw_scheme, url.raw_host, url.port, path)

@@ -7,7 +7,7 @@ still uploads. Such a response ends the upload, and with it the connection (RFC 
 import asyncio
 import select
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import httpx
 
@@ -25,6 +25,19 @@ class Patience(NamedTuple):
 
     read: float = 30.0
     write: float = 30.0
+
+
+class HeadWaiter(Protocol):
+    """Who waits for the head of a response: a future, or what knows a shorter way."""
+
+    def done(self) -> bool:
+        """Say whether nobody waits any more."""
+
+    def set_result(self, head: ResponseHead, /) -> None:
+        """The head is there."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """It will not come."""
 
 
 class Connection(asyncio.Protocol):
@@ -54,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._tasks = TaskSet()
         self._upload: asyncio.Task[None] | None = None
         # Both are set while a response is awaited, the body alone while it is read, none when idle.
-        self._head: asyncio.Future[ResponseHead] | None = None
+        self._head: HeadWaiter | None = None
         self._body: ResponseBody | None = None
         self.requests = 0
         self.answered = False
@@ -70,20 +83,20 @@ class Connection(asyncio.Protocol):
         """
         return not self._transport.is_closing() and not self._readable.poll(0)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last byte of the response has come."""
+        return self._parser.complete
+
     async def exchange(self, request: OutgoingRequest) -> tuple[ResponseHead, ResponseBody]:
         """Send ``request``; return the head of the response, and its body to be read.
 
         Raises httpx.TransportError, or what reading the request's body raises.
         """
-        self.requests += 1
-        self.answered = False
-        if self._transport.is_closing():
-            raise ConnectionReset("the connection ended before the request was sent")
-        head = self._head = self._loop.create_future()
-        body = self._body = ResponseBody(self)
-        self._parser.expect(request.method)
-        self._transport.write(request.head)
-        upload = self._upload = self._begin_upload(request)
+        head: asyncio.Future[ResponseHead] = self._loop.create_future()
+        body = ResponseBody(self)
+        self.begin(request, head, body)
+        upload = self._upload
         try:
             response = await head
             if upload is not None:
@@ -94,6 +107,17 @@ class Connection(asyncio.Protocol):
                 self.abandon()
             raise
         return response, body
+
+    def begin(self, request: OutgoingRequest, head: HeadWaiter, body: ResponseBody) -> None:
+        """Send ``request``, and let ``head`` and ``body`` know what comes; raises ConnectionReset."""
+        self.requests += 1
+        self.answered = False
+        if self._transport.is_closing():
+            raise ConnectionReset("the connection ended before the request was sent")
+        self._head, self._body = head, body
+        self._parser.expect(request.method)
+        self._transport.write(request.head)
+        self._upload = self._begin_upload(request)
 
     def abort(self) -> None:
         """Close the connection at once. Whatever is under way fails."""
@@ -196,7 +220,7 @@ class Connection(asyncio.Protocol):
         else:
             self._stall.begin(self._patience.read)
 
-    def _answer(self, waiting: "asyncio.Future[ResponseHead]", head: ResponseHead) -> None:
+    def _answer(self, waiting: HeadWaiter, head: ResponseHead) -> None:
         self._head = None
         self._stall.end()
         if self._end_upload():

@@ -42,13 +42,19 @@ def outgoing(request: httpx.Request) -> OutgoingRequest:
     and query. Raises UnsendableRequest.
     """
     target: bytes = request.extensions.get("target") or request.url.raw_path
-    fields = request.headers.raw
     if not isinstance(request.stream, httpx.AsyncByteStream):
         raise UnsendableRequest("the body is no asynchronous stream")
-    head = _head(request.method, target, fields)
+    return message(request.method, target, request.headers.raw, request.stream)
+
+
+def message(
+    method: str, target: bytes, fields: list[Header], body: httpx.AsyncByteStream
+) -> OutgoingRequest:
+    """Return a request ready to be written; raises UnsendableRequest."""
+    head = _head(method, target, fields)
     # One look at the whole head spares most requests a look at each name.
     length = _body_length(fields) if _FRAMING.search(head) else 0
-    return OutgoingRequest(request.method, head, length, request.stream)
+    return OutgoingRequest(method, head, length, body)
 
 
 def _head(method: str, target: bytes, fields: list[Header]) -> bytes:

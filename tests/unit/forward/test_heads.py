@@ -232,7 +232,7 @@ def test_a_response_passes_end_to_end_in_order_with_duplicates() -> None:
         ],
     )
 
-    assert response_fields(response, has_no_body=False) == [
+    assert response_fields(response.headers.raw, has_no_body=False) == [
         (b"vary", b"OpenStack-API-Version"),
         (b"set-cookie", b"a=1"),
         (b"vary", b"X-OpenStack-Nova-API-Version"),
@@ -243,7 +243,7 @@ def test_a_response_passes_end_to_end_in_order_with_duplicates() -> None:
 def test_a_response_that_never_has_a_body_loses_its_length() -> None:
     response = httpx.Response(304, headers=[(b"Content-Length", b"30"), (b"ETag", b'"1"')])
 
-    assert response_fields(response, has_no_body=True) == [(b"etag", b'"1"')]
+    assert response_fields(response.headers.raw, has_no_body=True) == [(b"etag", b'"1"')]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,219 @@
+"""A read passed on without a task, for as long as all goes well.
+
+Most answers of an API are small and come in one piece: to carry such a one through a task and its
+coroutines costs several times what it takes to read and to write it. Here the request is written on an
+idle connection at once, and the answer handed on when its last byte is there. Whatever is more than
+that (an answer that comes piece by piece, a failure, a client that waits for nothing) is handed over to a
+``Passage``, which knows the rest of the rules. This way leads to nothing that it would not.
+"""
+
+from functools import partial
+from typing import Protocol
+
+import httpx
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.exchange import Exchange
+from metaproxy.forward.client import NO_BODY, Client
+from metaproxy.forward.engine.body import ResponseBody
+from metaproxy.forward.engine.connection import Connection
+from metaproxy.forward.engine.parser import ResponseHead
+from metaproxy.forward.engine.pool import Pool
+from metaproxy.forward.engine.request import OutgoingRequest, message
+from metaproxy.forward.errors import ConnectionReset
+from metaproxy.forward.heads import response_fields, upstream_request_id
+from metaproxy.forward.passage import Passage, Upstream
+from metaproxy.forward.seam import httpx_headers
+from metaproxy.forward.target import Attempt, Target
+from metaproxy.forward.transport import UpstreamTransport
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import Header, get
+from metaproxy.tasks import TaskSet
+
+BODILESS = frozenset({204, 304})
+
+
+class Delivery(Protocol):
+    """Takes what comes of a request that is passed on without a task: one of the two, once."""
+
+    def answered(self, status: int, fields: list[Header], body: bytes) -> None:
+        """The upstream's answer is complete."""
+
+    def handed_over(self, app: ASGIApp) -> None:
+        """``app`` must be run, to go on with the request."""
+
+
+class DirectPassages:
+    """Sends reads on idle connections.
+
+    Args:
+        upstream: what all requests share.
+        transport: has the connections.
+        tasks: holds the watch for the clients of requests that were handed over.
+    """
+
+    def __init__(self, upstream: Upstream, transport: UpstreamTransport, tasks: TaskSet) -> None:
+        self.upstream = upstream
+        self.transport = transport
+        self.tasks = tasks
+        self._pools: dict[str, Pool] = {}
+
+    def begin(self, exchange: Exchange, scope: Scope, delivery: Delivery) -> "DirectPassage | None":
+        """Send a request without a body now; None where a ``Passage`` must do it."""
+        upstream = self.upstream
+        try:
+            target = upstream.balancer.choose()
+        except Fault:
+            return None
+        pool = self._pools.get(target.name)
+        if pool is None:
+            pool = self._pools[target.name] = self.transport.pool_of(target.url)
+        connection = pool.take_idle()
+        if connection is None:
+            return None
+        passage = DirectPassage(self, exchange, scope, delivery, target=target, pool=pool)
+        try:
+            passage.send(connection)
+        except httpx.TransportError:
+            connection.abort()
+            return None
+        return passage
+
+
+class DirectPassage:
+    """One read on its way. To its connection it is who waits for the head."""
+
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_delivery",
+        "_error",
+        "_exchange",
+        "_head",
+        "_is_over",
+        "_message",
+        "_passages",
+        "_pool",
+        "_scope",
+        "_started",
+        "attempt",
+        "target",
+    )
+
+    def __init__(
+        self,
+        passages: DirectPassages,
+        exchange: Exchange,
+        scope: Scope,
+        delivery: Delivery,
+        *,
+        target: Target,
+        pool: Pool,
+    ) -> None:
+        self._passages = passages
+        self._exchange = exchange
+        self._scope = scope
+        self._delivery = delivery
+        self._pool = pool
+        self._head: ResponseHead | None = None
+        self._error: Exception | None = None
+        self._is_over = False
+        self.target = target
+
+    def send(self, connection: Connection) -> None:
+        """Write the request on ``connection``; raises httpx.TransportError."""
+        upstream = self._passages.upstream
+        scope, heads = self._scope, upstream.heads
+        fields = heads.fields(self._exchange, scope, self.target.authority)
+        self._message: OutgoingRequest = message(scope["method"], heads.target(scope), fields, NO_BODY)
+        self._started = upstream.monotonic()
+        self._connection = connection
+        self._body = _WholeBody(connection, self)
+        connection.begin(self._message, self, self._body)
+        upstream.budget.deposit()
+        self.attempt = Attempt(self.target)
+
+    def abandon(self) -> None:
+        """The client has gone: nobody waits for the answer."""
+        self._is_over = True
+        self._connection.abandon()
+        self.attempt.ended()
+
+    # What a connection tells who waits for the head.
+
+    def done(self) -> bool:
+        """Say whether nobody waits any more."""
+        return self._is_over
+
+    def set_result(self, head: ResponseHead) -> None:
+        """The head is there; if the whole answer is not, it goes on piece by piece."""
+        self._head = head
+        if not self._connection.is_complete:
+            self._hand_over()
+
+    def set_exception(self, error: Exception) -> None:
+        """The answer will not come."""
+        self._error = error
+        self._hand_over()
+
+    def completed(self) -> None:
+        """The last byte of the answer is there."""
+        if self._is_over or self._head is None:
+            return
+        body = self._body.whole()
+        status, fields = self._head.status, response_fields(self._head.headers, has_no_body=False)
+        length = get(fields, b"content-length")
+        is_to_head = self._scope["method"] == "HEAD"
+        if status in BODILESS or length is None or not (is_to_head or length == b"%d" % len(body)):
+            self._hand_over()
+            return
+        self._is_over = True
+        upstream, exchange = self._passages.upstream, self._exchange
+        waited = upstream.monotonic() - self._started
+        exchange.waited("upstream", waited, self._started)
+        exchange.upstream, exchange.upstream_request_id = self.target.name, upstream_request_id(fields)
+        self.attempt.answered()
+        upstream.instruments.answered(self.target, status, waited)
+        self.attempt.ended()
+        self._delivery.answered(status, fields, b"" if is_to_head else body)
+
+    async def response(self) -> httpx.Response:
+        """Return the response for the ``Passage`` that goes on; raises httpx.TransportError."""
+        head, body = self._head, self._body
+        if head is None:
+            if self._error is None:
+                raise RuntimeError("a request is handed over when something has come of it")
+            repeated = None
+            if isinstance(self._error, ConnectionReset):
+                repeated = await self._passages.transport.repeat(self._pool, self._connection, self._message)
+            if repeated is None:
+                raise self._error
+            head, again = repeated
+            return httpx.Response(head.status, headers=httpx_headers(head.headers), stream=again)
+        return httpx.Response(head.status, headers=httpx_headers(head.headers), stream=body)
+
+    def _hand_over(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._delivery.handed_over(partial(self._go_on, self._passages.upstream))
+
+    async def _go_on(self, upstream: Upstream, scope: Scope, receive: Receive, send: Send) -> None:
+        with Client(receive, has_body=False, tasks=self._passages.tasks) as client:
+            await Passage(upstream, scope, client, send).resume(self, self._started)
+
+
+class _WholeBody(ResponseBody):
+    """Tells when the last byte is there."""
+
+    def __init__(self, connection: Connection, passage: DirectPassage) -> None:
+        super().__init__(connection)
+        self._passage = passage
+
+    def finish(self, error: Exception | None = None) -> None:
+        super().finish(error)
+        if error is None:
+            self._passage.completed()
+
+    def whole(self) -> bytes:
+        """Return what has come, which stays to be read."""
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
