@@ -244,6 +244,7 @@ class MetadataCache(Stage):
             lines=scope["headers"],
             directives=request.directives,
             credentials=self._shared and has_unchecked_credentials(request),
+            cookie=self._shared and b"cookie" in request.fields,
             tags=self._routes.read_tags(match, scope["raw_path"], project_id),
         )
         return Read(
