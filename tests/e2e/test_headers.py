@@ -7,12 +7,12 @@ import httpx
 import pytest
 
 from metaproxy.demo.world import ALICE
-from tests.e2e.deployment import ITEM, Proxy, running_proxy
+from tests.e2e.deployment import ITEM, Proxy, Sections, running_proxy
 
 pytestmark = pytest.mark.e2e
 
 HORIZON = "https://horizon.example"
-SECTIONS = {
+SECTIONS: Sections = {
     "cors": {"origins": [HORIZON]},
     "headers": {
         "response": {
