@@ -74,8 +74,8 @@ def fits_everybody(pattern: str) -> bool:
 class CrossOriginPolicy:
     """Who may ask from a page, and what pages are told.
 
-    Raises ValueError where credentials would be open to every origin: whoever runs any page could then
-    act with a visitor's cookies or client certificate.
+    Raises ValueError for an origin that no browser sends, and where credentials would be open to every one:
+    whoever runs any page could then act with a visitor's cookies or client certificate.
     """
 
     def __init__(
@@ -92,6 +92,10 @@ class CrossOriginPolicy:
         patterns = tuple(origin_patterns)
         self._origins = frozenset(origins)
         self._any = ANY in self._origins
+        if odd := sorted(origin for origin in self._origins - {ANY} if not ORIGIN.fullmatch(origin)):
+            raise ValueError(
+                f"{odd[0]!r} is no origin as browsers write it: scheme://host or scheme://host:port"
+            )
         if credentials and (self._any or any(map(fits_everybody, patterns))):
             raise ValueError("credentials are not for every origin: name the origins")
         self._patterns = tuple(re.compile(pattern) for pattern in patterns)

@@ -8,7 +8,7 @@ digits and hyphens alone is the same variable to no gateway as another field (RF
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from metaproxy.protocol import forwarded, identity_headers
 from metaproxy.protocol.headers import HOP_BY_HOP, Header
@@ -60,7 +60,8 @@ class HeaderEdits:
     """What is done to the fields of a message: first taken off, then added. Names are lower-case."""
 
     removed: frozenset[bytes] = frozenset()
-    added: tuple[Header, ...] = ()
+    added: tuple[Header, ...] = field(default=(), repr=False)
+    """Not in the repr: a value may be a secret that the upstream knows the proxy by."""
 
     def __bool__(self) -> bool:
         """Say whether there is anything to do."""
@@ -68,7 +69,7 @@ class HeaderEdits:
 
     def apply(self, fields: Iterable[Header]) -> list[Header]:
         """Return ``fields`` after the edits; what stays keeps its order."""
-        return [*(field for field in fields if field[0] not in self.removed), *self.added]
+        return [*(pair for pair in fields if pair[0] not in self.removed), *self.added]
 
 
 def header_edits(

@@ -79,6 +79,8 @@ class Cors(Section):
         """What is for everybody is not for credentials."""
         if cross_origin.ANY in self.origins and (len(self.origins) > 1 or self.origin_patterns):
             yield ("origins",), "* means every origin: remove it, or the others"
+        if "ALL" in self.methods:
+            yield ("methods",), "browsers know no ALL: name the methods"
         if not self.credentials:
             return
         if cross_origin.ANY in self.origins:

@@ -79,6 +79,12 @@ def test_credentials_are_never_for_every_origin(options: dict[str, Any]) -> None
         policy(credentials=True, **options)
 
 
+@pytest.mark.parametrize("origin", ["https://horizon.example/", "https://Horizon.example", "horizon", "null"])
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(ValueError, match="is no origin as browsers write it"):
+        policy(origins=[origin])
+
+
 @pytest.mark.parametrize(
     ("pattern", "everybody"),
     [(".*", True), ("https?://.+", True), (".+:8443", True), (PATTERN, False), ("null", False)],

@@ -35,6 +35,12 @@ def test_edits_that_do_nothing_are_false() -> None:
     assert HeaderEdits(added=((b"a", b"b"),))
 
 
+def test_a_value_is_not_in_the_repr() -> None:
+    edits = header_edits(replace={"X-Edge-Secret": "swordfish"}, reserved=NOTHING)
+
+    assert "swordfish" not in repr(edits)
+
+
 @pytest.mark.parametrize(
     "name",
     [
