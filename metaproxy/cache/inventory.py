@@ -137,7 +137,7 @@ class Inventory:
 
         That is the whole image where the path names one, else the path itself, with any query.
         """
-        return await self._replicas.purge(self._routes.written_tags(unquote(path), path.encode("latin-1")))
+        return await self._replicas.purge(self._routes.written_tags(unquote(path)))
 
     async def purge_all(self) -> int:
         """Purge everything; return how many keys this process had."""

@@ -5,6 +5,7 @@ write anywhere under an image's path concerns everything stored of that image, w
 the path: with a tenant or without, in any version of the API, in JSON or XML. It also concerns the lists
 of images, which tell of every one. What a path names is read from the path, for reads and writes alike:
 how an operator has called the parts of it in a template must not decide whether a write is seen.
+Paths here are percent-decoded: two spellings of one path name one resource (RFC 3986 §6.2.2.2).
 """
 
 from collections.abc import Iterable
@@ -86,14 +87,14 @@ class CacheRoutes:
         pairs = sorted(filter(None, query.split(b"&")), key=_parameter_name)
         return b"&".join(pairs)
 
-    def read_tags(self, path: str, raw_path: bytes, project_id: str | None) -> tuple[str, ...]:
+    def read_tags(self, path: str, project_id: str | None) -> tuple[str, ...]:
         """Return the tags of what is stored for a path; ``project_id`` is None without tenants."""
-        tags = self._tags(path, raw_path)
+        tags = self._tags(path)
         return tags if project_id is None else (*tags, tenant_tag(project_id))
 
-    def written_tags(self, path: str, raw_path: bytes) -> tuple[str, ...]:
+    def written_tags(self, path: str) -> tuple[str, ...]:
         """Return the tags of what a write on ``path`` concerns."""
-        tags = self._tags(path, raw_path)
+        tags = self._tags(path)
         if self._images.match(path):
             return tuple(sorted({*tags, LISTS_TAG}))
         return tags if self._read.match(path) else ()
@@ -101,15 +102,15 @@ class CacheRoutes:
     def also_written_tags(self, targets: Iterable[bytes]) -> tuple[str, ...]:
         """Return the tags of further targets (path and query) that a write's answer names."""
         paths = [target.partition(b"?")[0] for target in targets]
-        tags = {tag for raw in paths for tag in self.written_tags(unquote(raw.decode("latin-1")), raw)}
+        tags = {tag for raw in paths for tag in self.written_tags(unquote(raw.decode("latin-1")))}
         return tuple(sorted(tags))
 
-    def _tags(self, path: str, raw_path: bytes) -> tuple[str, ...]:
+    def _tags(self, path: str) -> tuple[str, ...]:
         """What a path names: the lists of images, an image, or itself."""
         if self._lists.match(resource_path(path)):
             return (LISTS_TAG,)
         images = {match.captures["image_id"] for match in self._images.matches(path)}
-        return tuple(sorted(map(image_tag, images))) or (path_tag(raw_path),)
+        return tuple(sorted(map(image_tag, images))) or (path_tag(path),)
 
 
 def image_prefix(template: str) -> str:
@@ -132,9 +133,9 @@ def tenant_tag(project_id: str) -> str:
     return f"tenant:{project_id}"
 
 
-def path_tag(raw_path: bytes) -> str:
-    """Return the tag of what is stored of a path without an image, whatever its host and query."""
-    return f"path:{raw_path.decode('latin-1')}"
+def path_tag(path: str) -> str:
+    """Return the tag of what is stored of a path without an image, whatever its host, query and escapes."""
+    return f"path:{path}"
 
 
 def _parameter_name(pair: bytes) -> bytes:

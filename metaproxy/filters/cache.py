@@ -245,7 +245,7 @@ class MetadataCache(Stage):
             directives=request.directives,
             credentials=self._shared and has_unchecked_credentials(request),
             cookie=self._shared and b"cookie" in request.fields,
-            tags=self._routes.read_tags(scope["path"], scope["raw_path"], project_id),
+            tags=self._routes.read_tags(scope["path"], project_id),
         )
         return Read(
             request=request,
@@ -259,7 +259,7 @@ class MetadataCache(Stage):
     async def _write(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         host = headers.get(scope["headers"], b"host") or b""
         target = scope["raw_path"]
-        tags = self._routes.written_tags(scope["path"], target)
+        tags = self._routes.written_tags(scope["path"])
         if not tags:
             await self._pass(exchange, scope, receive, send, cache_status.METHOD)
             return

@@ -253,6 +253,16 @@ async def test_where_no_image_is_named_a_write_purges_its_path() -> None:
     assert outcomes == ["forwarded", "forwarded", "hit"]
 
 
+@pytest.mark.parametrize("written", ["/%61/%C3%BC", "/a/%c3%bc"])
+async def test_a_path_may_be_spelled_in_another_way_where_it_is_written(written: str) -> None:
+    cache = make_cache(Origin(), Time(), routes=ANYTHING, scope="shared")
+    await request(cache, "/a/%C3%BC")
+
+    await request(cache, written, method="PUT")
+
+    assert (await request(cache, "/a/%C3%BC")).exchange.outcome == "forwarded"
+
+
 @pytest.mark.parametrize("field", [b"location", b"content-location"])
 async def test_a_write_purges_what_its_answer_names(field: bytes) -> None:
     origin = Origin()
