@@ -107,6 +107,8 @@ class CacheRoutes:
 
     def _tags(self, path: str) -> tuple[str, ...]:
         """What a path names: the lists of images, an image, or itself."""
+        # A WSGI server's path may hold octets that are no text; replicas are told in UTF-8.
+        path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if self._lists.match(resource_path(path)):
             return (LISTS_TAG,)
         images = {match.captures["image_id"] for match in self._images.matches(path)}
