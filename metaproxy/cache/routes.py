@@ -107,7 +107,7 @@ class CacheRoutes:
 
     def _tags(self, path: str) -> tuple[str, ...]:
         """What a path names: the lists of images, an image, or itself."""
-        # A WSGI server's path may hold octets that are no text; replicas are told in UTF-8.
+        # Some servers' paths hold octets that are no text; replicas are told in UTF-8.
         path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if self._lists.match(resource_path(path)):
             return (LISTS_TAG,)
