@@ -20,6 +20,8 @@ from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.rates import Rates
+from metaproxy.filters.stage import DecidingStage
+from metaproxy.filters.stage_spans import SampledTakeTheLine, TimedStage
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.health import IdentityHealth
@@ -64,19 +66,23 @@ class Application:
 
         # Built from the last stage to the first; read from bottom to top, it is the way of a request.
         self.forward: Forward = parts.forward.part
-        app: ASGIApp = parts.upstream
+        app = self._timed("forward", parts.upstream)
         self.cache: MetadataCache | None = None
         if parts.cache is not None:
-            self.cache = app = parts.cache.part
+            self.cache = parts.cache.part
+            self.cache.lead_to(app)
+            app = self._timed("cache", self.cache)
         self.limits = limits(app, config.limits, parts.rates.part, self.metrics)
-        self.authorize = app = authorize(self.limits[0], config)
+        self.authorize = authorize(self._timed("limit", self.limits[0]), config)
+        app = self._timed("authorize", self.authorize)
         self.authenticate: Authenticate | None = None
         if parts.tokens is not None and not isinstance(config.identity, NoIdentity):
-            self.authenticate = app = authenticate(app, config.identity, parts.tokens.part)
+            self.authenticate = authenticate(app, config.identity, parts.tokens.part)
+            app = self._timed("authenticate", self.authenticate)
         if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
-            app = cors(app, config.cors)
+            app = self._timed("cors", cors(app, config.cors))
         if config.headers.is_on:  # in front of all that answers, so that every answer is edited
-            app = edit_headers(app, config.headers)
+            app = self._timed("headers", edit_headers(app, config.headers))
         self.guard = Guard(  # the first to look, so that stages edit and read what is unambiguous
             app,
             trusted_proxies=config.server.trusted_proxies,
@@ -89,7 +95,7 @@ class Application:
             sample=config.logging.access_sample,
         )
         self.trace = Trace(
-            self.guard,
+            self._timed("guard", self.guard),
             via=via,
             routes=operation_routes(config),
             record=record,
@@ -142,7 +148,7 @@ class Application:
             return None
         return FastLane(
             trace=self.trace,
-            guard=self.guard,
+            guard=self._first(),
             authenticate=self.authenticate,
             authorize=self.authorize,
             charges=self.limits,
@@ -168,6 +174,16 @@ class Application:
                 says="available" if self.store.available else "away",
             )
         return checks
+
+    def _timed(self, stage: str, app: ASGIApp) -> ASGIApp:
+        """``app``, with its time where there are spans to tell it."""
+        return TimedStage(stage, app) if self._parts.spans is not None else app
+
+    def _first(self) -> DecidingStage:
+        """The first stage that the fast lane asks."""
+        if self._parts.spans is None:
+            return self.guard
+        return SampledTakeTheLine(self.trace.app, self.guard)
 
     def _resources(self) -> list[Resource]:
         return self._parts.all()

@@ -14,6 +14,9 @@ from metaproxy.protocol.header_edits import HeaderEdits
 
 SCOPE_KEY = "metaproxy.exchange"
 
+NO_WAITS: dict[str, float] = {}
+"""Stands in every Exchange that has not waited; never changed."""
+
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -50,6 +53,15 @@ class Identity:
     """What only one provider says: default_region, contact_id, authenticated_by, impersonator_id, …"""
     token_digest: bytes = field(default=b"", repr=False)
     header_pairs: HeaderPairs = field(default=(), repr=False)
+
+
+@dataclass(slots=True)
+class StageTime:
+    """When a stage began with a request and when it ended, in monotonic seconds; None while it has not."""
+
+    name: str
+    begun: float
+    ended: float | None = None
 
 
 class Exchange:
@@ -94,13 +106,20 @@ class Exchange:
     """The target that answered."""
     upstream_request_id: str = ""
     """What the upstream called the request."""
+    waits: dict[str, float] = NO_WAITS
+    """Seconds waited for what is outside the process, by stage."""
+    waits_begun: dict[str, float] = NO_WAITS
+    """When each of these waits began (monotonic seconds)."""
+
+    sampled: bool | None = None
+    """Whether the request's spans are sent; None where that is decided when it has ended."""
+    stages: list[StageTime] | None = None
+    """What stages did, in the order in which they began; None where nobody asks."""
 
     def __init__(self, request_id: str, started: float, **fields: Any) -> None:
         self.request_id = request_id
         self.started = started
         self.response_headers: list[tuple[bytes, bytes]] = []
-        self.waits: dict[str, float] = {}
-        self.waits_begun: dict[str, float] = {}
         if fields:
             self.__dict__.update(fields)
 
@@ -109,6 +128,8 @@ class Exchange:
 
         ``begun`` is the monotonic time at which the wait began; the first one counts.
         """
+        if self.waits is NO_WAITS:
+            self.waits, self.waits_begun = {}, {}
         self.waits[stage] = self.waits.get(stage, 0.0) + seconds
         self.waits_begun.setdefault(stage, begun)
 

@@ -65,7 +65,7 @@ class Fetcher:
         monotonic: Clock,
         wall: Clock,
     ) -> None:
-        self._app = app
+        self.app = app
         self._admission = admission
         self._store = store
         self._flights = flights
@@ -118,7 +118,7 @@ class Fetcher:
             if not flight.doomed:
                 self._store.put(wanted.key, shared.stored)
             return
-        await self._app(scope, _Request(), flight.send)
+        await self.app(scope, _Request(), flight.send)
         flight.stored = answer.complete(flight)
         if flight.stored is None or flight.doomed or not flight.kept:
             return

@@ -1,5 +1,4 @@
-"""The command line: ``metaproxy serve``, ``check``, ``schema``, ``config show``,
-``hash-token``, ``revoke``, ``demo``.
+"""The command line: what starts metaproxy, what looks at a configuration, what operates a running one.
 
 Each group of commands is a file with a ``register(application)`` function; ``GROUPS`` lists them in
 the order of ``metaproxy --help``.

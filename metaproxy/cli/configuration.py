@@ -1,18 +1,25 @@
-"""``metaproxy check``, ``schema`` and ``config show``: all that needs no running proxy."""
+"""``metaproxy check``, ``schema`` and ``config show``: a configuration, in a file or in use."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
 
+from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, admin, leave
 from metaproxy.cli.files import load_or_exit
 from metaproxy.config import Config, effective
 from metaproxy.config.reference import key_reference
 from metaproxy.config.schema import json_schema
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.", show_default=False)]
+FileOrNone = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[FILE]", help="A configuration file; the one in use without.", show_default=False
+    ),
+]
 
 
 def register(application: typer.Typer) -> None:
@@ -36,9 +43,20 @@ def schema(
     typer.echo(key_reference() if markdown else json.dumps(json_schema(), indent=2), nl=not markdown)
 
 
-def show(file: File) -> None:
-    """Print a configuration with every default filled in and every secret as ***."""
-    typer.echo(yaml.safe_dump(effective(load_or_exit(file)), sort_keys=False, allow_unicode=True), nl=False)
+def show(file: FileOrNone = None, url: AdminUrl = DEFAULT_URL) -> None:
+    """Print a configuration with every default filled in and every secret as ***.
+
+    Without FILE it is the one that a running metaproxy uses, asked of its admin listener.
+    """
+    shown = _in_use(url) if file is None else effective(load_or_exit(file))
+    typer.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _in_use(url: str) -> Any:
+    try:
+        return admin(url).read("/config")["config"]
+    except AdminError as error:
+        raise leave(error) from None
 
 
 def summary(config: Config) -> str:

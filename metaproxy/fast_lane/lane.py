@@ -69,22 +69,26 @@ class FastLane:
         if scope["method"] not in READS or not UNUSUAL.isdisjoint([name for name, _ in scope["headers"]]):
             return self._trace
         exchange = self._trace.begin(scope)
+        concerned: Sequence[DecidingStage] = ()
         request: CacheRequest | None = None
-        hit: Hit | None = None
         try:
             for stage in self._permits:
                 if not stage.decide(exchange, scope):
                     return partial(self._trace.run, exchange, stage)
+            concerned = self._concerned.get((scope["method"], scope["path"])) or self._concerning(scope)
             request = self._cache.read(exchange, scope)
             hit = self._cache.find(request, scope) if request is not None else None
-            if not self._charge(exchange, scope) or hit is None or hit.revalidate:
+            if not _all_decide(concerned, exchange, scope) or hit is None or hit.revalidate:
                 return partial(self._trace.run, exchange, self._charges[0])
         except Fault as fault:
             if octets and keep_alive:
-                self._planner.plan(octets, exchange, scope, fault if hit is None else request)
+                if concerned:
+                    self._planner.plan(octets, exchange, scope, concerned, request)
+                else:
+                    self._planner.plan_refusal(octets, exchange, scope, fault)
             return self._refusal(fault, exchange, scope, keep_alive=keep_alive)
         if octets and keep_alive:
-            self._planner.plan(octets, exchange, scope, request)
+            self._planner.plan(octets, exchange, scope, concerned, request)
         return self._hit(hit, exchange, scope, keep_alive=keep_alive)
 
     def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
@@ -92,37 +96,33 @@ class FastLane:
 
         Whatever can have changed since is asked again: the token, the rates, what is stored.
         """
-        plan = self._planner.find(octets, address, scheme)
-        if plan is None:
-            return None
-        then = plan.then
-        return self._refuse_again(plan, then) if isinstance(then, Fault) else self._hit_again(plan, then)
-
-    def _refuse_again(self, plan: Plan, fault: Fault) -> bytes | None:
-        if not self._planner.still_holds(plan):
+        plans = self._planner.plans
+        key = plans.key(octets, address, scheme)
+        plan = plans.get(key)
+        if plan is None or not self._planner.still_holds(plan):
             return None
         exchange = self._trace.begin_again(plan.exchange)
-        return self._refusal(fault, exchange, plan.scope, keep_alive=True)
-
-    def _hit_again(self, plan: Plan, request: CacheRequest) -> bytes | None:
-        hit = self._cache.find(request, plan.scope)
-        if hit is None or hit.revalidate or not self._planner.still_holds(plan):
-            return None
-        exchange = self._trace.begin_again(plan.exchange)
+        if plan.refusal is not None:
+            self._planner.count(plan)
+            return self._refusal(plan.refusal, exchange, plan.scope, keep_alive=True)
+        hit = self._cache.find(plan.request, plan.scope) if plan.request is not None else None
         try:
-            # Where a stage cannot decide, none has charged; the line begins anew.
-            if not self._charge(exchange, plan.scope):
+            if hit is not None and not hit.revalidate:
+                for decision in plan.decisions:
+                    # Where a stage cannot decide, none has charged; the line begins anew.
+                    if not decision.decide(exchange):
+                        return None
+            else:
+                for decision in plan.decisions:
+                    decision.refuse(exchange)
+                if plan.request is None:
+                    plans.drop(key)
                 return None
         except Fault as fault:
+            self._planner.count(plan)
             return self._refusal(fault, exchange, plan.scope, keep_alive=True)
+        self._planner.count(plan)
         return self._hit(hit, exchange, plan.scope, keep_alive=True)
-
-    def _charge(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let every stage that the request concerns decide; False if one cannot."""
-        for stage in self._concerned.get((scope["method"], scope["path"])) or self._concerning(scope):
-            if not stage.decide(exchange, scope):
-                return False
-        return True
 
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
         """The stages that have anything to decide for method and path; found out once for each."""
@@ -166,3 +166,8 @@ class FastLane:
 
 def _lines(fields: Iterable[Header]) -> bytes:
     return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def _all_decide(stages: Iterable[DecidingStage], exchange: Exchange, scope: Scope) -> bool:
+    """Let the stages decide one after the other; False from the first that cannot."""
+    return all(stage.decide(exchange, scope) for stage in stages)

@@ -1,5 +1,6 @@
 """Which requests get a plan, and whether a plan still holds."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.types import Scope
@@ -8,6 +9,7 @@ from metaproxy.cache.requests import CacheRequest
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.fast_lane.plans import MAX_OCTETS, Plan, PlanKey, Plans
 from metaproxy.filters.authenticate import Authenticate
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.identity.validator import Rejected, Verdict
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get
@@ -33,42 +35,71 @@ class Planner:
         self._authenticate = authenticate
         self.plans = Plans()
 
-    def find(self, octets: bytes, address: str, scheme: str) -> Plan | None:
-        """Return the plan for a head that came as ``octets`` from ``address``, if there is one."""
-        return self.plans.get(self.plans.key(octets, address, scheme))
-
     def still_holds(self, plan: Plan) -> bool:
         """Say whether the token still has the verdict that ``plan`` was made with."""
         if self._authenticate is None:
             return True
         return plan.verdict is not None and self._authenticate.says_again(plan.token_key, plan.verdict)
 
-    def plan(
-        self, octets: bytes, exchange: Exchange, scope: Scope, found: CacheRequest | Fault | None
-    ) -> None:
-        """Perhaps make a plan for a request that was answered from memory.
+    def count(self, plan: Plan) -> None:
+        """Count the look-up of the token of a request that was answered by ``plan``."""
+        if self._authenticate is not None and plan.verdict is not None:
+            self._authenticate.count(plan.verdict)
 
-        ``found`` is what was asked of the cache, or the fault that ended the request before that.
+    def plan_refusal(self, octets: bytes, exchange: Exchange, scope: Scope, fault: Fault) -> None:
+        """Perhaps plan for a request that was refused with ``fault`` before its rates were asked."""
+        key = self._key(octets, exchange, scope)
+        if key is None:
+            return
+        token_key, verdict = self._verdict(scope)
+        if not isinstance(verdict, Rejected) or verdict.reason != fault.reason:
+            return
+        # A fault that was raised holds on to all that its traceback has seen; a new one does not.
+        again = Fault(fault.status, fault.message, reason=fault.reason, headers=fault.headers)
+        self.plans.put(
+            key,
+            Plan(
+                scope=_kept(scope),
+                exchange=exchange,
+                token_key=token_key,
+                verdict=verdict,
+                refusal=again,
+            ),
+        )
+
+    def plan(
+        self,
+        octets: bytes,
+        exchange: Exchange,
+        scope: Scope,
+        stages: Sequence[DecidingStage],
+        request: CacheRequest | None,
+    ) -> None:
+        """Perhaps plan for a request that memory answered, or that ``stages`` have refused.
+
+        ``request`` is what was asked of the cache.
         """
         key = self._key(octets, exchange, scope)
         if key is None:
             return
         token_key, verdict = self._verdict(scope)
-        then = _planned_refusal(found, verdict) if isinstance(found, Fault) else found
-        is_as_said = self._authenticate is None or verdict is not None
-        if (
-            then is None
-            or not is_as_said
-            or (isinstance(verdict, Identity) and verdict is not exchange.identity)
-        ):
+        if self._authenticate is not None and (verdict is None or verdict is not exchange.identity):
             return
-        if isinstance(then, CacheRequest):
-            fields = {name: value for name, value in then.fields.items() if name not in TOKEN_FIELDS}
-            then = replace(then, fields=fields)
-        accept = get(scope["headers"], b"accept")
-        kept = {name: scope[name] for name in KEPT}
-        kept["headers"] = [] if accept is None else [(b"accept", accept)]
-        self.plans.put(key, Plan(kept, exchange, token_key, verdict, then))
+        if request is not None:
+            fields = {name: value for name, value in request.fields.items() if name not in TOKEN_FIELDS}
+            request = replace(request, fields=fields)
+        kept = _kept(scope)
+        self.plans.put(
+            key,
+            Plan(
+                scope=kept,
+                exchange=exchange,
+                token_key=token_key,
+                verdict=verdict,
+                decisions=tuple(stage.prepared(exchange, kept) for stage in stages),
+                request=request,
+            ),
+        )
 
     def _key(self, octets: bytes, exchange: Exchange, scope: Scope) -> PlanKey | None:
         """The key of a head that is worth a plan."""
@@ -88,9 +119,8 @@ class Planner:
         return self._authenticate.verdict_on(token)
 
 
-def _planned_refusal(fault: Fault, verdict: Verdict | None) -> Fault | None:
-    """The fault for a token that is rejected, if that is what ``fault`` is."""
-    if not isinstance(verdict, Rejected) or verdict.reason != fault.reason:
-        return None
-    # A fault that was raised holds on to all that its traceback has seen; a new one does not.
-    return Fault(fault.status, fault.message, reason=fault.reason, headers=fault.headers)
+def _kept(scope: Scope) -> Scope:
+    accept = get(scope["headers"], b"accept")
+    kept = {name: scope[name] for name in KEPT}
+    kept["headers"] = [] if accept is None else [(b"accept", accept)]
+    return kept

@@ -9,12 +9,14 @@ A plan is kept under a keyed digest of the octets, so that the token in them is 
 came once may never come again (many carry an id of their own): only the second time makes a plan.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.types import Scope
 
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.exchange import Exchange
+from metaproxy.filters.stage import Prepared
 from metaproxy.identity.digests import keyed_digest
 from metaproxy.identity.validator import Verdict
 from metaproxy.protocol.faults import Fault
@@ -27,21 +29,23 @@ MAX_OCTETS = 2048
 PlanKey = tuple[bytes, str, str]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Plan:
     """How a request is answered whose head was read before.
 
-    ``scope`` has what the stages after authorize look at, no token. ``token_key`` is what the token cache
-    knows the token by, empty where no tokens are checked, and ``verdict`` what it said. ``exchange`` is
-    that of the request which made the plan: who asked, from where, for what. What follows is either what
-    is asked of the cache, or the refusal that the verdict means.
+    ``scope`` has what the stages after authorize look at, no token; ``exchange`` is
+    that of the request which made the plan: who asked, from where, for what. ``token_key`` is what the token cache knows the token by, empty where
+    no tokens are checked, and ``verdict`` what it said. What follows is the refusal that the verdict
+    means, or else ``decisions``, and then what is asked of the cache, None where that is not concerned.
     """
 
     scope: Scope
     exchange: Exchange
     token_key: bytes
     verdict: Verdict | None
-    then: CacheRequest | Fault
+    refusal: Fault | None = None
+    decisions: Sequence[Prepared] = ()
+    request: CacheRequest | None = None
 
 
 class Plans:
@@ -78,3 +82,7 @@ class Plans:
         if len(self._plans) >= self._max_plans:
             del self._plans[next(iter(self._plans))]
         self._plans[key] = plan
+
+    def drop(self, key: PlanKey) -> None:
+        """Keep the plan for a head no longer."""
+        self._plans.pop(key, None)

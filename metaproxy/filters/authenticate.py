@@ -109,8 +109,12 @@ class Authenticate(DecidingStage):
         return key, self.validator.peek(key)
 
     def says_again(self, key: bytes, verdict: Verdict) -> bool:
-        """Say whether ``decide`` would find the very ``verdict`` for the token under ``key``; counted."""
-        return self.validator.known_again(key, verdict)
+        """Say whether ``decide`` would find the very ``verdict`` for the token under ``key``; uncounted."""
+        return self.validator.peek(key) is verdict
+
+    def count(self, verdict: Verdict) -> None:
+        """Count a decision that was made with ``verdict``."""
+        self.validator.count(verdict)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its identity; raises Fault."""

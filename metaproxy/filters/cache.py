@@ -133,6 +133,10 @@ class MetadataCache(Stage):
             metrics=metrics or Metrics(),
         )
 
+    def lead_to(self, app: ASGIApp) -> None:
+        """Let ``app`` be the next application."""
+        self.app = self._fetcher.app = app
+
     async def start(self) -> None:
         """Begin to listen to the other replicas."""
         self._replicas.start()

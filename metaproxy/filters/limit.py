@@ -10,7 +10,7 @@ from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import DecidingStage
+from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.limits import fields
@@ -80,7 +80,10 @@ class RateLimit(DecidingStage):
         """
         if exchange.charged:
             return True
-        charges = self.rates.charges(exchange, scope)
+        return self.charge(exchange, self.rates.charges(exchange, scope))
+
+    def charge(self, exchange: Exchange, charges: Sequence[Charge]) -> bool:
+        """Charge the counters from memory; False where the shared store must be asked."""
         if not charges:
             return True
         taken = self.rates.take(charges)
@@ -88,6 +91,16 @@ class RateLimit(DecidingStage):
             return False
         self._conclude(exchange, charges, taken)
         return True
+
+    def refuse(self, exchange: Exchange, charges: Sequence[Charge]) -> None:
+        """Raise the Fault of a request that the counters have no room for, if they are in memory."""
+        taken = self.rates.refusal(charges)
+        if taken is not None:
+            self._conclude(exchange, charges, taken)
+
+    def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
+        """Return the decision on requests like this one: the counters that they meet are known."""
+        return _PreparedLimit(self, scope, self.rates.charges(exchange, scope))
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is within its rates."""
@@ -139,6 +152,23 @@ class RateLimit(DecidingStage):
             reason="rate_exceeded",
             retry_after=seconds,
         )
+
+
+class _PreparedLimit(Prepared):
+    """Charges the counters that were found before."""
+
+    __slots__ = ("_charges", "_limit")
+
+    def __init__(self, limit: RateLimit, scope: Scope, charges: Sequence[Charge]) -> None:
+        super().__init__(limit, scope)
+        self._limit = limit
+        self._charges = charges
+
+    def decide(self, exchange: Exchange) -> bool:
+        return self._limit.charge(exchange, self._charges)
+
+    def refuse(self, exchange: Exchange) -> None:
+        self._limit.refuse(exchange, self._charges)
 
 
 def _told(charges: Sequence[Charge], taken: Taken) -> tuple[Header, Header]:

@@ -104,6 +104,19 @@ class Rates:
             return self._recorded(charges, self._local.take(charges))
         return None if self._shared.available else self._without_store(charges)
 
+    def refusal(self, charges: Sequence[Charge]) -> Taken | None:
+        """Return what ``take`` would, where that refuses; None where it does not, or cannot tell.
+
+        Charges nothing. Raises as ``take`` does.
+        """
+        if self._shared is not None:
+            if self._shared.available or self._on_store_failure == "allow":
+                return None
+            if self._on_store_failure == "deny":
+                self._without_store(charges)
+        taken = self._local.refusal(charges)
+        return None if taken is None else self._recorded(charges, taken)
+
     async def take_shared(self, charges: Sequence[Charge]) -> Taken:
         """Charge all or none in the shared store; raises as ``take`` does where it fails."""
         if self._shared is None:

@@ -86,6 +86,29 @@ class DecidingStage(Stage):
         """Say whether the stage has anything to decide for a request without a body, whoever sends it."""
         return True
 
+    def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
+        """Return the decision on requests that differ from this one in nothing but when they come."""
+        return Prepared(self, scope)
+
+
+class Prepared:
+    """The decision of a stage on one request, for when the same request comes again."""
+
+    __slots__ = ("_scope", "_stage")
+
+    def __init__(self, stage: DecidingStage, scope: Scope) -> None:
+        self._stage = stage
+        self._scope = scope
+
+    def decide(self, exchange: Exchange) -> bool:
+        """Decide as the stage's ``decide`` does."""
+        return self._stage.decide(exchange, self._scope)
+
+    def refuse(self, exchange: Exchange) -> None:
+        """Raise the Fault of a request that is refused now; count nothing for one that is not."""
+        if not self._stage.charges:
+            self._stage.decide(exchange, self._scope)
+
 
 class Responder:
     """Wraps ``send`` once for a request: adds the Exchange's headers, writes faults, keeps count.

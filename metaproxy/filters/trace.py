@@ -79,6 +79,10 @@ class Trace:
         for name, value in scope["headers"]:
             if name == b"x-openstack-request-id" and is_request_id(value):
                 exchange.global_request_id = value.decode("ascii")
+        if self._spans is not None:
+            exchange.sampled = self._spans.samples(scope)
+            if exchange.sampled:
+                exchange.stages = []
         return exchange
 
     def begin_again(self, before: Exchange) -> Exchange:

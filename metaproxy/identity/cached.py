@@ -108,8 +108,12 @@ class CachedValidator(TokenValidator):
         """Return the verdict on ``token`` that is known and fresh, or None. Awaits nothing."""
         verdict = self._cache.fresh((self._digest_for_expired if allow_expired else self._digest)(token))
         if verdict is not None:
-            (self._hits if isinstance(verdict, Identity) else self._negative_hits).value += 1
+            self.count(verdict)
         return verdict
+
+    def count(self, verdict: Verdict) -> None:
+        """Count a look-up that found ``verdict``."""
+        (self._hits if isinstance(verdict, Identity) else self._negative_hits).value += 1
 
     def key_of(self, token: bytes) -> bytes:
         """Return what ``token`` is known by here."""
@@ -118,13 +122,6 @@ class CachedValidator(TokenValidator):
     def peek(self, key: bytes) -> Verdict | None:
         """Return the verdict under ``key`` that is known and fresh, or None; uncounted."""
         return self._cache.fresh(key)
-
-    def known_again(self, key: bytes, verdict: Verdict) -> bool:
-        """Say whether the verdict that is known and fresh under ``key`` is this very one."""
-        if self._cache.fresh(key) is not verdict:
-            return False
-        (self._hits if isinstance(verdict, Identity) else self._negative_hits).value += 1
-        return True
 
     async def resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:
         """Return the verdict on ``token``, asking identity where it is not known.

@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.forwarded import Network, is_trusted
+from metaproxy.server.outbox import Outbox
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.requests import RequestRecord
 
@@ -85,6 +86,7 @@ class Edge:
     date: DateField
     fast_lane: Lane | None = None
     addresses: Addresses = field(default_factory=Addresses)
+    outbox: Outbox = field(default_factory=Outbox)
 
     def refusal(self, fault: Fault, request_id: str, body: bytes) -> bytes:
         """Return the whole answer that refuses what never became a request."""

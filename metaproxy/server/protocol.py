@@ -52,13 +52,14 @@ class EdgeProtocol(RefusingProtocol):
         self._leaving = False
         self._between_requests = True
         self._octets = b""
+        self._address = ""
         self._framing_bytes = self._body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
         self.deadline = self.loop.time() + self.limits.header_seconds
-        address = self.client[0] if self.client else ""
+        self._address = address = self.client[0] if self.client else ""
         of_address = self.edge.addresses.connected(address) if address else 0
         if reason := self.limits.one_too_many(len(self.connections), of_address, address):
             self.refuse(Fault(503, "Too many connections.", reason=reason, retry_after=1))
@@ -176,10 +177,14 @@ class EdgeProtocol(RefusingProtocol):
         lane = self._open_lane()
         if lane is None or self._leaving:
             return False
-        answer = lane.repeat(octets, self.client[0] if self.client else "", self.scheme or "")
+        answer = lane.repeat(octets, self._address, self.scheme or "")
         if answer is None:
             return False
-        self._write_answer(answer)
+        self.cycle = ANSWERED
+        self.edge.outbox.write(self.transport, answer, self.loop)
+        # Nothing was paused, no request waits: what is left of the end of an answer.
+        self.server_state.total_requests += 1
+        self.deadline = self.loop.time() + self.limits.idle_seconds
         return True
 
     def _answered_at_once(self, *, keep_alive: bool) -> AnyASGI | None:
@@ -200,9 +205,12 @@ class EdgeProtocol(RefusingProtocol):
         return None if busy or self.flow.write_paused else self.edge.fast_lane
 
     def _write_answer(self, answer: bytes, *, keep_alive: bool = True) -> None:
-        self.transport.write(answer)
         self.cycle = ANSWERED
-        if not keep_alive:
+        if keep_alive:
+            self.edge.outbox.write(self.transport, answer, self.loop)
+        else:
+            self.edge.outbox.flush()
+            self.transport.write(answer)
             self.transport.close()
         self.on_response_complete()
 

@@ -41,6 +41,7 @@ class RefusingProtocol(HttpToolsProtocol):
 
     def _write_refusal(self, fault: Fault, request_id: str) -> bytes:
         body = faults.render(fault, faults.JSON)
+        self.edge.outbox.flush()
         self.transport.write(self.edge.refusal(fault, request_id, body))
         self.transport.close()
         return body

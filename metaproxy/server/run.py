@@ -5,7 +5,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -13,6 +13,7 @@ import uvloop
 
 from metaproxy.assembly.tls import TlsError
 from metaproxy.config.model import Config
+from metaproxy.server import closing
 from metaproxy.server.activation import activated
 from metaproxy.server.banner import banner, facts
 from metaproxy.server.listeners import ListenError, bind, describe, nth, tls_context
@@ -46,7 +47,11 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
         return 1
     _announce(config, [describe(listener, tls=tls is not None) for listener in listeners], admin_listeners)
 
+    ours = [] if passed.data else listeners
+
     def work(number: int) -> int:
+        for of_another in (*admin_listeners[:number], *admin_listeners[number + 1 :]):
+            _close(of_another)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_work(number))
 
@@ -56,9 +61,21 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
         except (TlsError, OSError, ValueError) as error:
             print(f"metaproxy: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
             return 1
-        return await worker.serve(listeners, admin_listeners[number], known=known)
+        # Several workers share the listeners, and one may end alone: only their supervisor closes the door.
+        return await worker.serve(
+            listeners, admin_listeners[number], known=known, ours=ours if workers == 1 else ()
+        )
 
-    return work(0) if workers == 1 else Supervisor(workers, work).run()
+    def stop_listening() -> None:
+        closing.admit_no_more(ours)
+        _close(listeners)  # what the workers do not accept before they close would wait for nobody
+
+    return work(0) if workers == 1 else Supervisor(workers, work, at_stop=stop_listening).run()
+
+
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
 
 
 def _bind_admin(config: Config, worker: int) -> list[socket.socket]:

@@ -1,18 +1,28 @@
 """uvicorn's server as this process uses it: without what metaproxy does itself."""
 
+import asyncio
 import contextlib
 import math
+import socket
 import ssl
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
 from metaproxy.app import Application
 from metaproxy.config.model.server import Server
+from metaproxy.server import closing
 from metaproxy.server.edge import Edge, EdgeLimits
-from metaproxy.server.protocol import EdgeProtocol
+from metaproxy.server.leaving import LeavingProtocol
+
+logger = structlog.get_logger("metaproxy")
+
+FINISH_LOOK_SECONDS = 0.05
+BREAK_OFF_SECONDS = 1.0
 
 
 class QuietServer(uvicorn.Server):
@@ -24,31 +34,71 @@ class QuietServer(uvicorn.Server):
         yield
 
 
-def quiet_server(app: ASGIApp, *, grace: float, **options: object) -> QuietServer:
+class DataServer(QuietServer):
+    """The server that clients reach. Whoever is connected when it ends is answered within the grace."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept who waits, close the listeners, and let every connection end what it is at."""
+        listeners = sockets or []
+        await closing.empty(listeners)
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.close()
+        await self._finish()
+
+    async def _finish(self) -> None:
+        loop, state = asyncio.get_running_loop(), self.server_state
+        end = loop.time() + (self.config.timeout_graceful_shutdown or 0)
+        told: set[Any] = set()
+        while True:
+            # Again and again: a connection that was accepted last is made in a later turn of the loop.
+            told &= state.connections
+            for connection in state.connections - told:
+                connection.shutdown()
+                told.add(connection)
+            await asyncio.sleep(FINISH_LOOK_SECONDS)
+            if not state.connections and not state.tasks:
+                return
+            if loop.time() >= end:
+                break
+        await self._break_off(state.tasks)
+
+    async def _break_off(self, tasks: set["asyncio.Task[None]"]) -> None:
+        logger.warning("the grace is over, requests are broken off", requests=len(tasks))
+        for task in list(tasks):
+            task.cancel()
+        if tasks:
+            await asyncio.wait(set(tasks), timeout=BREAK_OFF_SECONDS)
+
+
+def quiet_server(app: ASGIApp, *, grace: float) -> QuietServer:
     """Return a server for ``app`` that lets requests finish for ``grace`` seconds at its end."""
-    return QuietServer(
-        uvicorn.Config(
-            app,
-            lifespan="off",
-            interface="asgi3",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=math.ceil(grace),
-            **options,  # type: ignore[arg-type] # the few that the two servers differ in
-        )
-    )
+    return QuietServer(_settings(app, grace))
 
 
-def data_server(app: ASGIApp, edge: Edge, *, grace: float, tls: ssl.SSLContext | None) -> QuietServer:
+def data_server(app: ASGIApp, edge: Edge, *, grace: float, tls: ssl.SSLContext | None) -> DataServer:
     """Return the server that clients reach: ``app`` behind ``edge``."""
-    server = quiet_server(app, grace=grace, http=partial(EdgeProtocol, edge=edge), date_header=False)
+    server = DataServer(_settings(app, grace, http=partial(LeavingProtocol, edge=edge), date_header=False))
     if tls is not None:
         server.config.load()
         server.config.ssl = tls
     return server
+
+
+def _settings(app: ASGIApp, grace: float, **options: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        interface="asgi3",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(grace),
+        **options,  # type: ignore[arg-type] # the few that the two servers differ in
+    )
 
 
 def edge_limits(section: Server) -> EdgeLimits:

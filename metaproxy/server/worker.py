@@ -15,6 +15,7 @@ import structlog
 from metaproxy.admin import create_admin
 from metaproxy.app import Application, create_app
 from metaproxy.config import Config
+from metaproxy.server import closing
 from metaproxy.server.deadlines import sweep
 from metaproxy.server.listeners import tls_context
 from metaproxy.server.reload import Reloader
@@ -69,8 +70,11 @@ class Worker:
         admin_listeners: Sequence[socket.socket],
         *,
         known: bytes | None,
+        ours: Sequence[socket.socket] = (),
     ) -> int:
         """Serve until SIGTERM or SIGINT, let what runs finish, and return the exit code.
+
+        ``ours`` are the listeners that end with this process.
 
         A change of the configuration file is taken into use by itself, where ``known`` is the digest of
         the content that the configuration was read from.
@@ -89,17 +93,18 @@ class Worker:
                 self._tasks.start(self._watch(known), name="watch-config")
             logger.info("serving")
             await _first(stop, serving)
-            await self._drain(serving)
+            await self._drain(serving, ours)
         finally:
             await self._tasks.cancel()
             await self._switch.close()
         logger.info("stopped")
         return 0
 
-    async def _drain(self, serving: "asyncio.Task[None]") -> None:
+    async def _drain(self, serving: "asyncio.Task[None]", ours: Sequence[socket.socket]) -> None:
         application = self._switch.application
         application.draining = True
         logger.info("draining", grace_seconds=application.config.server.shutdown_grace)
+        closing.admit_no_more(ours)
         self._data.should_exit = True
         await serving
         if self._admin is not None:

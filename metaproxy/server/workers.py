@@ -23,12 +23,15 @@ class Supervisor:
 
     A worker that dies is replaced. Workers that keep dying right after their start are given up: the
     exit code is then 1, and whatever started the process decides. SIGTERM and SIGINT stop all workers,
-    SIGHUP is passed on.
+    SIGHUP is passed on. ``at_stop`` is called before the workers are told to stop.
     """
 
-    def __init__(self, count: int, work: Callable[[int], int]) -> None:
+    def __init__(
+        self, count: int, work: Callable[[int], int], *, at_stop: Callable[[], None] = lambda: None
+    ) -> None:
         self._count = count
         self._work = work
+        self._at_stop = at_stop
         # Workers inherit the listeners, so they are forked: this process has no threads and no loop.
         self._context = multiprocessing.get_context("fork")
         self._workers: dict[int, tuple[BaseProcess, float]] = {}
@@ -87,6 +90,7 @@ class Supervisor:
 
     def _stop(self, signal_number: int) -> None:
         self._stopping = True
+        self._at_stop()
         self._signal_all(signal_number)
 
     def _signal_all(self, signal_number: int) -> None:

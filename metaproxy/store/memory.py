@@ -6,7 +6,8 @@ from cachetools import TLRUCache
 
 from metaproxy import clock
 from metaproxy.clock import Clock
-from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, State, fits, spend
+from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, State
+from metaproxy.protocol.limits.table import CompiledRule
 from metaproxy.store.counters import Charge, Taken, belongs_to
 
 MAX_RECENT = 4096
@@ -40,34 +41,42 @@ class MemoryCounters:
         if len(charges) == 1:
             return self._take_one(charges[0], cost, seconds, now)
         cells = [self._cell(charge.key) for charge in charges]
+        verdicts = [
+            charge.rule.policy.admit(cell.state, now, cost) for charge, cell in zip(charges, cells, strict=True)
+        ]
+        if all(fits for fits, _ in verdicts):
+            for (key, _, rule), cell, (_, state) in zip(charges, cells, verdicts, strict=True):
+                self._keep(key, cell, rule, state, seconds)
+            return Taken(True, [state for _, state in verdicts], now)
+        # Nothing was charged, so each stands where it stood: also those that had room.
         states = [
             charge.rule.policy.settle(cell.state, now) for charge, cell in zip(charges, cells, strict=True)
         ]
-        admitted = all(
-            fits(charge.rule.policy, state, cost) for charge, state in zip(charges, states, strict=True)
-        )
-        if admitted:
-            for index, charge in enumerate(charges):
-                states[index] = self._spend(charge, cells[index], states[index], cost, seconds)
-        return Taken(admitted, states, now)
+        return Taken(False, states, now)
 
     def _take_one(self, charge: Charge, cost: int, seconds: float, now: int) -> Taken:
         """What most requests need: one counter."""
-        cell = self._recent.get(charge.key) or self._cell(charge.key)
-        policy = charge.rule.policy
-        state = policy.settle(cell.state, now)
-        admitted = fits(policy, state, cost)
+        key, _, rule = charge
+        cell = self._recent.get(key) or self._cell(key)
+        admitted, state = rule.policy.admit(cell.state, now, cost)
         if admitted:
-            state = self._spend(charge, cell, state, cost, seconds)
+            self._keep(key, cell, rule, state, seconds)
         return Taken(admitted, (state,), now)
 
-    def _spend(self, charge: Charge, cell: "_Cell", settled: State, cost: int, seconds: float) -> State:
-        rule = charge.rule
-        cell.state = spent = spend(rule.policy, settled, cost)
+    def _keep(self, key: str, cell: "_Cell", rule: CompiledRule, state: State, seconds: float) -> None:
+        cell.state = state
         if cell.kept_until < seconds + rule.keep_seconds:
             cell.kept_until = seconds + 2 * rule.keep_seconds
-            self._cells[charge.key] = cell
-        return spent
+            self._cells[key] = cell
+
+    def refusal(self, charges: Sequence[Charge], cost: int = 1) -> Taken | None:
+        """Return what ``take`` would, where it would refuse; else None. Charges nothing."""
+        now = round(self._monotonic() * MICROSECONDS)
+        for key, _, rule in charges:
+            if not rule.policy.admit(self._cell(key).state, now, cost)[0]:
+                states = [rule.policy.settle(self._cell(key).state, now) for key, _, rule in charges]
+                return Taken(False, states, now)
+        return None
 
     def peek(self, charges: Sequence[Charge]) -> Taken:
         """Return the counters as they stand, without charging anything."""

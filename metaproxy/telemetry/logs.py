@@ -73,6 +73,6 @@ def set_level(level: str) -> None:
 
 
 def _not_ours(record: logging.LogRecord) -> bool:
-    """Drop the server's report of an answer that we broke off: the line has told why."""
+    """Drop the server's report of an answer that we broke off, at our end too: the line has told why."""
     error = record.exc_info[1] if record.exc_info else None
-    return type(error).__name__ != "ResponseAborted"
+    return type(error).__name__ not in {"ResponseAborted", "CancelledError"}

@@ -1,9 +1,10 @@
-"""A span for OpenTelemetry of every request that is sampled, made when the request has ended.
+"""Spans for OpenTelemetry of every request that is sampled, made when the request has ended.
 
 A client that sends ``traceparent`` (W3C Trace Context) has decided: its flag says whether the request is
-sampled, and the span becomes a child of the client's. The field itself goes on to the upstream as it
-came. Where there is none, chance decides. What a request waited for outside the process (identity, the
-store, the upstream) is a child of its span each; the stages themselves take microseconds.
+sampled, and the request's span becomes a child of the client's. The field itself goes on to the upstream as
+it came. Where there is none, chance decides. Below the request's span stands one for each stage that it came
+to, each inside the one before it, and in the stage that waited one for what it waited for outside the
+process (identity, the store, the upstream). What the fast lane has answered has the request's span alone.
 
 Needs the extra ``otel``.
 """
@@ -68,14 +69,15 @@ class Spans:
         """Send the rest."""
         await asyncio.to_thread(self._provider.shutdown)
 
-    def ended(self, exchange: Exchange, scope: Mapping[str, Any], status: int, seconds: float) -> None:
-        """Make the span of a request that has ended, if it is sampled; ``status`` is 0 for no answer."""
+    def samples(self, scope: Mapping[str, Any]) -> bool:
+        """Decide whether the request of ``scope`` gets spans."""
         found = _traceparent(scope)
-        if found is None:
-            if self._chance() < self._sample:
-                self._make(exchange, scope, status, seconds, None)
-        elif int(found[3], 16) & SAMPLED:
-            self._make(exchange, scope, status, seconds, found)
+        return self._chance() < self._sample if found is None else bool(int(found[3], 16) & SAMPLED)
+
+    def ended(self, exchange: Exchange, scope: Mapping[str, Any], status: int, seconds: float) -> None:
+        """Make the spans of a request that has ended, if it is sampled; ``status`` is 0 for no answer."""
+        if self.samples(scope) if exchange.sampled is None else exchange.sampled:
+            self._make(exchange, scope, status, seconds, _traceparent(scope))
 
     def _make(
         self,
@@ -95,19 +97,23 @@ class Spans:
             attributes=_attributes(exchange, scope, status),
             start_time=int((end - seconds) * NANOSECONDS),
         )
-        self._make_waits(exchange, span, end - seconds)
+        self._make_children(exchange, span, end - seconds, end)
         if status >= 500 or not status:
             span.set_status(StatusCode.ERROR, exchange.reason)
         span.end(int(end * NANOSECONDS))
 
-    def _make_waits(self, exchange: Exchange, span: Any, start: float) -> None:
+    def _make_children(self, exchange: Exchange, request: Any, start: float, end: float) -> None:
+        """Make the spans of stages and waits, inside those in which they began."""
         from opentelemetry.trace import set_span_in_context
 
-        inside = set_span_in_context(span)
-        for stage, waited in exchange.waits.items():
-            begun = start + exchange.waits_begun[stage] - exchange.started
-            child = self._tracer.start_span(stage, context=inside, start_time=int(begun * NANOSECONDS))
-            child.end(int((begun + waited) * NANOSECONDS))
+        open_spans = [(end, request)]
+        for name, begun, ended in _parts(exchange, start, end):
+            while len(open_spans) > 1 and open_spans[-1][0] <= begun:
+                open_spans.pop()
+            inside = set_span_in_context(open_spans[-1][1])
+            span = self._tracer.start_span(name, context=inside, start_time=int(begun * NANOSECONDS))
+            span.end(int(ended * NANOSECONDS))
+            open_spans.append((ended, span))
 
 
 MISSING = "tracing.otlp_endpoint needs the extra otel: pip install 'metaproxy[otel]'"
@@ -120,6 +126,20 @@ def otlp_exporter(endpoint: str) -> Any:
     except ImportError as error:
         raise SpansUnavailable(MISSING) from error
     return OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces")
+
+
+def _parts(exchange: Exchange, start: float, end: float) -> list[tuple[str, float, float]]:
+    """Stages and waits as name, begin and end, seconds since the epoch, in the order in which they began."""
+    waits = [(exchange.waits_begun[name], name, waited) for name, waited in exchange.waits.items()]
+    parts = [
+        (stage.begun, stage.name, (stage.ended - stage.begun) if stage.ended is not None else None)
+        for stage in exchange.stages or ()
+    ]
+    moved = start - exchange.started
+    return [
+        (name, begun + moved, end if took is None else begun + moved + took)
+        for begun, name, took in sorted([*parts, *waits], key=lambda part: part[0])
+    ]
 
 
 def _traceparent(scope: Mapping[str, Any]) -> "re.Match[bytes] | None":

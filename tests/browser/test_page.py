@@ -83,6 +83,7 @@ def test_who_is_over_its_limit_stands_out_and_is_reset_from_the_keyboard(page: P
     read(proxy, LISTS, times=4)
     consumer = page.locator("#top tr", has_text=CONSUMER)
     expect(consumer).to_contain_text("over its limit")
+    expect(consumer).to_contain_text("%")
 
     consumer.get_by_role("button", name=f"Reset the limits of {CONSUMER}").focus()
     page.keyboard.press("Enter")

@@ -1,5 +1,4 @@
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,18 +6,7 @@ import pytest
 from metaproxy.config import load_config
 from metaproxy.demo.world import METAPROXY
 from tests.deploy.files import DEPLOY, documents
-
-ROOT = DEPLOY.parent
-
-
-def steps() -> Iterator[tuple[str, str]]:
-    """The instructions of the Dockerfile, with their arguments."""
-    text = re.sub(r"\\\n\s*", " ", (DEPLOY / "Dockerfile").read_text())
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            instruction, _, arguments = line.partition(" ")
-            yield instruction, arguments
-
+from tests.deploy.image import ROOT, steps
 
 STEPS = list(steps())
 LAST_STAGE = STEPS[max(index for index, (name, _) in enumerate(STEPS) if name == "FROM") :]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from metaproxy.demo.world import ALICE, RED, RED_IMAGE
 from tests.e2e.deployment import ITEM, Proxy, Sections, running_proxy
@@ -123,6 +124,15 @@ def test_the_log_level_changes_at_run_time(admin_proxy: Proxy, operator: Operato
     command("log-level", "info", admin=admin_proxy.admin_url)
 
 
+def test_the_configuration_in_use_is_told_without_its_secrets(admin_proxy: Proxy) -> None:
+    told = command("config", "show", admin=admin_proxy.admin_url)
+
+    shown = yaml.safe_load(told.stdout)
+    assert told.returncode == 0, told.stderr
+    assert shown["server"]["listen"] == [f"127.0.0.1:{admin_proxy.port}"]
+    assert shown["identity"]["login"]["password"] == "***"
+
+
 def test_reload_tells_the_generation_or_every_problem(tmp_path: Path, compute: str, identity: str) -> None:
     with running_proxy(tmp_path, upstream=compute, identity=identity) as proxy:
         wait_until(lambda: command("status", admin=proxy.admin_url).returncode == 0, what="the proxy")
@@ -159,7 +169,8 @@ def test_where_a_token_is_needed_commands_take_it_from_the_environment(
 
 
 def test_a_listener_that_is_not_there_is_told() -> None:
-    told = command("status", admin="http://127.0.0.1:1")
+    for asked in (["status"], ["config", "show"]):
+        told = command(*asked, admin="http://127.0.0.1:1")
 
-    assert told.returncode == 3
-    assert "http://127.0.0.1:1 cannot be reached" in told.stderr
+        assert told.returncode == 3
+        assert "http://127.0.0.1:1 cannot be reached" in told.stderr

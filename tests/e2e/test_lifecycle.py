@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from metaproxy.demo.world import ALICE
@@ -91,7 +92,9 @@ def test_the_version_is_told() -> None:
     assert run.stdout.strip() == f"metaproxy {__version__}"
 
 
-def test_at_sigterm_it_accepts_no_more_finishes_what_runs_and_leaves(tmp_path: Path, identity: str) -> None:
+def test_at_sigterm_it_accepts_no_more_says_so_finishes_what_runs_and_leaves(
+    tmp_path: Path, identity: str
+) -> None:
     may_answer = threading.Event()
 
     def when_told(connection: UpstreamConnection, _: bytes) -> None:
@@ -107,9 +110,12 @@ def test_at_sigterm_it_accepts_no_more_finishes_what_runs_and_leaves(tmp_path: P
         wait_until(lambda: bool(upstream.heads), what="the request at the upstream")
         proxy.server.terminate()
         wait_until(lambda: not accepts(proxy.port), what="the listener to close")
+        ready = httpx.get(f"{proxy.admin_url}/readyz", trust_env=False)
         may_answer.set()
         assert client.answer().body == b"ok"
         assert proxy.server.wait() == 0
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["server"] == {"well": False, "says": "draining"}
 
 
 def test_it_says_what_it_does_when_it_starts(tmp_path: Path, compute: str, identity: str) -> None:

@@ -59,7 +59,10 @@ def collector() -> Iterator[Collector]:
         collector.shutdown()
 
 
-def test_a_trace_goes_on_to_the_upstream_and_our_span_to_the_collector(
+STAGES = ["guard", "authenticate", "authorize", "limit", "cache", "forward"]
+
+
+def test_a_trace_goes_on_to_the_upstream_and_our_spans_to_the_collector(
     tmp_path: Path, identity: str, collector: Collector
 ) -> None:
     sections: Sections = {"tracing": {"otlp_endpoint": collector.url, "sample": 0.0}}
@@ -70,15 +73,43 @@ def test_a_trace_goes_on_to_the_upstream_and_our_span_to_the_collector(
         ):
             alice.get(ITEM, headers={"traceparent": TRACEPARENT, "tracestate": "vendor=1"})
             alice.get(ITEM)
-        wait_until(lambda: bool(collector.spans), what="the span")
+        wait_until(lambda: bool(collector.spans), what="the spans")
 
         head = upstream.heads[0].decode().lower()
 
     assert f"\r\ntraceparent: {TRACEPARENT}\r\n" in head
     assert "\r\ntracestate: vendor=1\r\n" in head
-    *waits, span = collector.spans
-    assert "upstream" in {wait.name for wait in waits}
-    assert {wait.parent_span_id for wait in waits} == {span.span_id}
+    *inside, span = collector.spans
     assert span.trace_id.hex() == TRACEPARENT.split("-")[1]
     assert span.parent_span_id.hex() == TRACEPARENT.split("-")[2]
     assert span.name == "GET /v2.1/{tenant_id}/images/{image_id}/metadata/{key}"
+    assert {part.trace_id for part in inside} == {span.trace_id}
+    assert below(span, inside) == STAGES
+    names = {part.span_id: part.name for part in inside}
+    waits = {part.name: names[part.parent_span_id] for part in inside if part.name not in STAGES}
+    assert waits == {"identity": "authenticate", "upstream": "forward"}
+
+
+def below(span: Any, spans: list[Any]) -> list[str]:
+    """The names of the stages, each inside the one before it, the first inside ``span``."""
+    inside = {part.parent_span_id: part for part in spans if part.name in STAGES}
+    names = []
+    while (span := inside.get(span.span_id)) is not None:
+        names.append(span.name)
+    return names
+
+
+def test_a_hit_that_is_sampled_has_its_stages_too(
+    tmp_path: Path, compute: str, identity: str, collector: Collector
+) -> None:
+    sections: Sections = {"tracing": {"otlp_endpoint": collector.url, "sample": 0.0}}
+    with running_proxy(tmp_path, upstream=compute, identity=identity, sections=sections) as proxy:
+        with proxy.client(ALICE) as alice:
+            alice.get(ITEM)
+            hit = alice.get(ITEM, headers={"traceparent": TRACEPARENT})
+        proxy.server.terminate()
+        assert proxy.server.wait() == 0
+
+    assert "; hit" in hit.headers["cache-status"]
+    *inside, span = collector.spans
+    assert below(span, inside) == STAGES[:-1]

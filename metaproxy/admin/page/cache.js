@@ -16,6 +16,8 @@ export async function showCache() {
   $("#usage").textContent =
     `${number(usage.entries)} answers, ${bytes(usage.bytes)} of ${bytes(usage.max_bytes)}; ` +
     `${number(usage.evictions)} had to make room.`;
+  $("#usage-share").hidden = false;
+  $("#usage-share").value = usage.bytes / usage.max_bytes;
   fill($("#images"), images.map(row), { none: "nothing is stored" });
 }
 

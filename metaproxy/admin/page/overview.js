@@ -24,8 +24,14 @@ function figures(before, after) {
   $("#figure-requests").textContent = number(rate(before, after, ...OUTCOMES));
   $("#figure-p50").textContent = latency(percentile(before, after, 0.5, ...OUTCOMES));
   $("#figure-p99").textContent = latency(percentile(before, after, 0.99, ...OUTCOMES));
-  $("#figure-refused").textContent = number(rate(before, after, "refused"));
-  $("#figure-failed").textContent = number(rate(before, after, "failed"));
+  alarming("#figure-refused", rate(before, after, "refused"), "warn");
+  alarming("#figure-failed", rate(before, after, "failed"), "bad");
+}
+
+// A figure that is coloured as soon as it is not 0.
+function alarming(id, value, className) {
+  $(id).textContent = number(value);
+  $(id).className = value ? className : "";
 }
 
 function plots(series, seen) {

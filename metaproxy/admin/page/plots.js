@@ -8,7 +8,7 @@ const BOTTOM = 18;
 
 export const linear = (highest) => {
   const top = nice(highest);
-  return { ticks: [0, top / 2, top], share: (value) => Math.min(value / top, 1) };
+  return { ticks: [0, top / 2, top], share: (value) => Math.min(value / top, 1), area: true };
 };
 
 // Decades, for what spans several of them.
@@ -34,6 +34,11 @@ export function draw(svg, lines, { seconds, scale, label }) {
   const minutes = Math.round(seconds / 60);
   drawn.push(element("text", { class: "scale", x: LEFT, y: height - 3 }, `${minutes} min ago`));
   drawn.push(element("text", { class: "scale", x: width - RIGHT, y: height - 3, "text-anchor": "end" }, "now"));
+  for (const { name, points } of scale.area ? lines : []) {
+    const edge = points.map(([ago, value]) => `${x(ago).toFixed(1)},${y(value).toFixed(1)}`);
+    const ends = [points.at(-1), points[0]].filter(Boolean).map(([ago]) => `${x(ago).toFixed(1)},${y(0).toFixed(1)}`);
+    drawn.push(element("polygon", { class: `area of-${name}`, points: [...edge, ...ends].join(" ") }));
+  }
   for (const { name, points } of lines) {
     const path = points.map(([ago, value], i) => `${i ? "L" : "M"}${x(ago).toFixed(1)} ${y(value).toFixed(1)}`);
     if (path.length) drawn.push(element("path", { class: `trace of-${name}`, d: path.join("") }));

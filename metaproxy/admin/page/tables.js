@@ -1,9 +1,12 @@
 // Fills tables anew every few seconds without taking the focus away from a button in them.
 
-// A row is {key, cells}; a cell is a text, or {text, className}, or {button, act}, or {meter}.
+// A row is {key, cells}; a cell is a text, or {text, className}, or {button, act}, or {meter, text}. Columns
+// whose head has the class "number" are set flush right.
 export function fill(table, rows, { none }) {
   const body = table.tBodies[0];
-  const width = table.tHead.rows[0].cells.length;
+  const heads = [...table.tHead.rows[0].cells];
+  const width = heads.length;
+  const numbers = heads.map((head) => head.classList.contains("number"));
   if (!rows.length) {
     const cell = Object.assign(document.createElement("td"), { colSpan: width, className: "none", textContent: none });
     body.replaceChildren(document.createElement("tr"));
@@ -11,7 +14,7 @@ export function fill(table, rows, { none }) {
     return;
   }
   const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
-  const wanted = rows.map(({ key, cells }) => update(known.get(key) ?? newRow(key, cells), cells));
+  const wanted = rows.map(({ key, cells }) => update(known.get(key) ?? newRow(key, cells), cells, numbers));
   const focused = document.activeElement;
   if (wanted.length !== body.rows.length || wanted.some((row, i) => row !== body.rows[i])) {
     body.replaceChildren(...wanted);
@@ -25,28 +28,31 @@ function newRow(key, cells) {
   for (const cell of cells) {
     const made = row.insertCell();
     if (cell.button) made.append(button(cell));
-    if (cell.meter !== undefined) made.append(document.createElement("meter"));
+    if (cell.meter !== undefined) made.append(document.createElement("meter"), document.createElement("span"));
   }
   return row;
 }
 
-function update(row, cells) {
+function update(row, cells, numbers) {
   cells.forEach((cell, i) => {
     const shown = row.cells[i];
     if (cell.button) return;
     if (cell.meter !== undefined) {
-      showShare(shown.firstChild, cell);
+      showShare(shown, cell);
       return;
     }
-    const { text, className = "" } = typeof cell === "string" ? { text: cell } : cell;
+    const { text, className: own = "" } = typeof cell === "string" ? { text: cell } : cell;
+    const className = numbers[i] ? `number ${own}`.trim() : own;
     if (shown.textContent !== text) shown.textContent = text;
     if (shown.className !== className) shown.className = className;
   });
   return row;
 }
 
-function showShare(meter, { meter: share, text }) {
+function showShare(shown, { meter: share, text }) {
+  const [meter, words] = shown.children;
   Object.assign(meter, { value: share, textContent: text, title: text });
+  words.textContent = text;
 }
 
 function button({ button: label, describes, act }) {

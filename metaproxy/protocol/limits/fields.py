@@ -6,7 +6,7 @@ Both are lists of structured fields (RFC 9651). Retry-After must not name an ear
 (section 5); with both algorithms the two are equal for a rule that refuses.
 """
 
-from metaproxy.protocol.limits.policy import Policy, State, remaining, whole_seconds
+from metaproxy.protocol.limits.policy import MICROSECONDS, Policy, State
 from metaproxy.protocol.limits.rates import RateRule
 
 POLICY = b"ratelimit-policy"
@@ -21,5 +21,5 @@ def policy_item(rule: RateRule, policy: Policy) -> bytes:
 
 def limit_item(quoted_name: bytes, policy: Policy, settled: State, now: int) -> bytes:
     """Return the RateLimit item of a rule, given the settled state of the consumer's counter."""
-    renewal = whole_seconds(policy.renewal(settled, now))
-    return b"%s;r=%d;t=%d" % (quoted_name, remaining(policy, settled), renewal)
+    remaining, renewal = policy.standing(settled, now)
+    return b"%b;r=%d;t=%d" % (quoted_name, remaining, -(-renewal // MICROSECONDS))

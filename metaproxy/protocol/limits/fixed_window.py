@@ -39,6 +39,17 @@ class FixedWindow:
             return amount, now
         return state if amount and now < since + self.pace else (0, now)
 
+    def admit(self, state: State, now: int, cost: int = 1) -> tuple[bool, State]:
+        """Count ``cost`` requests in the window of ``now`` if they fit."""
+        amount, since = settled = self.settle(state, now)
+        if amount + cost > self.capacity:
+            return False, settled
+        return True, (amount + cost, since)
+
+    def standing(self, settled: State, now: int) -> tuple[int, int]:
+        """Return how many requests fit, and the time until the window ends."""
+        return max(self.capacity - settled[0], 0), self.renewal(settled, now)
+
     def wait(self, settled: State, now: int, cost: int = 1) -> int:
         """Return the time until the window ends, where ``cost`` requests no longer fit."""
         return settled[1] + self.pace - now if settled[0] + cost > self.capacity else 0

@@ -54,6 +54,31 @@ class Gcra:
         leaked = amount - elapsed * self.pace
         return (leaked if leaked > 0 else 0), now
 
+    def admit(self, state: State, now: int, cost: int = 1) -> tuple[bool, State]:
+        """Let the bucket leak until ``now``, then take ``cost`` requests in if they fit."""
+        amount, since = state
+        elapsed = now - since
+        if elapsed > 0:
+            amount -= elapsed * self.pace
+            if amount < 0:
+                amount = 0
+        filled = amount + cost * self.weight
+        if filled > self.capacity:
+            return False, (amount, now)
+        return True, (filled, now)
+
+    def standing(self, settled: State, now: int) -> tuple[int, int]:
+        """Return how many requests fit, and the time until one more does."""
+        amount = settled[0]
+        if amount <= 0:
+            return self.capacity // self.weight, 0
+        free = self.capacity - amount
+        if free < 0:
+            return 0, self.renewal(settled, now)
+        fit, spare = divmod(free, self.weight)
+        missing = self.weight - spare
+        return fit, -(-(missing if missing < amount else amount) // self.pace)
+
     def wait(self, settled: State, now: int, cost: int = 1) -> int:
         """Return the time in which enough leaks for ``cost`` requests to fit."""
         surplus = settled[0] + cost * self.weight - self.capacity

@@ -38,6 +38,15 @@ class Policy(Protocol):
     def settle(self, state: State, now: int) -> State:
         """Return ``state`` as it stands at ``now`` (microseconds)."""
 
+    def admit(self, state: State, now: int, cost: int = 1) -> tuple[bool, State]:
+        """Settle ``state`` and let ``cost`` requests in if they fit; return whether, and the state then.
+
+        The same as ``settle``, ``fits`` and ``spend`` one after the other, in one step for the hot path.
+        """
+
+    def standing(self, settled: State, now: int) -> tuple[int, int]:
+        """Return how many requests fit, and ``renewal``: what every answer tells."""
+
     def wait(self, settled: State, now: int, cost: int = 1) -> int:
         """Return the microseconds after which ``cost`` requests fit; 0 where they fit now."""
 

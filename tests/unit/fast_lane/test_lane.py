@@ -139,8 +139,14 @@ class Line:
         for piece in pieces:
             if not self.wire.closed:
                 self.protocol.data_received(piece)
+        self.protocol.edge.outbox.flush()
         while self.protocol.tasks:
             await asyncio.wait(self.protocol.tasks)
+
+    def receive(self, octets: bytes) -> None:
+        """Let ``octets`` arrive, and see what is written without a task."""
+        self.protocol.data_received(octets)
+        self.protocol.edge.outbox.flush()
 
     def seen(self) -> tuple[bytes, list[Any], dict[str, Any]]:
         """Everything that an outsider can see of what has happened."""
@@ -218,7 +224,7 @@ PATHS = st.sampled_from(
     + [f"{ITEM}?a=1", "/v2.1/t1/images/i1/metadata/missing", "/v2.1/t1/images/i1/metadata/private"]
     + ["/v2.1/t1/images/i1/metadata"] * 2
     + ["/v2.1/t1/images/i1/metadata/%6cabel", "/v2.1/t2/images/i1/metadata/label", "/v2.1/t1/images/i1"]
-    + ["/v2.1/t1/../t1", f"{ITEM}.xml"]
+    + ["/v2.1/t1/../t1", f"{ITEM}.xml", "/v2.1/t1/servers", "/v2.1/t1/servers"]
 )
 METHODS = st.sampled_from(["GET"] * 6 + ["HEAD", "HEAD", "DELETE", "PATCH"])
 
@@ -278,7 +284,7 @@ async def test_what_memory_can_decide_is_answered_without_a_task(again: bytes, s
         await line.send([request(fields=[f"X-Auth-Token: {token}"])])
     line.wire.written.clear()
 
-    line.protocol.data_received(again)
+    line.receive(again)
 
     [answer] = line.wire.written
     assert answer.startswith(b"HTTP/1.1 " + status)
@@ -301,7 +307,7 @@ async def test_octets_that_come_again_are_not_parsed_again() -> None:
     assert await repeated(line) == 1
 
     line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
-    line.protocol.data_received(ALICE)
+    line.receive(ALICE)
 
     [answer] = line.wire.written
     assert answer.startswith(b"HTTP/1.1 200")
@@ -313,7 +319,7 @@ async def test_a_plan_holds_no_token() -> None:
 
     [plan] = line.lane._planner.plans._plans.values()
 
-    kept = repr((plan.scope["headers"], plan.then))
+    kept = repr((plan.scope["headers"], plan.request))
     assert "application/json" in kept
     assert "x-auth-token" not in kept
 
@@ -367,9 +373,39 @@ async def test_what_was_refused_is_refused_again_without_parsing(octets: bytes, 
     line.wire.written.clear()
 
     line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
-    line.protocol.data_received(octets)
+    line.receive(octets)
 
     assert b"".join(line.wire.written).startswith(b"HTTP/1.1 " + status)
+
+
+SERVERS = request(path="/v2.1/t1/servers", fields=["X-Auth-Token: alice"])
+"""What no route of the cache is for, and the rates are."""
+
+
+async def test_what_is_never_stored_is_refused_again_without_parsing() -> None:
+    line = Line(fast=True)
+    for _ in range(14):
+        await line.send([SERVERS])
+    line.wire.written.clear()
+
+    line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
+    line.receive(SERVERS)
+
+    assert b"".join(line.wire.written).startswith(b"HTTP/1.1 413")
+
+
+async def test_the_plan_to_refuse_ends_when_there_is_room() -> None:
+    line = Line(fast=True)
+    for _ in range(14):
+        await line.send([SERVERS])
+    line.clock.now += 60
+    line.wire.written.clear()
+
+    await line.send([SERVERS])
+
+    assert b"".join(line.wire.written).startswith(b"HTTP/1.1 200")
+    assert b"r=11;" in b"".join(line.wire.written)
+    assert len(line.lane._planner.plans) == 0
 
 
 async def test_a_collection_that_must_be_counted_is_charged_once_each_time() -> None:
@@ -386,7 +422,7 @@ async def test_a_plan_is_for_one_address() -> None:
     line = Line(fast=True)
     await repeated(line)
 
-    line.protocol.client = ("198.51.100.9", 1)
+    line.protocol._address, line.protocol.client = "198.51.100.9", ("198.51.100.9", 1)
     await line.send([ALICE])
 
     assert "198.51.100.9" in line.log.lines[-1]

@@ -2,6 +2,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Scope
 
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.fast_lane.planner import Planner
@@ -9,7 +10,8 @@ from metaproxy.fast_lane.plans import MAX_SEEN, Plan, Plans
 from metaproxy.protocol.faults import Fault
 from tests.asgi_driver import make_scope
 
-PLAN = Plan({}, Exchange("req-1", 0.0), b"", None, Fault(401, "No.", reason="test"))
+FAULT = Fault(401, "No.", reason="test")
+PLAN = Plan(scope={}, exchange=Exchange("req-1", 0.0), token_key=b"", verdict=None)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
@@ -53,19 +55,35 @@ def test_what_was_seen_is_bounded() -> None:
     assert len(plans._seen) <= MAX_SEEN
 
 
-def planned(planner: Planner, found: Any, exchange: Exchange, **scope: Any) -> int:
-    for _ in range(2):
-        planner.plan(b"octets", exchange, make_scope("GET", "/", extra=scope), found)
-    return len(planner.plans)
+def scope_of(**scope: Any) -> Scope:
+    return make_scope("GET", "/", extra=scope)
 
 
 def test_who_is_known_by_a_proxys_word_gets_no_plan() -> None:
     exchange = Exchange("req-1", 0.0, client_address="203.0.113.7")
+    planner = Planner(None)
 
-    assert planned(Planner(None), PLAN.then, exchange, client=("192.0.2.1", 1)) == 0
+    for _ in range(2):
+        planner.plan(b"octets", exchange, scope_of(client=("192.0.2.1", 1)), (), None)
+
+    assert len(planner.plans) == 0
 
 
 def test_a_refusal_that_has_nothing_to_do_with_the_token_gets_no_plan() -> None:
     exchange = Exchange("req-1", 0.0, client_address="192.0.2.1", identity=Identity())
+    planner = Planner(None)
 
-    assert planned(Planner(None), PLAN.then, exchange) == 0
+    for _ in range(2):
+        planner.plan_refusal(b"octets", exchange, scope_of(client=("192.0.2.1", 1)), FAULT)
+
+    assert len(planner.plans) == 0
+
+
+def test_a_plan_that_is_dropped_is_gone() -> None:
+    plans = Plans()
+    key = plans.key(b"x", "a", "http")
+    plans.put(key, PLAN)
+
+    plans.drop(key)
+
+    assert plans.get(key) is None

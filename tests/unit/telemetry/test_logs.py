@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -83,6 +84,7 @@ def test_the_servers_report_of_an_answer_that_we_broke_off_is_dropped(
     logger = logging.getLogger("uvicorn.error")
 
     logger.error("Exception in ASGI application", exc_info=ResponseAborted("x"))
+    logger.error("Exception in ASGI application", exc_info=asyncio.CancelledError("x"))
     logger.error("Exception in ASGI application", exc_info=ValueError("x"))
 
     assert len(capsys.readouterr().err.splitlines()) == 1

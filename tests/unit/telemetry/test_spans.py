@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from metaproxy.exchange import Exchange, Identity
+from metaproxy.exchange import Exchange, Identity, StageTime
 from metaproxy.telemetry.spans import Spans, SpansUnavailable
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
@@ -54,6 +54,38 @@ async def test_each_wait_is_a_child_of_the_requests_span() -> None:
     assert identity.parent.span_id == upstream.parent.span_id == request.context.span_id
     assert upstream.start_time - request.start_time == pytest.approx(125_000_000, abs=1000)
     assert upstream.end_time - upstream.start_time == pytest.approx(100_000_000, abs=1000)
+
+
+async def test_stages_stand_inside_each_other_and_waits_inside_the_stage_that_waited() -> None:
+    exchange = Exchange("req-1", 100.0, sampled=True)
+    exchange.stages = [
+        StageTime("authenticate", 100.0, 100.25),
+        StageTime("cache", 100.05, 100.24),
+        StageTime("forward", 100.06, 100.10),
+        StageTime("forward", 100.12),
+    ]
+    exchange.waited("identity", 0.04, begun=100.001)
+    exchange.waited("upstream", 0.02, begun=100.07)
+
+    spans = await made(exchange=exchange)
+
+    names = {span.context.span_id: span.name for span in spans}
+    inside = [(span.name, names[span.parent.span_id]) for span in spans if span.parent is not None]
+    assert inside == [
+        ("authenticate", "GET"),
+        ("identity", "authenticate"),
+        ("cache", "authenticate"),
+        ("forward", "cache"),
+        ("upstream", "forward"),
+        ("forward", "cache"),
+    ]
+    *_, last_forward, request = spans
+    assert last_forward.end_time == request.end_time
+
+
+async def test_what_was_decided_when_the_request_came_is_not_decided_again() -> None:
+    assert await made(sample=1.0, exchange=Exchange("req-1", 0.0, sampled=False)) == []
+    assert len(await made(sample=0.0, exchange=Exchange("req-1", 0.0, sampled=True))) == 1
 
 
 async def test_the_span_is_a_child_of_the_clients() -> None:

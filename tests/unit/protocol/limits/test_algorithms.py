@@ -134,6 +134,23 @@ def test_a_stretch_of_one_period_sees_less_than_two_fixed_windows(rule: RateRule
         assert sum(stretch) <= 2 * rule.limit
 
 
+@given(policies, arrivals)
+def test_admitting_in_one_step_is_settling_asking_and_spending(policy: Policy, requests: Arrivals) -> None:
+    state = UNTOUCHED
+    for now, cost in moments(requests):
+        settled = policy.settle(state, now)
+        fit = fits(policy, settled, cost)
+        expected = spend(policy, settled, cost) if fit else settled
+        assert policy.admit(state, now, cost) == (fit, expected)
+        state = expected
+
+
+@given(policies, arrivals)
+def test_what_answers_tell_is_what_remains_and_when_more_does(policy: Policy, requests: Arrivals) -> None:
+    state, now = after(policy, requests)
+    assert policy.standing(state, now) == (remaining(policy, state), policy.renewal(state, now))
+
+
 @settings(max_examples=50)
 @given(policies, arrivals)
 def test_remaining_is_what_is_admitted_at_once(policy: Policy, requests: Arrivals) -> None:
