@@ -15,7 +15,7 @@ RUN := $(BIN)/python $(if $(COVERAGE_FLOOR),-m coverage run) -m
 TESTS := pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format unit e2e test-browser coverage bench test-keystone fuzz soak clean
+.PHONY: help demo test check docs format unit e2e test-browser coverage bench test-keystone fuzz soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ check: $(INSTALLED) ## lint, formatting, types, directions of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(INSTALLED) ## write the schema and the table of keys anew from the model
+	$(BIN)/python -m metaproxy schema > config/metaproxy.schema.json
+	$(BIN)/python -m metaproxy schema --markdown > config/REFERENCE.md
 
 format: $(INSTALLED) ## format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix

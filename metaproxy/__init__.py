@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from metaproxy.filters.authorize import Authorize
     from metaproxy.filters.cache import MetadataCache
     from metaproxy.filters.concurrency import ConcurrencyLimit
+    from metaproxy.filters.cors import Cors
+    from metaproxy.filters.edit_headers import EditHeaders
     from metaproxy.filters.guard import Guard
     from metaproxy.filters.limit import RateLimit
     from metaproxy.filters.limits_endpoint import LimitsEndpoint
@@ -51,6 +53,8 @@ __all__ = [
     "ConcurrencyLimit",
     "Config",
     "ConfigError",
+    "Cors",
+    "EditHeaders",
     "Exchange",
     "Fault",
     "Forward",
@@ -89,6 +93,8 @@ _HOMES: Final = {
     "filters.authorize": ("Authorize",),
     "filters.cache": ("MetadataCache",),
     "filters.concurrency": ("ConcurrencyLimit",),
+    "filters.cors": ("Cors",),
+    "filters.edit_headers": ("EditHeaders",),
     "filters.guard": ("Guard",),
     "filters.limit": ("RateLimit",),
     "filters.limits_endpoint": ("LimitsEndpoint",),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.assembly.authorization import authorize
+from metaproxy.assembly.headers import cors, edit_headers
 from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
 from metaproxy.assembly.limits import limits
@@ -78,7 +79,11 @@ class Application:
         if parts.tokens is not None and not isinstance(config.identity, NoIdentity):
             self.authenticate = authenticate(app, config.identity, parts.tokens.part)
             app = self._timed("authenticate", self.authenticate)
-        self.guard = Guard(
+        if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
+            app = self._timed("cors", cors(app, config.cors))
+        if config.headers.is_on:  # in front of all that answers, so that every answer is edited
+            app = self._timed("headers", edit_headers(app, config.headers))
+        self.guard = Guard(  # the first to look, so that stages edit and read what is unambiguous
             app,
             trusted_proxies=config.server.trusted_proxies,
             max_header_bytes=config.server.header_bytes,
@@ -134,8 +139,12 @@ class Application:
             await resource.close()
 
     def fast_lane(self) -> FastLane | None:
-        """Return the fast lane of this line; without a cache there is nothing for it to answer."""
-        if self.cache is None:
+        """Return the fast lane of this line, or None.
+
+        Without a cache there is nothing for it to answer; and it writes heads as they were stored, so
+        the sections ``headers`` and ``cors``, which edit the head of every answer, go without it.
+        """
+        if self.cache is None or self.config.headers.is_on or self.config.cors.is_on:
             return None
         return FastLane(
             trace=self.trace,

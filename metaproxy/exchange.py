@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from metaproxy.protocol.header_edits import HeaderEdits
+
 SCOPE_KEY = "metaproxy.exchange"
 
 NO_WAITS: dict[str, float] = {}
@@ -98,6 +100,8 @@ class Exchange:
     """Why it ended so, in one word of a fixed set (``rate_exceeded``, ``token_unknown``, …)."""
     cache_status: str = ""
     """What Cache-Status says."""
+    response_edits: tuple[HeaderEdits, ...] = ()
+    """What is done to the answer's header fields, whoever answers."""
     upstream: str = ""
     """The target that answered."""
     upstream_request_id: str = ""

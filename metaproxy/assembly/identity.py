@@ -37,22 +37,6 @@ IDENTITY_CONNECTIONS = 64
 IDENTITY_QUEUE = 4096
 
 
-def _cached_validator(section: Provider, metrics: Metrics) -> CachedValidator:
-    """Return the validator that ``section`` describes, behind its token cache."""
-    cache = section.cache if isinstance(section, Keystone) else TokenCache()
-    send_catalog = isinstance(section, Keystone) and section.send_catalog
-    return CachedValidator(
-        _validator(section, metrics),
-        headers=IdentityHeaders(section.headers, send_catalog=send_catalog),
-        ttl=cache.ttl,
-        negative_ttl=cache.negative_ttl,
-        max_entries=cache.max_entries,
-        stale_if_unavailable=cache.stale_if_unavailable,
-        jitter=cache.jitter,
-        metrics=metrics,
-    )
-
-
 class Tokens:
     """Everything that knows tokens: the validator with its cache, and what makes it forget."""
 

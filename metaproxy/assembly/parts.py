@@ -68,10 +68,12 @@ class Parts:
         if not config.cache.routes:
             return None
         upstream, shared, name = self.upstream, self.shared.part, config.via.pseudonym
+        # What the upstream is told beside the client's own words may change what it answers.
+        told = config.headers.request
         who = config.identity.provider, getattr(config.identity, "url", "")
         return kept(
             previous.cache if previous else None,
-            (config.cache, upstream, shared, name, who),
+            (config.cache, upstream, shared, name, who, told),
             lambda: cache(upstream, config.cache, shared=shared, name=name, metrics=metrics),
         )
 

@@ -20,6 +20,8 @@ class Asked:
     directives: RequestDirectives
     credentials: bool
     """Whether it had credentials that nobody here has checked."""
+    cookie: bool = False
+    """Whether it had a cookie, where the answer would be everybody's."""
     tags: tuple[str, ...]
 
 
@@ -66,6 +68,7 @@ class Admission:
             said=said,
             explicit_lifetime=freshness.explicit_lifetime(said, fields, times.received),
             unauthenticated_credentials=asked.credentials,
+            cookie=asked.cookie,
             policy=route.policy(respect_origin=self._respect_origin),
         )
         if isinstance(verdict, NotStorable):

@@ -10,7 +10,7 @@ from metaproxy.cache.flights import Flights
 from metaproxy.cache.memory import Key, MemoryStore
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.replicas import Replicas
-from metaproxy.cache.routes import CacheRoutes, image_tag, tenant_tag
+from metaproxy.cache.routes import LISTS_TAG, CacheRoutes, image_tag, tenant_tag
 from metaproxy.cache.stored import Stored
 from metaproxy.telemetry.metrics import Metrics, Samples
 
@@ -125,8 +125,8 @@ class Inventory:
         return [_entry(key, stored, now) for key, stored in self._store.tagged(image_tag(image_id))]
 
     async def purge_image(self, image_id: str) -> int:
-        """Purge what is stored of an image in every scope; return how many keys this process had."""
-        return await self._replicas.purge((image_tag(image_id),))
+        """Purge what is stored of an image, and lists that tell of it; return how many keys were here."""
+        return await self._replicas.purge((image_tag(image_id), LISTS_TAG))
 
     async def purge_tenant(self, project_id: str) -> int:
         """Purge what is stored for a tenant; return how many keys this process had."""
@@ -137,9 +137,7 @@ class Inventory:
 
         That is the whole image where the path names one, else the path itself, with any query.
         """
-        return await self._replicas.purge(
-            self._routes.written_tags(unquote(path), path.encode("latin-1"), {})
-        )
+        return await self._replicas.purge(self._routes.written_tags(unquote(path)))
 
     async def purge_all(self) -> int:
         """Purge everything; return how many keys this process had."""

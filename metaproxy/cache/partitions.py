@@ -2,9 +2,9 @@
 
 An answer is stored for a partition and served to that partition alone. What the origin may look at
 when it decides whether someone may see an answer is part of the partition: within ``project`` scope
-the project, but also the roles and the other marks of rank that a policy rule can name. So a cached
-answer is never served to someone whom the origin might have refused; two users share what is stored
-only if they hold the same roles in the same project.
+the project, but also the roles, the groups and the other marks of rank that a policy rule can name. So a
+cached answer is never served to someone whom the origin might have refused; two users share what is
+stored only if they hold the same roles and groups in the same project.
 """
 
 from enum import StrEnum
@@ -14,6 +14,9 @@ from weakref import ref
 from metaproxy.exchange import Exchange, Identity
 
 MEMO_ENTRIES = 16384
+
+EXTRA_RANK = ("map_roles", "impersonator_id", "impersonator_roles")
+"""What of ``Identity.extra`` the upstream is told and may decide by."""
 
 
 class Scope(StrEnum):
@@ -54,12 +57,16 @@ class Partitions:
         return partition
 
     def _words(self, identity: Identity) -> tuple[str, ...]:
+        roles = sorted(set(identity.roles))
         words = (
             identity.project_id,
             identity.domain_id,
             identity.system_scope,
             str(identity.is_admin_project),
-            *sorted(set(identity.roles)),
+            *(identity.extra.get(name, "") for name in EXTRA_RANK),
+            str(len(roles)),  # so that no role reads as a group
+            *roles,
+            *sorted(f"{quality} {name}" for name, quality in set(identity.groups)),
         )
         if self.scope is Scope.PROJECT:
             return words

@@ -1,18 +1,27 @@
 """Which paths are cached, and which stored answers a path concerns.
 
-An answer is tagged with what can change it: its image where the route names one, else its path. A
+An answer is tagged with what can change it: its image where the path names one, else its path. A
 write anywhere under an image's path concerns everything stored of that image, whatever the form of
-the path: with a tenant or without, in any version of the API, in JSON or XML.
+the path: with a tenant or without, in any version of the API, in JSON or XML. It also concerns the lists
+of images, which tell of every one. What a path names is read from the path, for reads and writes alike:
+how an operator has called the parts of it in a template must not decide whether a write is seen.
+Paths here are percent-decoded: two spellings of one path name one resource (RFC 3986 §6.2.2.2).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from metaproxy.protocol.caching.storing import Policy
+from metaproxy.protocol.compute_api import PREFIXES, resource_path
 from metaproxy.protocol.routes import Match, RouteTable
 
 IMAGE = "{image_id"
+IMAGES = "/images/{image_id}"
+LISTS = ("/images", "/images/detail")
+
+LISTS_TAG = "images"
+"""The tag of every list of images."""
 
 REPRESENTATION_SUFFIXES = (".json", ".xml")
 
@@ -22,7 +31,8 @@ class CacheRoute:
     """Answers to GET on ``path`` (a path template) are cached. Numbers are seconds.
 
     Args:
-        path: the template; the capture ``image_id`` ties answers to an image.
+        path: the template; the capture ``image_id`` ties answers to an image, where the path is none of
+            the compute API's own.
         ttl: how long an answer is fresh whose origin does not say; 0 stores only what says so itself.
         negative_ttl: the same for errors that may be cached (404, 410, …).
         stale_while_revalidate: how long past that a stale answer is sent while a new one is fetched.
@@ -48,14 +58,18 @@ class CacheRoutes:
 
     def __init__(self, routes: Iterable[CacheRoute]) -> None:
         self._read: RouteTable[CacheRoute] = RouteTable()
-        self._written: RouteTable[None] = RouteTable()
-        prefixes: set[str] = set()
+        self._images: RouteTable[None] = RouteTable()
+        self._lists: RouteTable[None] = RouteTable()
+        prefixes = {prefix + IMAGES for prefix in PREFIXES}
         for route in routes:
             self._read.add(route.path, route)
             if IMAGE in route.path:
                 prefixes.add(image_prefix(route.path))
         for prefix in sorted(prefixes):
-            self._written.add(f"{prefix}/**", None)
+            self._images.add(f"{prefix}/**", None)
+        for prefix in PREFIXES:
+            for template in LISTS:
+                self._lists.add(prefix + template, None)
 
     def match(self, path: str) -> Match[CacheRoute] | None:
         """Return the route that caches answers for ``path`` (percent-decoded), or None."""
@@ -73,25 +87,32 @@ class CacheRoutes:
         pairs = sorted(filter(None, query.split(b"&")), key=_parameter_name)
         return b"&".join(pairs)
 
-    def read_tags(self, match: Match[CacheRoute], raw_path: bytes, project_id: str | None) -> tuple[str, ...]:
-        """Return the tags of what is stored for a matched path; ``project_id`` is None without tenants."""
-        image_id = match.captures.get("image_id")
-        tag = path_tag(raw_path) if image_id is None else image_tag(image_id)
-        return (tag,) if project_id is None else (tag, tenant_tag(project_id))
+    def read_tags(self, path: str, project_id: str | None) -> tuple[str, ...]:
+        """Return the tags of what is stored for a path; ``project_id`` is None without tenants."""
+        tags = self._tags(path)
+        return tags if project_id is None else (*tags, tenant_tag(project_id))
 
-    def written_tags(self, path: str, raw_path: bytes, known: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the tags of what a write on ``path`` concerns; ``known`` is what stage 1 captured."""
-        captured = [match.captures for match in self._written.matches(path)]
-        tags = {image_tag(found["image_id"]) for found in (*captured, known) if "image_id" in found}
-        if not tags and self._read.match(path):
-            tags = {path_tag(raw_path)}
-        return tuple(sorted(tags))
+    def written_tags(self, path: str) -> tuple[str, ...]:
+        """Return the tags of what a write on ``path`` concerns."""
+        tags = self._tags(path)
+        if self._images.match(path):
+            return tuple(sorted({*tags, LISTS_TAG}))
+        return tags if self._read.match(path) else ()
 
     def also_written_tags(self, targets: Iterable[bytes]) -> tuple[str, ...]:
         """Return the tags of further targets (path and query) that a write's answer names."""
         paths = [target.partition(b"?")[0] for target in targets]
-        tags = {tag for raw in paths for tag in self.written_tags(unquote(raw.decode("latin-1")), raw, {})}
+        tags = {tag for raw in paths for tag in self.written_tags(unquote(raw.decode("latin-1")))}
         return tuple(sorted(tags))
+
+    def _tags(self, path: str) -> tuple[str, ...]:
+        """What a path names: the lists of images, an image, or itself."""
+        # Some servers' paths hold octets that are no text; replicas are told in UTF-8.
+        path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if self._lists.match(resource_path(path)):
+            return (LISTS_TAG,)
+        images = {match.captures["image_id"] for match in self._images.matches(path)}
+        return tuple(sorted(map(image_tag, images))) or (path_tag(path),)
 
 
 def image_prefix(template: str) -> str:
@@ -114,9 +135,9 @@ def tenant_tag(project_id: str) -> str:
     return f"tenant:{project_id}"
 
 
-def path_tag(raw_path: bytes) -> str:
-    """Return the tag of what is stored of a path without an image, whatever its host and query."""
-    return f"path:{raw_path.decode('latin-1')}"
+def path_tag(path: str) -> str:
+    """Return the tag of what is stored of a path without an image, whatever its host, query and escapes."""
+    return f"path:{path}"
 
 
 def _parameter_name(pair: bytes) -> bytes:

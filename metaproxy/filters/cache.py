@@ -54,7 +54,7 @@ UNCERTAIN = frozenset({202})
 class MetadataCache(Stage):
     """Answers what is stored and may be reused; fetches, stores and purges.
 
-    Reads ``exchange.identity``, ``scheme`` and ``captures``; writes ``outcome`` (``hit``, ``stale``,
+    Reads ``exchange.identity`` and ``scheme``; writes ``outcome`` (``hit``, ``stale``,
     ``revalidated``, ``collapsed``, ``forwarded``), ``cache_status`` and, for reads, ``upstream``.
     Raises Fault 504 (``only_if_cached``) for a client that wants memory or nothing.
 
@@ -248,7 +248,8 @@ class MetadataCache(Stage):
             lines=scope["headers"],
             directives=request.directives,
             credentials=self._shared and has_unchecked_credentials(request),
-            tags=self._routes.read_tags(match, scope["raw_path"], project_id),
+            cookie=self._shared and b"cookie" in request.fields,
+            tags=self._routes.read_tags(scope["path"], project_id),
         )
         return Read(
             request=request,
@@ -262,7 +263,7 @@ class MetadataCache(Stage):
     async def _write(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         host = headers.get(scope["headers"], b"host") or b""
         target = scope["raw_path"]
-        tags = self._routes.written_tags(scope["path"], target, exchange.captures)
+        tags = self._routes.written_tags(scope["path"])
         if not tags:
             await self._pass(exchange, scope, receive, send, cache_status.METHOD)
             return

@@ -16,6 +16,9 @@ from metaproxy.telemetry.metrics import Metrics
 
 COLLECTION = "/images/{image_id}/metadata"
 
+HIDING = frozenset({b"accept-encoding", b"if-range", b"range"})
+"""Fields for which an answer comes that could not be counted: compressed, or a part of it."""
+
 
 class MetadataItemLimit(DecidingStage):
     """Lets metadata collections through that hold few enough items; answers 413 to others.
@@ -51,11 +54,11 @@ class MetadataItemLimit(DecidingStage):
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Return whether the request concerns no metadata collection that must be counted."""
         limit = self._limit(scope["method"])
-        return limit is None or not self._is_collection(exchange, scope)
+        return limit is None or not self._is_collection(scope["path"])
 
     def concerns(self, method: str, path: str) -> bool:
         """Only collections are counted."""
-        return self._limit(method) is not None and self._collections.match(resource_path(path)) is not None
+        return self._limit(method) is not None and self._is_collection(path)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the items of a collection on its way; pass on everything else."""
@@ -71,14 +74,12 @@ class MetadataItemLimit(DecidingStage):
             return self._returned
         return self._held if method in ("PUT", "POST") else None
 
-    def _is_collection(self, exchange: Exchange, scope: Scope) -> bool:
-        if exchange.route:
-            return exchange.route.endswith(COLLECTION)
-        return self._collections.match(resource_path(scope["path"])) is not None
+    def _is_collection(self, path: str) -> bool:
+        # Not by the route of the Exchange: an operator's own template may stand there.
+        return self._collections.match(resource_path(path)) is not None
 
     async def _hold_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A compressed answer could not be counted.
-        fields = [header for header in scope["headers"] if header[0] != b"accept-encoding"]
+        fields = [header for header in scope["headers"] if header[0] not in HIDING]
         answer = _HeldAnswer(send, self._returned or 0, self._refuse_answer)
         await self.app({**scope, "headers": fields}, receive, answer.send)
 

@@ -6,6 +6,7 @@ ours repeats the path. 404 says that it is unknown, 401 speaks of our own token.
 our own, each token validates itself: 401 and 403 then speak of it. Groups are an extension (RAX-KSGRP).
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,11 @@ from metaproxy.telemetry.metrics import Metrics
 
 # 203 came from a cache on the way: it is a verdict still (Identity API v2.0, "Validate token").
 _VALID = frozenset({200, 203})
+
+# In the place of a token these lead to another resource (RFC 3986 §5.2.4), asked for with our own rights, or
+# to the 404 page of a server in between, to which an escaped slash is none: either would look like trouble
+# with identity. No token of any kind has them.
+_LEADS_ELSEWHERE = re.compile(rb"\.{1,2}|.*[/\\%].*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ class KeystoneV2(TokenValidator):
 
     async def validate(self, token: bytes, *, allow_expired: bool = False) -> Identity:
         """Ask identity; see ``TokenValidator.validate``. It never says whose an expired token was."""
+        if _LEADS_ELSEWHERE.fullmatch(token):
+            raise TokenRejected
         with self._wire.counted("validate"):
             answered = await self._get(f"/tokens/{quote(token, safe='')}", token)
             if answered.rejects_token():

@@ -21,12 +21,25 @@ class Domain(msgspec.Struct):
     name: str | None = None
 
 
+class Group(msgspec.Struct):
+    """A group that an identity provider has put a federated user into."""
+
+    id: Id
+
+
+class Federation(msgspec.Struct):
+    """What a token of a federated user says beside (OS-FEDERATION)."""
+
+    groups: list[Group] = []
+
+
 class User(msgspec.Struct):
     """The user of a token. A federated user's domain may lack its id."""
 
     id: Id
     name: str = ""
     domain: Domain = msgspec.field(default_factory=Domain)
+    federation: Federation = msgspec.field(name="OS-FEDERATION", default_factory=Federation)
 
 
 class Project(msgspec.Struct):
@@ -125,6 +138,8 @@ def identity_of(token: Token, expires_at: float) -> Identity:
         domain_name=domain.name or "",
         system_scope="all" if token.system and token.system.get("all") else "",
         roles=tuple(role.name for role in token.roles),
+        # Keystone tells groups of federated users alone, and by id; of one quality, as Repose has them.
+        groups=tuple((group.id, 1.0) for group in token.user.federation.groups),
         expires_at=expires_at,
         audit_ids=tuple(token.audit_ids),
         is_admin_project=token.is_admin_project,

@@ -31,10 +31,11 @@ def scope_of(environ: Environ) -> Scope:
         "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").rpartition("/")[2],
         "method": environ["REQUEST_METHOD"],
         "scheme": environ.get("wsgi.url_scheme", "http"),
-        "path": path.decode("utf-8", "surrogateescape"),
+        # What is no UTF-8 is refused by its raw path; here it must be text that can be logged.
+        "path": path.decode("utf-8", "replace"),
         "raw_path": _raw_path(environ, path),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
-        "root_path": root_path.decode("utf-8", "surrogateescape"),
+        "root_path": root_path.decode("utf-8", "replace"),
         "headers": list(_headers(environ)),
         "client": (environ.get("REMOTE_ADDR", ""), int(environ.get("REMOTE_PORT") or 0)),
         "server": (environ.get("SERVER_NAME", ""), int(environ.get("SERVER_PORT") or 0)),
@@ -94,4 +95,4 @@ def _add(environ: Environ, name: str, value: str) -> None:
 
 
 def _as_latin(path: str) -> str:
-    return path.encode("utf-8", "surrogateescape").decode("latin-1")
+    return path.encode("utf-8").decode("latin-1")

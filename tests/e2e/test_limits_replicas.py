@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from redis import Redis
 
 from metaproxy.demo.world import ALICE
 from tests.e2e.burst import Outcome, burst
@@ -55,6 +56,17 @@ class Replicas:
             lambda: {_store_state(proxy) for proxy in self._proxies} == {state},
             what=f"the store to be {state}",
         )
+
+    def until_store_is_asked(self) -> None:
+        """Wait until Redis has decided about some more requests."""
+        with self.redis.client() as client:
+            before = _scripts_run(client)
+            wait_until(lambda: _scripts_run(client) >= before + 8 * REPLICAS, what="the store to be asked")
+
+
+def _scripts_run(client: Redis) -> int:
+    commands: dict[str, Any] = client.info("commandstats")
+    return sum(commands.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha"))
 
 
 def _store_state(proxy: Proxy) -> str:
@@ -126,3 +138,17 @@ async def test_a_limit_is_exact_and_the_operators_choice_holds_while_redis_is_aw
         line.redis.start()
         await asyncio.to_thread(line.until_store_is, "available")
         assert statuses(await line.ask(20)) == {200: LIMIT, 413: 20 * CONNECTIONS * REPLICAS - LIMIT}
+
+        # It is killed with requests in flight, whose connections break: the same holds at once.
+        asked = asyncio.ensure_future(line.ask(20))
+        await asyncio.to_thread(line.until_store_is_asked)
+        line.redis.kill()
+        in_flight = await asked
+        assert max(outcome.seconds for outcome in in_flight) < STORE_TIMEOUT + SLACK
+        match on_store_failure:
+            case "local":  # each replica has granted its own share above
+                assert set(statuses(in_flight)) == {413}
+            case "allow":
+                assert set(statuses(in_flight)) == {200, 413}
+            case "deny":
+                assert set(statuses(in_flight)) == {413, 503}

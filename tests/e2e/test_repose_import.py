@@ -124,6 +124,16 @@ def test_without_identity_addresses_are_counted(tmp_path: Path, compute: str, id
         answers = [caller.get("/") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert int(answers[-1].headers["Retry-After"]) > 0
+    assert {answer.headers["Strict-Transport-Security"] for answer in answers} == {"max-age=31536000"}
+
+
+def test_pages_that_could_ask_repose_can_ask(tmp_path: Path, compute: str, identity: str) -> None:
+    page = {"Origin": "https://console.example.com", "Access-Control-Request-Method": "PUT"}
+    with converted("openstack-v3", tmp_path, compute=compute, identity=identity) as url, client(url) as asks:
+        mine = asks.options(ITEM, headers=page)
+        other = asks.options(ITEM, headers=page | {"Origin": "https://console.example.com.evil.invalid"})
+    assert (mine.status_code, mine.headers["Access-Control-Allow-Methods"]) == (204, "GET, PUT")
+    assert other.status_code == 403
 
 
 @pytest.mark.parametrize("name", ["rackspace-v2", "openstack-v3", "router"])

@@ -56,7 +56,7 @@ def test_what_a_guide_links_is_there(guide: str, link: str) -> None:
 
 def test_the_filters_of_repose_that_users_bring_are_all_in_the_migration_table() -> None:
     table = GUIDES["MIGRATING.md"]
-    told = {"add-header", "cors", "response-messaging", "destination-router", "uri-stripper"}
+    told = {"response-messaging", "destination-router", "uri-stripper"}
     renamed = {"ip-identity", "header-identity", "uri-identity"}
     assert told <= set(ADVICE)
     assert [name for name in (*FILTERS, *told) if name not in renamed and f"`{name}`" not in table] == []

@@ -342,6 +342,26 @@ async def test_without_partitions_credentials_keep_an_answer_private(
     assert ((await request(cache, "/x")).exchange.outcome == "hit") is stored
 
 
+@pytest.mark.parametrize(
+    ("scope", "said", "stored"),
+    [
+        pytest.param("shared", b"", False, id="a session's page, of which the origin says nothing"),
+        pytest.param("shared", b"max-age=60", True, id="the origin says for how long"),
+        pytest.param("shared", b"public", True, id="the origin says for whom"),
+        pytest.param("project", b"", True, id="a partition has checked who asks"),
+    ],
+)
+async def test_without_partitions_what_a_cookie_brought_is_not_guessed_to_be_for_all(
+    scope: str, said: bytes, stored: bool
+) -> None:
+    fields = (JSON, (b"cache-control", said)) if said else (JSON,)
+    cache = make_cache(Origin(*fields), Time(), scope=scope, routes=[CacheRoute(path="/**", ttl=60)])
+
+    await request(cache, "/x", ("cookie", "session=alice"))
+
+    assert ((await request(cache, "/x")).exchange.outcome == "hit") is stored
+
+
 async def test_the_tightest_route_of_a_path_counts() -> None:
     routes = [CacheRoute(path="/v2.1/**", ttl=5), ITEM_ROUTE]
     cache = make_cache(Origin(), Time(), routes=routes)

@@ -1,6 +1,7 @@
 """The cache stage: for every tenant, role, token and header, an answer reaches only those it was made for."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,16 +12,32 @@ from metaproxy.exchange import Identity
 from tests.asgi_driver import Answer
 from tests.filters.caching import COLLECTION, ITEM, JSON, Time, make_cache, request
 
-identities = st.builds(
-    Identity,
-    user_id=st.sampled_from(["alice", "bob"]),
-    user_domain_id=st.sampled_from(["", "d1"]),
-    project_id=st.sampled_from(["", "p1", "p1,member", "p2"]),
-    domain_id=st.sampled_from(["", "d1"]),
-    system_scope=st.sampled_from(["", "all"]),
-    is_admin_project=st.sampled_from([None, True]),
-    roles=st.lists(st.sampled_from(["admin", "member", "reader", "member,reader"]), max_size=3).map(tuple),
-    token_digest=st.sampled_from([b"t1", b"t2", b""]),
+ALICE = Identity(user_id="alice", project_id="p1", roles=("member",), token_digest=b"t1")
+
+DIFFERENCES: list[dict[str, Any]] = [
+    {"user_id": "bob"},
+    {"user_domain_id": "d1"},
+    {"project_id": ""},
+    {"project_id": "p1,member"},
+    {"project_id": "p2"},
+    {"domain_id": "d1"},
+    {"system_scope": "all"},
+    {"is_admin_project": True},
+    {"roles": ()},
+    {"roles": ("member", "reader")},
+    {"roles": ("member,reader",)},
+    {"groups": (("reader", 1.0),)},
+    {"groups": (("member", 1.0),)},
+    {"extra": {"impersonator_id": "carol"}},
+    {"token_digest": b"t2"},
+    {"token_digest": b""},
+]
+
+# Identities that are alike but for little: two that share an entry should, two that must not are near.
+identities = st.lists(st.sampled_from(DIFFERENCES), max_size=2).map(
+    lambda differences: replace(
+        ALICE, **{name: value for each in differences for name, value in each.items()}
+    )
 )
 
 headers = st.lists(
@@ -47,10 +64,13 @@ headers = st.lists(
 
 requests = st.lists(
     st.tuples(
-        st.sampled_from(["GET", "HEAD"]), st.sampled_from([ITEM, COLLECTION]), identities | st.none(), headers
+        st.sampled_from(["GET", "GET", "HEAD"]),
+        st.sampled_from([ITEM, ITEM, COLLECTION]),
+        identities | st.none(),
+        st.just([]) | headers,
     ),
-    min_size=2,
-    max_size=12,
+    min_size=8,
+    max_size=24,
 )
 
 
@@ -64,6 +84,8 @@ def may_decide_by(scope: str, identity: Identity | None) -> tuple[object, ...]:
         identity.system_scope,
         identity.is_admin_project,
         frozenset(identity.roles),
+        frozenset(identity.groups),
+        identity.extra.get("impersonator_id"),
     )
     if scope == "project":
         return rank
@@ -87,7 +109,7 @@ class Telling:
 
 
 @pytest.mark.parametrize("scope", ["project", "user", "token"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(script=requests)
 def test_an_answer_stored_for_one_partition_is_never_served_to_another(scope: str, script: list[Any]) -> None:
     async def run() -> None:

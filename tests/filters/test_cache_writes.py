@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from metaproxy.cache.routes import CacheRoute
+from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.protocol.faults import Fault
+from tests.asgi_driver import drive
 from tests.filters.caching import (
+    ALICE,
     COLLECTION,
     ITEM,
     ITEM_ROUTE,
@@ -70,6 +73,52 @@ async def test_a_write_through_another_form_of_the_path_purges_too() -> None:
     await request(cache, "/v2/p1/images/i1", method="DELETE")
 
     assert (await request(cache)).exchange.outcome == "forwarded"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "/v2.1/images/**",
+        "/v2.1/images/{id}/metadata/{key}",
+        "/v2.1/images/*/metadata/*",
+        "/v2.1/images/i1/metadata/label",
+    ],
+)
+@pytest.mark.parametrize("written", [ITEM, COLLECTION, "/v2/p1/images/i1/metadata/label", "/images/i1"])
+async def test_a_write_is_seen_however_the_operator_has_called_the_parts_of_the_path(
+    template: str, written: str
+) -> None:
+    cache = make_cache(Origin(), Time(), routes=[CacheRoute(path=template, ttl=60)])
+    await request(cache)
+
+    await request(cache, written, method="PUT")
+
+    assert (await request(cache)).exchange.outcome == "forwarded"
+
+
+async def test_a_write_is_seen_whatever_template_has_named_the_request() -> None:
+    cache = make_cache(Origin(), Time(), routes=[ITEM_ROUTE])
+    await request(cache)
+
+    # As stage 1 leaves it where a rate of the operator's has the most specific template.
+    named = Exchange(
+        "req-1", 0.0, identity=ALICE, captures={"picture": "i1"}, route="/v2/p1/images/{picture}/**"
+    )
+    await drive(cache, "PUT", "/v2/p1/images/i1/metadata/label", scope_extra={SCOPE_KEY: named})
+
+    assert (await request(cache)).exchange.outcome == "forwarded"
+
+
+@pytest.mark.parametrize("listed", ["/v2.1/images", "/v2.1/images/detail", "/v2.1/images/detail.json"])
+async def test_lists_tell_of_every_image_and_are_purged_with_any(listed: str) -> None:
+    cache = make_cache(Origin(), Time(), routes=[CacheRoute(path="/v2.1/images/**", ttl=60)])
+    await request(cache, listed)
+    await request(cache, "/v2.1/images/i2")
+
+    await request(cache, "/v2.1/images/i1/metadata/label", method="PUT")
+
+    assert (await request(cache, listed)).exchange.outcome == "forwarded"
+    assert (await request(cache, "/v2.1/images/i2")).exchange.outcome == "hit"
 
 
 async def test_what_is_stored_is_gone_as_soon_as_the_write_is_sent() -> None:
@@ -202,6 +251,16 @@ async def test_where_no_image_is_named_a_write_purges_its_path() -> None:
 
     outcomes = [(await request(cache, path)).exchange.outcome for path in ("/a", "/a?x=1", "/b")]
     assert outcomes == ["forwarded", "forwarded", "hit"]
+
+
+@pytest.mark.parametrize("written", ["/%61/%C3%BC", "/a/%c3%bc"])
+async def test_a_path_may_be_spelled_in_another_way_where_it_is_written(written: str) -> None:
+    cache = make_cache(Origin(), Time(), routes=ANYTHING, scope="shared")
+    await request(cache, "/a/%C3%BC")
+
+    await request(cache, written, method="PUT")
+
+    assert (await request(cache, "/a/%C3%BC")).exchange.outcome == "forwarded"
 
 
 @pytest.mark.parametrize("field", [b"location", b"content-location"])

@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.filters.metadata_items import MetadataItemLimit
+from metaproxy.protocol.faults import Fault
 from metaproxy.telemetry.metrics import Metrics
 from tests.asgi_driver import DISCONNECT, Answer, drive
 from tests.filters.limiting import Upstream, body_of
@@ -91,6 +93,25 @@ async def test_other_paths_pass_untouched(path: str) -> None:
     upstream = Upstream(document(4))
     assert (await get(upstream, path)).status == 200
     assert (b"accept-encoding", b"gzip") in upstream.scopes[0]["headers"]
+
+
+async def test_a_collection_is_counted_whatever_template_has_named_the_request() -> None:
+    named = Exchange("req-1", 0.0, route="/v2.1/p1/images/{picture}/**", captures={"picture": "i1"})
+    app = MetadataItemLimit(Upstream(document(4)), returned=3)
+
+    with pytest.raises(Fault) as refused:
+        await drive(app, "GET", COLLECTION, scope_extra={SCOPE_KEY: named})
+
+    assert refused.value.status == 413
+
+
+async def test_a_part_is_not_asked_for_where_items_are_counted() -> None:
+    upstream = Upstream(document(1))
+    app = MetadataItemLimit(upstream, returned=3)
+
+    await drive(app, "GET", COLLECTION, [("range", "bytes=0-9"), ("if-range", '"a"')])
+
+    assert upstream.scopes[0]["headers"] == []
 
 
 async def test_no_compression_is_asked_for_where_items_are_counted() -> None:

@@ -1,5 +1,6 @@
 """What an administrator does to a Keystone, and how users log in to it: as few calls as the tests need."""
 
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -15,9 +16,16 @@ class Cloud:
 
     def __init__(self, socket: str) -> None:
         self.client = httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=30.0)
-        self.admin = self.log_in("admin", ADMIN_PASSWORD, {"project": {"name": "admin", "domain": DEFAULT}})
-        roles = self.call("GET", "/roles")["roles"]
-        self.roles = {role["name"]: role["id"] for role in roles}
+
+    @cached_property
+    def admin(self) -> str:
+        """A token of the administrator, where one is needed: those of a brief Keystone would be over soon."""
+        return self.log_in("admin", ADMIN_PASSWORD, {"project": {"name": "admin", "domain": DEFAULT}})
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """The ids of roles by their names."""
+        return {role["name"]: role["id"] for role in self.call("GET", "/roles")["roles"]}
 
     def __enter__(self) -> "Cloud":
         return self

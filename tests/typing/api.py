@@ -22,6 +22,8 @@ from metaproxy import (
     ConcurrencyLimit,
     Config,
     ConfigError,
+    Cors,
+    EditHeaders,
     Exchange,
     Fault,
     Forward,
@@ -86,6 +88,8 @@ def application() -> Starlette:
         middleware=[
             Middleware(Trace),
             Middleware(Guard, max_headers=50),
+            Middleware(EditHeaders, remove_from_response=["Server"], set_in_request={"X-Edge": "ord"}),
+            Middleware(Cors, origins=["https://horizon.example"], max_age=60.0),
             Middleware(Authenticate, validator=Badges(), anonymous=["/"]),
             Middleware(
                 Authorize,

@@ -154,6 +154,20 @@ def test_an_escaped_slash_is_refused_where_the_server_tells_of_it(line: Filter, 
     assert answer.status == 400
 
 
+def test_a_path_that_is_no_text_is_refused_and_does_not_hinder_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = write_config(tmp_path, CONFIG.replace("access: false", "access: true"))
+    line = Filter(ComputeAPI(), file)
+
+    answer = ask(line, path="/v2.1/p1/\xff")
+    line.close()
+
+    assert answer.status == 400
+    [logged] = [json.loads(text) for text in capfd.readouterr().out.splitlines() if '"request"' in text]
+    assert (logged["path"], logged["reason"]) == ("/v2.1/p1/\N{REPLACEMENT CHARACTER}", "path_ambiguous")
+
+
 def test_a_stale_request_line_is_not_believed(line: Filter) -> None:
     assert ask(line, RAW_URI="/somewhere/else").status == 200
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from metaproxy.config.model.authorization import Authorization
 from metaproxy.config.model.cache import Cache
+from metaproxy.config.model.headers import Cors, Headers
 from metaproxy.config.model.identity import IdentityProvider
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
@@ -26,6 +27,10 @@ class Config(Section):
     """The operator's own listener: health, metrics, cache, limits, configuration and a page."""
     via: Via = Via()
     """The Via field of requests and responses (RFC 9110 §7.6.3)."""
+    headers: Headers = Headers()
+    """Header fields that are taken off, replaced or added."""
+    cors: Cors = Cors()
+    """Which pages in browsers may read answers (CORS)."""
     upstream: Upstream
     """The compute API."""
     identity: IdentityProvider

@@ -13,7 +13,7 @@ class CacheRoute(Section):
     """A path whose answers may be stored."""
 
     path: Template
-    """Path template of the route; of several that match, the most specific counts."""
+    """Path template; the most specific counts. Under a prefix of your own, call the image {image_id}."""
     ttl: Duration = 60.0
     """How long an answer is fresh where the origin does not say; 0s stores only what says so itself."""
     negative_ttl: Duration = 0.0

@@ -98,7 +98,7 @@ class AbsoluteLimits(Section):
     items_returned: Count | None = 1000
     """Items that a metadata answer may hold; above it 413."""
     image_metadata_items: Count | None = 40
-    """Items that an image may hold; a write of more is 413; told to clients as maxImageMeta."""
+    """Items that a PUT or POST of metadata may have; more are 413; told to clients as maxImageMeta."""
     concurrent: Concurrency | None = Concurrency()
     """Requests of one consumer that run at the same time."""
 

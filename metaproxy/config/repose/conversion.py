@@ -7,6 +7,7 @@ from pathlib import Path
 from metaproxy.config.repose import (
     connection_pool,
     container,
+    header_fields,
     keystone_v2,
     openstack_identity_v3,
     others,
@@ -32,6 +33,9 @@ FILTERS: dict[str, Convert] = {
     "uri-user": users.uri_user,
     "uri-identity": users.uri_user,
     "rate-limiting": rate_limiting.convert,
+    "header-normalization": header_fields.header_normalization,
+    "add-header": header_fields.add_header,
+    "cors": header_fields.cors,
 }
 """Filters by their names in the system model, those that say who is asking before those that count."""
 

@@ -8,7 +8,7 @@ FILE = "openstack-identity-v3.cfg.xml"
 PASSWORD = "KEYSTONE_PASSWORD"  # noqa: S105 - the name of a variable
 
 FLAGS = {
-    "forward-groups": "groups of Keystone v3 are not forwarded; roles take their place in limits",
+    "forward-groups": "the groups of federated users are told, others are in no token; roles are told of all",
     "send-all-project-ids": "the upstream gets the project it acts for",
     "send-project-id-quality": "X-Project-Id carries no quality",
 }

@@ -4,10 +4,7 @@ from metaproxy.config.repose.documents import Element
 from metaproxy.config.repose.draft import Draft
 
 ADVICE = {
-    "add-header": "headers are not added: let the load balancer in front or the upstream do so",
-    "header-normalization": "identity headers of clients are always taken off, others are not",
-    "header-translation": "headers are not renamed: let the load balancer do so",
-    "cors": "is not answered here: let the load balancer or the upstream answer OPTIONS and add the fields",
+    "header-translation": "headers are not renamed; the section headers sets, adds and removes them",
     "response-messaging": "refusals have the compute API's own words, JSON or XML; other texts cannot be set",
     "destination-router": "requests go to one upstream: run a metaproxy for each, and route in front",
     "uri-stripper": "a path segment is not taken out; a fixed prefix is: upstream.strip_prefix",

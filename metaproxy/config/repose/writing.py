@@ -16,6 +16,8 @@ ORDER = (
     "server",
     "admin",
     "via",
+    "headers",
+    "cors",
     "upstream",
     "identity",
     "authorization",

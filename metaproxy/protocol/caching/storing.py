@@ -96,12 +96,14 @@ def storing(
     said: ResponseDirectives,
     explicit_lifetime: float | None,
     unauthenticated_credentials: bool,
+    cookie: bool = False,
     policy: Policy,
 ) -> Storable | NotStorable:
     """Decide whether the answer to a GET may be stored.
 
     ``unauthenticated_credentials``: the request carried credentials that this proxy has not checked
-    itself, so that who may see the answer is known to the origin alone (§3.5).
+    itself, so that who may see the answer is known to the origin alone (§3.5). ``cookie``: that it carried
+    one, in which such origins keep their sessions: a lifetime is then not guessed (§4.2.2).
     """
     refusal = _refusal(status, fields, asked, said)
     if refusal:
@@ -110,9 +112,9 @@ def storing(
         return NotStorable("credentials")
     if explicit_lifetime is not None and policy.respect_origin:
         return Storable(explicit_lifetime, explicit=True)
-    if _has_set_cookie(fields) and not said.public:
+    if not said.public and (sign := _sign_of_one(fields, cookie=cookie)):
         # Nobody said that this is for all, and it looks made for one.
-        return NotStorable("set_cookie")
+        return NotStorable(sign)
     if status in CACHEABLE_BY_DEFAULT or said.public:  # §4.2.2
         return Storable(policy.heuristic_lifetime(status), explicit=False)
     return NotStorable("status")
@@ -143,5 +145,8 @@ def _refusal(status: int, fields: headers.Headers, asked: RequestDirectives, sai
     return ""
 
 
-def _has_set_cookie(fields: headers.Headers) -> bool:
-    return any(name in (b"set-cookie", b"set-cookie2") for name, _ in fields)
+def _sign_of_one(fields: headers.Headers, *, cookie: bool) -> str:
+    """Return what tells that an answer was made for one client, or ""."""
+    if any(name in (b"set-cookie", b"set-cookie2") for name, _ in fields):
+        return "set_cookie"
+    return "cookie" if cookie else ""

@@ -36,6 +36,8 @@ def test_parts_of_which_the_configuration_says_the_same_are_kept(tmp_path: Path)
         ((STATIC, RATE, "logging: {access: false}"), {"access_log"}),
         ((STATIC, RATE, "store: {url: 'redis://127.0.0.1:9/0'}"), {"shared", "rates", "tokens", "cache"}),
         ((STATIC, RATE, "cache: {routes: [{path: /b}]}"), {"cache"}),
+        ((STATIC, RATE, "headers: {request: {remove: [Cookie]}}"), {"cache"}),
+        ((STATIC, RATE, "headers: {response: {remove: [Server]}}"), set()),
     ],
 )
 def test_parts_of_which_it_says_something_else_are_made_anew(

@@ -28,6 +28,10 @@ def partition(scope: str, identity: Identity | None, service: Identity | None = 
         pytest.param("project", {"system_scope": "all"}, False, id="project: system scope"),
         pytest.param("project", {"domain_id": "d1"}, False, id="project: domain scope"),
         pytest.param("project", {"is_admin_project": True}, False, id="project: the admin project"),
+        pytest.param("project", {"groups": (("gold", 1.0),)}, False, id="project: a group"),
+        pytest.param("project", {"extra": {"contact_id": "7"}}, True, id="project: another contact"),
+        pytest.param("project", {"extra": {"impersonator_id": "7"}}, False, id="project: somebody else acts"),
+        pytest.param("project", {"extra": {"map_roles": "7"}}, False, id="project: roles of tenants"),
         pytest.param("user", {"user_id": "bob"}, False, id="user: another user"),
         pytest.param("user", {"token_digest": b"t2"}, True, id="user: another token"),
         pytest.param("token", {"token_digest": b"t2"}, False, id="token: another token"),
@@ -42,6 +46,13 @@ def test_words_that_run_together_are_kept_apart() -> None:
     other = replace(ALICE, roles=("a", "bc"))
 
     assert partition("project", one) != partition("project", other)
+
+
+def test_a_role_is_no_group() -> None:
+    role = replace(ALICE, roles=("member", "1.0 gold"))
+    group = replace(ALICE, roles=("member",), groups=(("gold", 1.0),))
+
+    assert partition("project", role) != partition("project", group)
 
 
 def test_a_service_token_makes_another_partition() -> None:

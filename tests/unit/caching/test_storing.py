@@ -17,6 +17,7 @@ def store(
     status: int = 200,
     request: bytes = b"",
     credentials: bool = False,
+    cookie: bool = False,
     policy: Policy = POLICY,
 ) -> Storable | NotStorable:
     said = directives.of_response(fields)
@@ -27,6 +28,7 @@ def store(
         said=said,
         explicit_lifetime=freshness.explicit_lifetime(said, fields, 1_800_000_000.0),
         unauthenticated_credentials=credentials,
+        cookie=cookie,
         policy=policy,
     )
 
@@ -67,6 +69,8 @@ def cache_control(value: bytes) -> tuple[bytes, bytes]:
             9,
             id="§3.5 must-revalidate",
         ),
+        pytest.param({"cookie": True}, [cache_control(b"max-age=9")], 9, id="§4.2.2 a cookie and a lifetime"),
+        pytest.param({"cookie": True}, [cache_control(b"public")], 60, id="§4.2.2 a cookie and public"),
         pytest.param({"request": b"no-cache"}, [], 60, id="§5.2.1.4 the client's no-cache does not hinder"),
         pytest.param({"request": b"max-age=0"}, [], 60, id="§5.2.1.1 the client's max-age does not hinder"),
         pytest.param({}, [(b"vary", b"accept")], 60, id="§4.1 Vary on a field"),
@@ -105,6 +109,7 @@ def test_it_is_stored(arguments: dict[str, Any], fields: Fields, lifetime: float
             "credentials",
             id="§3.5 credentials and max-age",
         ),
+        pytest.param({"cookie": True}, [], "cookie", id="§4.2.2 a cookie and silence"),
         pytest.param({}, [(b"vary", b"*")], "vary", id="§4.1 Vary: *"),
         pytest.param({}, [(b"vary", b"accept, *")], "vary", id="§4.1 * in a list"),
         pytest.param({"status": 206}, [cache_control(b"max-age=9")], "status", id="§3.3 a part"),

@@ -14,6 +14,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 from metaproxy.config import Config, load_config
 from metaproxy.config.keys import Key, every_key
 from metaproxy.config.model.cache import Cache
+from metaproxy.config.model.headers import Cors, Headers
 from metaproxy.config.model.keystone import KeystoneV3
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
@@ -26,6 +27,7 @@ REFERENCE = FOLDER / "metaproxy.yaml"
 EXAMPLES = sorted((FOLDER / "examples").glob("*.yaml"))
 ENVIRON = {
     "ALICE_TOKEN": "alice",
+    "EDGE_SECRET": "secret",
     "BOB_TOKEN_HASH": "sha256:" + "0" * 64,
     "IDENTITY_PASSWORD": "secret",
     "KEYSTONE_PASSWORD": "secret",
@@ -132,6 +134,7 @@ def test_the_reference_shows_the_defaults(tmp_path: Path) -> None:
     assert config.server == Server()
     assert config.admin == Admin()
     assert config.via == Via()
+    assert (config.headers, config.cors) == (Headers(), Cors())
     assert (
         config.authorization.model_copy(update={"rules": ()}) == Config.model_fields["authorization"].default
     )
@@ -151,7 +154,7 @@ def test_every_other_way_of_the_reference_loads(tmp_path: Path, section: str, te
     if section:
         whole[section] |= changed
     else:
-        minimal = {"server": {}, "upstream": whole["upstream"]}
+        minimal = {"server": {}, "upstream": whole["upstream"], "identity": {"provider": "none"}}
         whole = minimal | changed
     file = tmp_path / "metaproxy.yaml"
     file.write_text(yaml.safe_dump(whole))
@@ -160,7 +163,8 @@ def test_every_other_way_of_the_reference_loads(tmp_path: Path, section: str, te
 
 
 def test_there_is_another_way_for_each_provider_and_each_login() -> None:
-    providers = {yaml.safe_load(text)["identity"]["provider"] for section, text in WAYS if not section}
+    ways = [yaml.safe_load(text) for section, text in WAYS if not section]
+    providers = {way["identity"]["provider"] for way in ways if "identity" in way}
 
     assert providers == {"keystone-v2", "static", "none"}
     assert sum(text.startswith("login:") for _, text in WAYS) == 4

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from metaproxy.identity.keystone_v3 import ApplicationCredential, Password
+from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected
 from tests.identities import AN_HOUR_AGO, KEYSTONE, NOW, FakeClock, described, issued, keystone, router
@@ -62,6 +63,27 @@ async def test_an_unscoped_token_names_its_user_alone() -> None:
     identity = await keystone(routes).validate(b"t")
 
     assert (identity.user_id, identity.project_id, identity.domain_id, identity.roles) == ("u1", "", "", ())
+
+
+async def test_a_federated_user_brings_the_groups_of_its_token() -> None:
+    federation = {"groups": [{"id": "g1"}, {"id": "g2"}], "identity_provider": {"id": "idp"}}
+    user = {"id": "u1", "name": "alice", "domain": {"name": "Federated"}, "OS-FEDERATION": federation}
+    routes = router()
+    routes.get(VALIDATION).respond(json=described(user=user))
+
+    identity = await keystone(routes).validate(b"t")
+
+    assert identity.groups == (("g1", 1.0), ("g2", 1.0))
+    rendered = dict(IdentityHeaders(("repose",)).render(identity))
+    assert rendered[b"x-pp-groups"] == b"g1;q=1.0,g2;q=1.0"
+
+
+async def test_a_federated_user_without_groups_has_none() -> None:
+    user = {"id": "u1", "OS-FEDERATION": {"protocol": {"id": "saml2"}}}
+    routes = router()
+    routes.get(VALIDATION).respond(json=described(user=user))
+
+    assert (await keystone(routes).validate(b"t")).groups == ()
 
 
 async def test_the_catalog_is_asked_for_on_demand_and_told_by_region() -> None:

@@ -125,9 +125,35 @@ def test_global_captured_and_query_limits_are_kept(tmp_path: Path) -> None:
     assert rates["polling"].query == ("changes-since", "limit")
 
 
+def test_added_headers_are_added_or_set(tmp_path: Path) -> None:
+    headers = loaded(import_folder(FOLDERS["ip-user"]), tmp_path).headers
+    assert [(field.name, field.value.get_secret_value()) for field in headers.request.add] == [
+        ("X-Edge", "ord;q=0.5")
+    ]
+    assert [field.name for field in headers.request.set] == ["X-Region"]
+    assert [(field.name, field.value) for field in headers.response.set] == [
+        ("Strict-Transport-Security", "max-age=31536000")
+    ]
+    assert headers.response.add == ()
+
+
+def test_headers_that_are_struck_from_every_request_are_removed(tmp_path: Path) -> None:
+    headers = loaded(import_folder(FOLDERS["rackspace-v2"]), tmp_path).headers
+    assert (headers.request.remove, headers.response.remove) == (("Cookie",), ())
+
+
+def test_pages_of_the_same_origins_may_ask(tmp_path: Path) -> None:
+    cors = loaded(import_folder(FOLDERS["openstack-v3"]), tmp_path).cors
+    assert cors.origins == ("https://horizon.example.org:8443",)
+    assert cors.origin_patterns == (r"https://[a-z]+\.example\.com",)
+    assert (cors.methods, cors.credentials) == (("GET", "PUT"), False)
+
+
 REPORTED = [
     ("openstack-v3", "left out", "phone-home"),
-    ("openstack-v3", "left out", "'cors'"),
+    ("openstack-v3", "to do", "origin"),
+    ("openstack-v3", "left out", "resource"),
+    ("openstack-v3", "differs", "cross-origin-resource-sharing"),
     ("openstack-v3", "left out", "response-messaging"),
     ("openstack-v3", "left out", "@root-path"),
     ("openstack-v3", "left out", "@bypass-uri-regex"),
@@ -136,7 +162,8 @@ REPORTED = [
     ("rackspace-v2", "to do", "dist-datastore"),
     ("rackspace-v2", "to do", "white-list"),
     ("rackspace-v2", "left out", "require-service-endpoint"),
-    ("rackspace-v2", "left out", "header-normalization"),
+    ("rackspace-v2", "differs", "header 'X-PP-User'"),
+    ("rackspace-v2", "left out", "blacklist 'narrow'"),
     ("rbac", "to do", "line 5"),
     ("rbac", "differs", "simple-rbac"),
     ("rates", "left out", "limit 'not known'"),
@@ -147,7 +174,9 @@ REPORTED = [
     ("router", "left out", "endpoint 'images'"),
     ("router", "left out", "repose-cluster 'other'"),
     ("router", "left out", "our-own-filter"),
-    ("ip-user", "left out", "add-header"),
+    ("ip-user", "differs", "filter 'add-header' @uri-regex"),
+    ("ip-user", "left out", "header 'X-PP-User'"),
+    ("ip-user", "left out", "header 'Access-Control-Allow-Origin'"),
 ]
 
 

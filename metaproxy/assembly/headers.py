@@ -1,0 +1,44 @@
+"""The sections ``headers`` and ``cors``: what is done to header fields, and what pages may read."""
+
+from starlette.types import ASGIApp
+
+from metaproxy.config.model.headers import Cors as CorsSection
+from metaproxy.config.model.headers import Headers, RequestField, ResponseField
+from metaproxy.filters.cors import Cors
+from metaproxy.filters.edit_headers import EditHeaders
+
+
+def cors(app: ASGIApp, section: CorsSection) -> Cors:
+    """Return the stage that ``section`` describes, in front of ``app``."""
+    return Cors(
+        app,
+        origins=section.origins,
+        origin_patterns=section.origin_patterns,
+        methods=section.methods,
+        request_headers=section.request_headers,
+        response_headers=section.response_headers,
+        credentials=section.credentials,
+        max_age=section.max_age,
+    )
+
+
+def edit_headers(app: ASGIApp, section: Headers) -> EditHeaders:
+    """Return the stage that ``section`` describes, in front of ``app``."""
+    request, response = section.request, section.response
+    return EditHeaders(
+        app,
+        remove_from_request=request.remove,
+        set_in_request=[_for_upstream(field) for field in request.set],
+        add_to_request=[_for_upstream(field) for field in request.add],
+        remove_from_response=response.remove,
+        set_in_response=[_for_client(field) for field in response.set],
+        add_to_response=[_for_client(field) for field in response.add],
+    )
+
+
+def _for_upstream(field: RequestField) -> tuple[str, str]:
+    return field.name, field.value.get_secret_value()
+
+
+def _for_client(field: ResponseField) -> tuple[str, str]:
+    return field.name, field.value

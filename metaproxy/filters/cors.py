@@ -1,0 +1,86 @@
+"""Cross-Origin Resource Sharing: which pages in browsers may read what the API answers."""
+
+from collections.abc import Iterable, Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.exchange import Exchange
+from metaproxy.filters.stage import Stage
+from metaproxy.protocol.cross_origin import METHODS, REQUEST_HEADERS, RESPONSE_HEADERS, CrossOriginPolicy
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import get, get_all
+
+
+class Cors(Stage):
+    """Answers preflights, and tells browsers which origins' pages may read every other answer.
+
+    A preflight is 204 to an origin that may ask, 403 to another. It carries no token, so this stage
+    stands in front of those that want one. Any other request goes on, whatever its origin: the answer
+    then says who may read it, in place of whatever the upstream says about that, and refusals say it
+    too. Writes ``exchange.response_edits``, and ``outcome`` where it answers.
+
+    Args:
+        app: the next application.
+        origins: origins whose pages may ask, as browsers write them (``https://horizon.example``); ``*``
+            is every page of the world, and does not go with ``credentials``.
+        origin_patterns: regular expressions that the whole origin fits.
+        methods: methods that pages may use.
+        request_headers: fields that pages may send beside those that are always allowed.
+        response_headers: fields that pages may read beside those that are always allowed.
+        credentials: whether browsers send cookies and client certificates along; X-Auth-Token needs none.
+        max_age: seconds for which browsers need not ask again.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        origins: Iterable[str] = (),
+        origin_patterns: Iterable[str] = (),
+        methods: Sequence[str] = METHODS,
+        request_headers: Sequence[str] = REQUEST_HEADERS,
+        response_headers: Sequence[str] = RESPONSE_HEADERS,
+        credentials: bool = False,
+        max_age: float = 600,
+    ) -> None:
+        self.app = app
+        self._policy = CrossOriginPolicy(
+            origins=origins,
+            origin_patterns=origin_patterns,
+            methods=methods,
+            request_headers=request_headers,
+            response_headers=response_headers,
+            credentials=credentials,
+            max_age=max_age,
+        )
+
+    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a preflight; pass on any other request."""
+        origins = get_all(scope["headers"], b"origin")
+        origin = origins[0] if len(origins) == 1 else None
+        if origin is not None and _is_preflight(scope):
+            await self._answer(exchange, origin, send)
+            return
+        exchange.response_edits += (self._policy.answer_edits(origin),)
+        await self.app(scope, receive, send)
+
+    async def _answer(self, exchange: Exchange, origin: bytes, send: Send) -> None:
+        fields = self._policy.preflight(origin)
+        if fields is None:
+            raise Fault(
+                403,
+                "Pages of this origin may not ask.",
+                reason="origin_not_allowed",
+                headers=self._policy.vary,
+            )
+        exchange.outcome = "answered"
+        head = [*fields, *self._policy.vary]
+        await send({"type": "http.response.start", "status": 204, "headers": head})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Fetch §3.2.2: OPTIONS, Origin and Access-Control-Request-Method together."""
+    return (
+        scope["method"] == "OPTIONS" and get(scope["headers"], b"access-control-request-method") is not None
+    )

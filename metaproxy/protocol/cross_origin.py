@@ -1,0 +1,137 @@
+"""Which pages may read answers: Cross-Origin Resource Sharing, as pure rules.
+
+Facts this file rests on (the Fetch standard §3.2). A browser lets a page of another origin read an answer
+only where Access-Control-Allow-Origin names that origin, or is ``*`` and no credentials were sent. Before
+a request that a form could not have made it asks with OPTIONS, Origin and Access-Control-Request-Method:
+the preflight, which never carries a token. ``null`` is the origin of any sandboxed page, so it names nobody.
+Whatever depends on Origin says so in Vary, or a cache between would hand one origin's answer to another.
+Refusing is the browser's work: whoever is no browser can write any Origin.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from metaproxy.protocol.header_edits import HeaderEdits
+from metaproxy.protocol.headers import Header
+
+ANY = "*"
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+"""An origin as browsers write it (RFC 6454 §6.2): scheme, host and port, in lower case, nothing after."""
+
+MAX_ORIGIN_LENGTH = 300
+"""A scheme, a host name of 253 octets and a port; nothing longer is held against a pattern."""
+
+PROBES = ("https://a.invalid", "http://a.invalid", "https://a.invalid:8443")
+"""Origins that nobody trusts: a pattern that fits one fits everybody."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+"""Methods of the compute API."""
+
+REQUEST_HEADERS = (
+    "Content-Type",
+    "If-None-Match",
+    "OpenStack-API-Version",
+    "X-Auth-Token",
+    "X-OpenStack-Nova-API-Version",
+    "X-OpenStack-Request-ID",
+)
+"""Fields that the API's clients send; browsers always allow Accept and its like."""
+
+RESPONSE_HEADERS = (
+    "Age",
+    "Cache-Status",
+    "ETag",
+    "Location",
+    "OpenStack-API-Version",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Compute-Request-Id",
+    "X-OpenStack-Nova-API-Version",
+    "X-OpenStack-Request-ID",
+)
+"""Fields that the API and metaproxy answer with; browsers always show Content-Type and its like."""
+
+ALLOWED_ORIGIN = b"access-control-allow-origin"
+FIELDS = frozenset(
+    {
+        ALLOWED_ORIGIN,
+        b"access-control-allow-credentials",
+        b"access-control-allow-headers",
+        b"access-control-allow-methods",
+        b"access-control-expose-headers",
+        b"access-control-max-age",
+    }
+)
+
+
+def fits_everybody(pattern: str) -> bool:
+    """Say whether an origin that nobody trusts fits ``pattern``."""
+    return any(re.fullmatch(pattern, probe) for probe in PROBES)
+
+
+class CrossOriginPolicy:
+    """Who may ask from a page, and what pages are told.
+
+    Raises ValueError for an origin that no browser sends, and where credentials would be open to every one:
+    whoever runs any page could then act with a visitor's cookies or client certificate.
+    """
+
+    def __init__(
+        self,
+        *,
+        origins: Iterable[str],
+        origin_patterns: Iterable[str],
+        methods: Sequence[str],
+        request_headers: Sequence[str],
+        response_headers: Sequence[str],
+        credentials: bool,
+        max_age: float,
+    ) -> None:
+        patterns = tuple(origin_patterns)
+        self._origins = frozenset(origins)
+        self._any = ANY in self._origins
+        if odd := sorted(origin for origin in self._origins - {ANY} if not ORIGIN.fullmatch(origin)):
+            raise ValueError(
+                f"{odd[0]!r} is no origin as browsers write it: scheme://host or scheme://host:port"
+            )
+        if credentials and (self._any or any(map(fits_everybody, patterns))):
+            raise ValueError("credentials are not for every origin: name the origins")
+        self._patterns = tuple(re.compile(pattern) for pattern in patterns)
+        shared = ((b"access-control-allow-credentials", b"true"),) if credentials else ()
+        self._answer = (*shared, *_list(b"access-control-expose-headers", response_headers))
+        self._preflight = (
+            *shared,
+            *_list(b"access-control-allow-methods", methods),
+            *_list(b"access-control-allow-headers", request_headers),
+            (b"access-control-max-age", b"%d" % max_age),
+        )
+        self.vary: tuple[Header, ...] = () if self._any else ((b"vary", b"Origin"),)
+
+    def allowed_origin(self, origin: bytes) -> bytes | None:
+        """Return what Access-Control-Allow-Origin says to ``origin``; None where it may not read answers."""
+        if self._any:
+            return b"*"
+        text = origin.decode("latin-1")
+        if text in self._origins:
+            return origin
+        # The browser's form alone is held against patterns: one with a line end or a path is no browser's.
+        if len(text) > MAX_ORIGIN_LENGTH or not ORIGIN.fullmatch(text):
+            return None
+        return origin if any(pattern.fullmatch(text) for pattern in self._patterns) else None
+
+    def answer_edits(self, origin: bytes | None) -> HeaderEdits:
+        """Return what becomes of the answer to a request of ``origin``; the upstream's own fields go."""
+        allowed = self.allowed_origin(origin) if origin is not None else None
+        told = ((ALLOWED_ORIGIN, allowed), *self._answer) if allowed is not None else ()
+        return HeaderEdits(FIELDS, (*self.vary, *told))
+
+    def preflight(self, origin: bytes) -> tuple[Header, ...] | None:
+        """Return the fields that answer a preflight of ``origin``, or None where it may not ask."""
+        allowed = self.allowed_origin(origin)
+        return ((ALLOWED_ORIGIN, allowed), *self._preflight) if allowed is not None else None
+
+
+def _list(name: bytes, members: Sequence[str]) -> tuple[Header, ...]:
+    return ((name, ", ".join(members).encode("ascii")),) if members else ()

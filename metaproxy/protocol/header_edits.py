@@ -1,0 +1,105 @@
+"""Header fields that an operator wants taken off, replaced or added, as data.
+
+Facts this file rests on. Some fields say where a message ends or belong to one hop (RFC 9110 §7.6.1,
+RFC 9112 §6), some say what the body is (RFC 9110 §8), some are what an upstream trusts. Whoever could
+edit those could smuggle a request or name another user, so they are nobody's to edit. A name of letters,
+digits and hyphens alone is the same variable to no gateway as another field (RFC 3875 §4.1.18).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from metaproxy.protocol import forwarded, identity_headers
+from metaproxy.protocol.headers import HOP_BY_HOP, Header
+
+_MESSAGE = HOP_BY_HOP | {b"content-length", b"content-encoding", b"content-range", b"date", b"via"}
+_WRITTEN_FOR_UPSTREAMS = forwarded.FIELDS | {b"expect", b"host", b"max-forwards", b"x-openstack-request-id"}
+
+REQUEST_RESERVED: frozenset[bytes] = (
+    _MESSAGE | _WRITTEN_FOR_UPSTREAMS | identity_headers.RESERVED | identity_headers.TOKEN_FIELDS
+)
+"""Fields of a request that are not edited: framing, this hop's, the token's, identity, where it came from."""
+
+RESPONSE_RESERVED: frozenset[bytes] = _MESSAGE | {
+    b"age",
+    b"content-type",
+    b"etag",
+    b"vary",
+    b"www-authenticate",
+    b"x-compute-request-id",
+}
+"""Fields of an answer that are not edited: framing, this hop's, what caches and clients go by."""
+
+CORS_PREFIX = b"access-control-"
+"""These are the section cors's; one more of them from elsewhere would undo what it decides."""
+
+_NAME = re.compile(r"[A-Za-z0-9-]+")
+_VALUE = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")
+
+
+def name_problem(name: str, reserved: frozenset[bytes]) -> str | None:
+    """Say in words why the field ``name`` may not be edited; None where it may."""
+    if not _NAME.fullmatch(name):
+        return "a field's name has letters, digits and hyphens alone"
+    lowered = name.lower().encode("ascii")
+    if lowered in reserved:
+        return f"{name} is not to be edited: it is metaproxy's own, identity's or the connection's"
+    if lowered.startswith(CORS_PREFIX):
+        return f"{name} is written by the section cors"
+    return None
+
+
+def is_value(text: str) -> bool:
+    """Say whether ``text`` can be a field's value (RFC 9110 §5.5): visible ASCII, blanks only inside."""
+    return _VALUE.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEdits:
+    """What is done to the fields of a message: first taken off, then added. Names are lower-case."""
+
+    removed: frozenset[bytes] = frozenset()
+    added: tuple[Header, ...] = field(default=(), repr=False)
+    """Not in the repr: a value may be a secret that the upstream knows the proxy by."""
+
+    def __bool__(self) -> bool:
+        """Say whether there is anything to do."""
+        return bool(self.removed or self.added)
+
+    def apply(self, fields: Iterable[Header]) -> list[Header]:
+        """Return ``fields`` after the edits; what stays keeps its order."""
+        return [*(pair for pair in fields if pair[0] not in self.removed), *self.added]
+
+
+def header_edits(
+    *,
+    remove: Iterable[str] = (),
+    replace: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    add: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    reserved: frozenset[bytes],
+) -> HeaderEdits:
+    """Return the edits in the form in which they are applied; raises ValueError for what is not to be edited.
+
+    ``replace`` takes every field of the name off first, ``add`` leaves those that are there.
+    """
+    replaced, added = _pairs(replace), _pairs(add)
+    names = [*remove, *(name for name, _ in (*replaced, *added))]
+    for name in names:
+        if problem := name_problem(name, reserved):
+            raise ValueError(problem)
+    for name, value in (*replaced, *added):
+        if not is_value(value):
+            raise ValueError(f"the value of {name} is not visible ASCII")
+    return HeaderEdits(
+        removed=frozenset(_lower(name) for name in (*remove, *(name for name, _ in replaced))),
+        added=tuple((_lower(name), value.encode("ascii")) for name, value in (*replaced, *added)),
+    )
+
+
+def _pairs(fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return list(fields.items() if isinstance(fields, Mapping) else fields)
+
+
+def _lower(name: str) -> bytes:
+    return name.lower().encode("ascii")
