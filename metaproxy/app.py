@@ -153,6 +153,7 @@ class Application:
             authorize=self.authorize,
             charges=self.limits,
             cache=self.cache,
+            forward=self.forward if self._parts.upstream is self.forward else None,
         )
 
     def readiness(self) -> dict[str, Check]:

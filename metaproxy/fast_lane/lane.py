@@ -16,13 +16,14 @@ from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.planner import Planner
-from metaproxy.fast_lane.plans import Plan
+from metaproxy.fast_lane.passing import Passing
+from metaproxy.fast_lane.writing import lines
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage, fault_answer, outcome_of
 from metaproxy.filters.trace import Trace
+from metaproxy.forward.proxy import Forward
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Header
 
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 """With one of these a request is more than a plain read: the line takes it."""
@@ -40,6 +41,7 @@ class FastLane:
         trace, authenticate, authorize, cache: the stages of that name; None for one that is off.
         guard: the stage of that name.
         charges: the stages between authorize and cache, in their order.
+        forward: what follows the cache; None where that is something else.
     """
 
     def __init__(
@@ -51,17 +53,19 @@ class FastLane:
         authorize: DecidingStage,
         charges: Sequence[DecidingStage],
         cache: MetadataCache,
+        forward: Forward | None = None,
     ) -> None:
         self._trace = trace
         self._permits = [stage for stage in (guard, authenticate, authorize) if stage is not None]
         self._charges = tuple(charges)
         self._cache = cache
+        self._forward = forward
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
         self._planner = Planner(authenticate)
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
 
-    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | ASGIApp:
-        """Return the whole answer to the request of ``scope``, or the application that must be asked.
+    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | Passing | ASGIApp:
+        """Return the whole answer to the request of ``scope``, or who will give it.
 
         What is answered here is charged, counted and logged here. The application goes on with what was
         found out here. ``octets`` is the request as it came, where it came in one piece.
@@ -78,8 +82,12 @@ class FastLane:
             concerned = self._concerned.get((scope["method"], scope["path"])) or self._concerning(scope)
             request = self._cache.read(exchange, scope)
             hit = self._cache.find(request, scope) if request is not None else None
-            if not _all_decide(concerned, exchange, scope) or hit is None or hit.revalidate:
-                return partial(self._trace.run, exchange, self._charges[0])
+            decided = _all_decide(concerned, exchange, scope)
+            if not decided or hit is None or hit.revalidate:
+                passing = None
+                if decided and request is None and keep_alive:
+                    passing = self._pass_on(exchange, scope, concerned)
+                return passing or partial(self._trace.run, exchange, self._charges[0])
         except Fault as fault:
             if octets and keep_alive:
                 if concerned:
@@ -124,6 +132,21 @@ class FastLane:
         self._planner.count(plan)
         return self._hit(hit, exchange, plan.scope, keep_alive=True)
 
+    def _pass_on(
+        self, exchange: Exchange, scope: Scope, concerned: Iterable[DecidingStage]
+    ) -> Passing | None:
+        """Send a read on that the cache is not for; None where that takes the line."""
+        if self._forward is None or self._cache.has_route(scope["path"]):
+            return None
+        entered = [stage.enter(exchange) for stage in concerned]
+        passing = Passing(self._trace, exchange, scope, [end for end in entered if end is not None])
+        passing.passage = self._forward.begin(exchange, scope, passing)
+        if passing.passage is None:
+            passing.not_begun()
+            return None
+        self._cache.note_bypass(exchange)
+        return passing
+
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
         """The stages that have anything to decide for method and path; found out once for each."""
         method, path = scope["method"], scope["path"]
@@ -147,7 +170,7 @@ class FastLane:
         return b"".join(
             (
                 hit.head_bytes,
-                _lines(exchange.response_headers),
+                lines(exchange.response_headers),
                 self._via,
                 exchange.request_id.encode("ascii"),
                 b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n",
@@ -161,11 +184,7 @@ class FastLane:
         head = self._trace.head(exchange, fields)
         self._trace.end(exchange, scope, fault.status, len(body))
         end = b"\r\n" if keep_alive or fault.close else b"connection: close\r\n\r\n"
-        return b"".join((STATUS_LINE[fault.status], _lines(head), end, body))
-
-
-def _lines(fields: Iterable[Header]) -> bytes:
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
+        return b"".join((STATUS_LINE[fault.status], lines(head), end, body))
 
 
 def _all_decide(stages: Iterable[DecidingStage], exchange: Exchange, scope: Scope) -> bool:

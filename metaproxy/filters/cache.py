@@ -178,6 +178,14 @@ class MetadataCache(Stage):
             return stored.hit(now, self._name)
         return self._special_hit(stored, request, method, now)
 
+    def has_route(self, path: str) -> bool:
+        """Say whether answers to reads of ``path`` may be stored."""
+        return self._routes.match(path) is not None
+
+    def note_bypass(self, exchange: Exchange) -> None:
+        """Write into ``exchange`` that a read without a route went on."""
+        self._note_pass(exchange, cache_status.BYPASS)
+
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from memory, or send the request forward as its kind asks."""
         hit = self.lookup(exchange, scope)
@@ -293,6 +301,9 @@ class MetadataCache(Stage):
     async def _pass(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, reason: str, detail: str = ""
     ) -> None:
+        self._note_pass(exchange, reason, detail)
+        await self.app(scope, receive, send)
+
+    def _note_pass(self, exchange: Exchange, reason: str, detail: str = "") -> None:
         exchange.cache_status = status = cache_status.forwarded(self._name, reason, detail=detail)
         exchange.response_headers.append((b"cache-status", status.encode("ascii")))
-        await self.app(scope, receive, send)

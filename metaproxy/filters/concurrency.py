@@ -1,5 +1,7 @@
 """An absolute limit: how many requests of one consumer may run at the same time."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -68,14 +70,22 @@ class ConcurrencyLimit(DecidingStage):
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the request for as long as it runs."""
         self.decide(exchange, scope)
-        consumer = self._consumer(exchange)
-        self._running[consumer] = self._running.get(consumer, 0) + 1
+        leave = self.enter(exchange)
         try:
             await self.app(scope, receive, send)
         finally:
-            self._running[consumer] -= 1
-            if not self._running[consumer]:
-                del self._running[consumer]
+            leave()
+
+    def enter(self, exchange: Exchange) -> Callable[[], None]:
+        """Count a request that begins to run; return what is to be called when it has ended."""
+        consumer = self._consumer(exchange)
+        self._running[consumer] = self._running.get(consumer, 0) + 1
+        return partial(self._leave, consumer)
+
+    def _leave(self, consumer: str) -> None:
+        self._running[consumer] -= 1
+        if not self._running[consumer]:
+            del self._running[consumer]
 
     def _consumer(self, exchange: Exchange) -> str:
         who = exchange.identity or NOBODY

@@ -10,6 +10,7 @@ close the connection, so that half an answer never looks like a whole one.
 """
 
 import asyncio
+from collections.abc import Callable
 from urllib.parse import quote
 
 import structlog
@@ -85,6 +86,10 @@ class DecidingStage(Stage):
     def concerns(self, method: str, path: str) -> bool:
         """Say whether the stage has anything to decide for a request without a body, whoever sends it."""
         return True
+
+    def enter(self, exchange: Exchange) -> "Callable[[], None] | None":
+        """Begin what lasts as long as a request that ``decide`` has let through; return what ends it."""
+        return None
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
         """Return the decision on requests that differ from this one in nothing but when they come."""

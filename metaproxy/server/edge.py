@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from metaproxy.fast_lane.passing import Passing
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.forwarded import Network, is_trusted
 from metaproxy.server.outbox import Outbox
@@ -64,8 +65,11 @@ class Addresses:
 class Lane(Protocol):
     """Answers what can be answered from memory; see ``FastLane``."""
 
-    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes) -> bytes | ASGIApp:
-        """Return the whole answer to the request of ``scope``, or the application that must be asked."""
+    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes) -> bytes | Passing | ASGIApp:
+        """Return the whole answer to the request of ``scope``, or who will give it.
+
+        That is a read that is on its way to the upstream, or the application that must be asked.
+        """
         ...
 
     def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:

@@ -14,11 +14,13 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from metaproxy.fast_lane.passing import Passing
 from metaproxy.protocol.faults import Fault
 from metaproxy.server.cycle import Cycle
 from metaproxy.server.edge import ANSWERED, Edge, Lane
 from metaproxy.server.refusing import RefusingProtocol
 from metaproxy.server.strictness import is_mostly_framing, origin_form
+from metaproxy.server.waiting import WaitingCycle
 
 AnyASGI = Any
 """An ASGI application: uvicorn and starlette each have types of their own for the same thing."""
@@ -194,10 +196,33 @@ class EdgeProtocol(RefusingProtocol):
             return self.app
         scope: Any = self.scope
         answer = lane.answer(scope, keep_alive=keep_alive, octets=self._octets)
-        if not isinstance(answer, bytes):
+        if isinstance(answer, bytes):
+            self._write_answer(answer, keep_alive=keep_alive)
+        elif isinstance(answer, Passing):
+            waiting: Any = WaitingCycle(self, answer, scope)
+            self.cycle = waiting
+        else:
             return answer
-        self._write_answer(answer, keep_alive=keep_alive)
         return None
+
+    def write_passed(self, waiting: WaitingCycle, answer: bytes) -> None:
+        """Write the whole answer of a request that was passed on without a task."""
+        if self.transport.is_closing():
+            return
+        if waiting.keep_alive:
+            self.edge.outbox.write(self.transport, answer, self.loop)
+        else:
+            self._write_last(answer)
+        self.on_response_complete()
+
+    def take_over(self, waiting: WaitingCycle, app: AnyASGI) -> None:
+        """Let a task go on with a request that was passed on without one."""
+        cycle = self._new_cycle(waiting.scope, keep_alive=waiting.keep_alive)
+        cycle.more_body, cycle.disconnected = waiting.more_body, self.transport.is_closing()
+        current: Any = self.cycle
+        if current is waiting:
+            self.cycle = cycle
+        self._start_asgi_task(cycle, app)
 
     def _open_lane(self) -> Lane | None:
         """The fast lane, unless an earlier answer or a slow reader is in the way."""
@@ -209,16 +234,28 @@ class EdgeProtocol(RefusingProtocol):
         if keep_alive:
             self.edge.outbox.write(self.transport, answer, self.loop)
         else:
-            self.edge.outbox.flush()
-            self.transport.write(answer)
-            self.transport.close()
+            self._write_last(answer)
         self.on_response_complete()
+
+    def _write_last(self, answer: bytes) -> None:
+        self.edge.outbox.flush()
+        self.transport.write(answer)
+        self.transport.close()
 
     def _take_the_line(self, app: AnyASGI, *, keep_alive: bool) -> None:
         before = self.cycle
-        self.cycle = Cycle(
+        self.cycle = self._new_cycle(self.scope, keep_alive=keep_alive)
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            # Pipelined: answered when those before it are.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+
+    def _new_cycle(self, scope: Any, *, keep_alive: bool) -> Cycle:
+        return Cycle(
             loop=self.loop,
-            scope=self.scope,
+            scope=scope,
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -230,12 +267,6 @@ class EdgeProtocol(RefusingProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
-        if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, app)
-        else:
-            # Pipelined: answered when those before it are.
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, app))
 
     def on_response_complete(self) -> None:
         """An answer is out: start the next pipelined request, or be idle."""

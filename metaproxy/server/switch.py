@@ -10,7 +10,7 @@ from functools import partial
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.app import Application
-from metaproxy.fast_lane import FastLane
+from metaproxy.fast_lane import FastLane, Passing
 from metaproxy.tasks import TaskSet
 
 
@@ -50,13 +50,19 @@ class Switch:
         lane = self._line.fast_lane
         return lane.repeat(octets, address, scheme) if lane is not None else None
 
-    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | ASGIApp:
-        """Return the whole answer to the request of ``scope``, or the application that must be asked."""
+    def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | Passing | ASGIApp:
+        """Return the whole answer to the request of ``scope``, or who will give it."""
         line = self._line
         if line.fast_lane is None:
             return self
         answer = line.fast_lane.answer(scope, keep_alive=keep_alive, octets=octets)
-        return answer if isinstance(answer, bytes) else partial(self._run, line, answer)
+        if isinstance(answer, bytes):
+            return answer
+        if isinstance(answer, Passing):
+            line.requests += 1
+            answer.at_end(partial(self._ended, line))
+            return answer
+        return partial(self._run, line, answer)
 
     def replace(self, application: Application) -> None:
         """Give every request from now on to ``application``, which has been started."""
@@ -74,8 +80,11 @@ class Switch:
         try:
             await app(scope, receive, send)
         finally:
-            line.requests -= 1
-            self._close_if_idle(line)
+            self._ended(line)
+
+    def _ended(self, line: _Line) -> None:
+        line.requests -= 1
+        self._close_if_idle(line)
 
     def _close_if_idle(self, line: _Line) -> None:
         if line.replaced and not line.requests:

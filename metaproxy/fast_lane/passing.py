@@ -1,0 +1,96 @@
+"""A read that memory cannot answer and that every stage lets through: passed on without a task.
+
+The stages have decided, by their own decisions; the upstream is asked in ``forward.direct``. What is left
+is what the first stage does at the end of every request: the head of the answer, the line of the log, the
+counts.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.exchange import Exchange
+from metaproxy.fast_lane.writing import serialised
+from metaproxy.filters.trace import Trace
+from metaproxy.forward.direct import DirectPassage
+from metaproxy.protocol.headers import Header
+
+End = Callable[[], None]
+
+
+class Waiting(Protocol):
+    """The client's side: what waits for the answer on a connection."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may follow on the connection."""
+
+    def complete(self, answer: bytes) -> None:
+        """Write the whole answer."""
+
+    def take_the_line(self, app: ASGIApp) -> None:
+        """Let ``app`` answer, in a task."""
+
+
+class Passing:
+    """One such read. Give it who waits for the answer, before the event loop's turn ends.
+
+    Args:
+        trace: the first stage.
+        exchange, scope: the request.
+        ends: what is to be done when it has ended, however that is.
+    """
+
+    waiting: Waiting
+
+    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope, ends: Iterable[End]) -> None:
+        self._trace = trace
+        self._exchange = exchange
+        self._scope = scope
+        self._ends = [*ends]
+        self.passage: DirectPassage | None = None
+
+    def at_end(self, end: End) -> None:
+        """Have ``end`` called as well when the request has ended."""
+        self._ends.append(end)
+
+    def not_begun(self) -> None:
+        """It could not be sent, and takes the line."""
+        self._call_ends()
+
+    def client_left(self) -> None:
+        """The client has hung up."""
+        if self.passage is not None:
+            self.passage.abandon()
+        self._exchange.outcome, self._exchange.reason = "aborted", "client_disconnected"
+        self._end(0, 0)
+
+    # What comes of it upstream.
+
+    def answered(self, status: int, fields: list[Header], body: bytes) -> None:
+        """The upstream's answer is complete."""
+        head = self._trace.head(self._exchange, fields)
+        answer = serialised(status, head, body, keep_alive=self.waiting.keep_alive)
+        self._end(status, len(body))
+        self.waiting.complete(answer)
+
+    def handed_over(self, app: ASGIApp) -> None:
+        """``app`` goes on with the request."""
+        self.waiting.take_the_line(partial(self._run, app))
+
+    async def _run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._trace.run(self._exchange, app, scope, receive, send)
+        finally:
+            self._call_ends()
+
+    def _end(self, status: int, body_bytes: int) -> None:
+        self._trace.end(self._exchange, self._scope, status, body_bytes)
+        self._call_ends()
+
+    def _call_ends(self) -> None:
+        ends, self._ends = self._ends, []
+        for end in ends:
+            end()
