@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from metaproxy.protocol.compute_api import resource_path, with_head
-from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.routes import Match, RouteTable
 
 
 class Everything:
@@ -77,13 +77,15 @@ class AccessRules:
 
         ``/limits.json`` may be the resource ``/limits`` in a format, or one of its own: both count.
         """
-        resources = dict.fromkeys((path, resource_path(path)))
-        found = (self._table.matches(resource) for resource in resources)
-        ordered = (
-            tuple(sorted((match.value for match in matches), key=lambda rule: rule.position))
-            for matches in found
-        )
-        return tuple(rules for rules in ordered if rules)
+        matches, resource = self._table.matches(path), resource_path(path)
+        found = [_in_order(matches)] if matches else []
+        if resource != path and (matches := self._table.matches(resource)):
+            found.append(_in_order(matches))
+        return tuple(found)
+
+
+def _in_order(matches: Iterable[Match[_Compiled]]) -> tuple[_Compiled, ...]:
+    return tuple(sorted((match.value for match in matches), key=lambda rule: rule.position))
 
 
 def allows(path_rules: PathRules, method: str, roles: Sequence[str]) -> bool:

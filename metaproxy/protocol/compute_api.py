@@ -26,6 +26,7 @@ TENANT_PATHS = ("/v2/{tenant_id}/**", "/v2.1/{tenant_id}/**")
 """Where a tenant may stand in a path that is no known operation."""
 
 FORMATS = (".json", ".xml")
+ENDINGS = ("/", *FORMATS)
 
 # Nova's collections directly under a version. A path such as /v2.1/servers/… carries no tenant.
 TOP_LEVEL_RESOURCES = frozenset({"extensions", "flavors", "images", "limits", "servers", "versions"})
@@ -49,6 +50,8 @@ def with_head(methods: Iterable[str]) -> frozenset[str]:
 
 def resource_path(path: str) -> str:
     """Return the path of the resource that ``path`` names: without format suffix and final slash."""
+    if path and not path.endswith(ENDINGS):
+        return path
     stem = path.rstrip("/")
     for suffix in FORMATS:
         stem = stem.removesuffix(suffix)

@@ -9,9 +9,11 @@ Paths are matched percent-decoded, segment by segment. That is unambiguous becau
 paths in which an escaped slash or dot could change the segments.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -76,6 +78,9 @@ class RouteTable(Generic[T]):
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
         self._memo: dict[str, tuple[Match[T], ...]] = {}
+        # What has another number of segments need not be walked.
+        self._lengths: set[int] = set()
+        self._shortest_rest: float = math.inf
         self.templates: list[str] = []
         """Every template, in the order in which they were added."""
 
@@ -94,6 +99,10 @@ class RouteTable(Generic[T]):
             names.append(segment.name)
             node = node.capture(segment.pattern)
         (node.rests if has_rest else node.ends).append((value, template, tuple(names)))
+        if has_rest:
+            self._shortest_rest = min(self._shortest_rest, len(segments))
+        else:
+            self._lengths.add(len(segments))
         self._memo.clear()
         self.templates.append(template)
 
@@ -101,9 +110,13 @@ class RouteTable(Generic[T]):
         """Return every match of ``path`` (percent-decoded), most specific first."""
         found = self._memo.get(path)
         if found is None:
-            matches: list[Match[T]] = []
-            _walk(self._root, _split(path), 0, (), matches)
-            found = tuple(matches)
+            segments = _segments_of(path)
+            if len(segments) in self._lengths or len(segments) >= self._shortest_rest:
+                matches: list[Match[T]] = []
+                _walk(self._root, segments, 0, (), matches)
+                found = tuple(matches)
+            else:
+                found = ()
             if len(path) <= MEMO_PATH_LENGTH:
                 if len(self._memo) >= MEMO_ENTRIES:
                     self._memo.clear()
@@ -164,18 +177,32 @@ def _walk(
     node: _Node[T], segments: list[str], index: int, captured: tuple[str, ...], found: list[Match[T]]
 ) -> None:
     """Add what matches from ``node`` on to ``found``, most specific first."""
-    if index == len(segments):
-        found.extend([_match(end, captured) for end in node.ends])
-    else:
+    count = len(segments)
+    while index < count:
         segment = segments[index]
+        index += 1
         child = node.literals.get(segment)
+        if child is not None and not node.captures and not node.rests:
+            node = child  # the only way on: most steps need no call
+            continue
         if child is not None:
-            _walk(child, segments, index + 1, captured, found)
+            _walk(child, segments, index, captured, found)
         if segment:  # an empty one is never a name: "/images//metadata" matches no template
             for pattern, behind in node.captures:
                 if pattern is None or pattern.fullmatch(segment):
-                    _walk(behind, segments, index + 1, (*captured, segment), found)
-    found.extend([_match(rest, captured) for rest in node.rests])
+                    _walk(behind, segments, index, (*captured, segment), found)
+        break
+    else:
+        for end in node.ends:
+            found.append(_match(end, captured))
+    for rest in node.rests:
+        found.append(_match(rest, captured))
+
+
+@lru_cache(maxsize=8)
+def _segments_of(path: str) -> list[str]:
+    """The segments of a path, which several tables look at one after the other."""
+    return _split(path)
 
 
 def _match(end: _End[T], captured: tuple[str, ...]) -> Match[T]:
