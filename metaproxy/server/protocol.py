@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from metaproxy.protocol.faults import Fault
 from metaproxy.server.cycle import Cycle
+from metaproxy.server.deadlines import body_deadline
 from metaproxy.server.edge import ANSWERED, Edge, Lane
 from metaproxy.server.refusing import ParsingEnded, RefusingProtocol
 from metaproxy.server.strictness import is_mostly_framing, origin_form
@@ -53,6 +54,7 @@ class EdgeProtocol(RefusingProtocol):
         self._between_requests = True
         self._octets = b""
         self._framing_bytes = self._body_bytes = 0
+        self._body_began = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -90,9 +92,14 @@ class EdgeProtocol(RefusingProtocol):
         elif not self._between_requests and is_mostly_framing(self._framing_bytes, self._body_bytes):
             self.refuse(Fault(400, "The body is hardly anything but framing.", reason="framing_excessive"))
         elif self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
-            self.deadline = self.loop.time() + self.limits.body_seconds
+            self.deadline = self._body_deadline()
         elif self.cycle is not None and not self.cycle.response_complete:
             self.deadline = 0.0
+
+    def _body_deadline(self) -> float:
+        now = self.loop.time()
+        self._body_began = self._body_began or now
+        return body_deadline(self._body_began, now, self.limits.body_seconds, self._body_bytes)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body has come."""
@@ -126,6 +133,7 @@ class EdgeProtocol(RefusingProtocol):
         """A request's head is complete."""
         self._in_head = False
         self._head_bytes = self._framing_bytes = self._body_bytes = 0
+        self._body_began = 0.0
         http_version = self.parser.get_http_version()
         try:
             self.scope = self._scope(http_version)
