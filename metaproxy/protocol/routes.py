@@ -10,8 +10,9 @@ paths in which an escaped slash or dot could change the segments.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -70,11 +71,13 @@ class RouteTable(Generic[T]):
 
     Specific means: a literal segment before a constrained capture, before a capture, before ``**``,
     decided from left to right. Templates of equal rank keep the order in which they were added.
-    Raises TemplateError from ``add`` for a template that cannot be read.
+    Raises TemplateError from ``add`` for a template that cannot be read. ``memo_entries`` bounds how many
+    paths are remembered with their matches.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memo_entries: int = MEMO_ENTRIES) -> None:
         self._root: _Node[T] = _Node()
+        self._memo_entries = memo_entries
         self._memo: dict[str, tuple[Match[T], ...]] = {}
         self.templates: list[str] = []
         """Every template, in the order in which they were added."""
@@ -104,8 +107,8 @@ class RouteTable(Generic[T]):
             matches: list[Match[T]] = []
             _walk(self._root, _split(path), 0, (), matches)
             found = tuple(matches)
-            if len(path) <= MEMO_PATH_LENGTH:
-                if len(self._memo) >= MEMO_ENTRIES:
+            if self._memo_entries and len(path) <= MEMO_PATH_LENGTH:
+                if len(self._memo) >= self._memo_entries:
                     self._memo.clear()
                 self._memo[path] = found
         return found
@@ -156,12 +159,14 @@ def _parse_segment(part: str, template: str) -> _Segment:
     return _Segment(literal=None, name=name, pattern=pattern)
 
 
-def _split(path: str) -> list[str]:
+@lru_cache(maxsize=1)
+def _split(path: str) -> Sequence[str]:
+    # One path is asked for in several tables: what they remember of it shares its segments.
     return path[1:].split("/") if len(path) > 1 else []
 
 
 def _walk(
-    node: _Node[T], segments: list[str], index: int, captured: tuple[str, ...], found: list[Match[T]]
+    node: _Node[T], segments: Sequence[str], index: int, captured: tuple[str, ...], found: list[Match[T]]
 ) -> None:
     """Add what matches from ``node`` on to ``found``, most specific first."""
     if index == len(segments):

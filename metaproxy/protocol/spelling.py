@@ -16,15 +16,21 @@ class Spellings:
     """The spellings of ``templates``. Captured segments keep their case: they are names, not structure."""
 
     def __init__(self, templates: Iterable[str]) -> None:
-        self._exact: RouteTable[str] = RouteTable()
-        self._folded: RouteTable[str] = RouteTable()
+        # Who asks remembers what was found; here it would be kept twice more.
+        self._exact: RouteTable[str] = RouteTable(memo_entries=0)
+        self._folded: RouteTable[str] = RouteTable(memo_entries=0)
+        self._any_has_case = False
         for template in dict.fromkeys(templates):
             self._exact.add(template, template)
             self._folded.add(_fold(template), template)
+            self._any_has_case |= _fold(template) != template
 
     def differ(self, path: str) -> bool:
         """Say whether ``path`` (percent-decoded) matches other templates once case is ignored."""
-        return _templates(self._exact, path) != _templates(self._folded, path.casefold())
+        folded = path.casefold()
+        if folded == path and not self._any_has_case:
+            return False
+        return _templates(self._exact, path) != _templates(self._folded, folded)
 
 
 def _templates(table: RouteTable[str], path: str) -> set[str]:

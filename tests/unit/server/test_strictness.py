@@ -4,7 +4,7 @@ import string
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaproxy.protocol.faults import Fault
@@ -139,6 +139,7 @@ def origin_form_or_fault(
         return refused
 
 
+@settings(deadline=None)
 @given(
     target=targets,
     version=st.sampled_from(["0.9", "1.0", "1.1", "1.2", "2.0"]),
@@ -168,6 +169,7 @@ def test_what_is_taken_has_one_host_one_path_and_at_most_chunked(
         assert not hosts or hosts[0].strip(b" \t").lower() in target.lower()
 
 
+@settings(deadline=None)
 @given(framing=st.integers(0, 1 << 24), body=st.integers(0, 1 << 24), more=st.integers(0, 1 << 20))
 def test_framing_is_too_much_in_proportion_to_the_body(framing: int, body: int, more: int) -> None:
     too_much = is_mostly_framing(framing, body)
