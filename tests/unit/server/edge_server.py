@@ -89,7 +89,11 @@ class EdgeServer:
         with self.connect() as client:
             for piece in sent:
                 client.sendall(piece)
-            return b"".join(iter(lambda: client.recv(65536), b""))
+            return _rest(client)
+
+    async def read(self, client: socket.socket) -> bytes:
+        """Return all that comes until the server closes."""
+        return await asyncio.to_thread(_rest, client)
 
     def connect(self) -> socket.socket:
         """Return a new connection, as a blocking socket."""
@@ -104,6 +108,10 @@ class EdgeServer:
 
     async def until_nobody_is_connected(self) -> None:
         await self.until(lambda: not self.state.connections)
+
+
+def _rest(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: client.recv(65536), b""))
 
 
 @asynccontextmanager

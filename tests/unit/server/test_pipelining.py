@@ -41,14 +41,12 @@ async def held(server: EdgeServer, *sent: bytes) -> bytes:
     """Send ``sent`` while the first request is not answered yet; return all answers."""
     server.app.go.clear()
     with server.connect() as client:
-        client.setblocking(True)
         client.sendall(b"".join(sent))
         await server.until(lambda: bool(server.app.asked))
         [connection] = server.state.connections
         await server.until(lambda: getattr(connection, "refused", None) is not None)
         server.app.go.set()
-        await server.until(lambda: not server.state.connections or server.edge.lingering == 1)
-        return b"".join(iter(lambda: client.recv(65536), b""))
+        return await server.read(client)
 
 
 AFTER = {
@@ -110,6 +108,28 @@ def test_nothing_after_connection_close_is_looked_at(loop: str) -> None:
             answer = await server.send_then_read(last + get("/1") * 100_000)
 
             assert statuses(answer) == [b"200"]
+            assert server.app.asked == ["/0"]
+
+    run(loop, scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_server_that_leaves_answers_what_runs_and_takes_nothing_more(loop: str) -> None:
+    async def scenario() -> None:
+        async with edge_server(LIMITS) as server:
+            server.app.go.clear()
+            with server.connect() as client:
+                client.sendall(get("/0"))
+                await server.until(lambda: bool(server.app.asked))
+                [connection] = server.state.connections
+                connection.shutdown()
+                client.sendall(get("/1"))
+                await server.until(lambda: bool(getattr(connection, "sends_on", False)))
+                server.app.go.set()
+                answer = await server.read(client)
+
+            assert statuses(answer) == [b"200"]
+            assert b"connection: close" in answer
             assert server.app.asked == ["/0"]
 
     run(loop, scenario)
