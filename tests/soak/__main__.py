@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from metaproxy.tasks import TaskSet
-from tests.e2e.deployment import CACHE, ROUTE, Proxy, Sections, keystone, running_proxy
+from tests.e2e.deployment import CACHED, ROUTE, Proxy, Sections, keystone, running_proxy
 from tests.e2e.processes import demo_service
 from tests.redis_server import RedisServer
 from tests.soak import report
@@ -29,7 +29,7 @@ RELOAD_SECONDS = 5
 WORKERS = 12
 TENTHS = 10
 
-MOST_CACHE_BYTES = 8 * 1024 * 1024
+MOST_CACHE_BYTES = 4 * 1024 * 1024
 MOST = {
     "clients": 0,
     "running": 0,
@@ -48,7 +48,10 @@ def sections(redis_port: int, identity: str) -> Sections:
         "upstream": {"timeouts": {"connect": "1s", "read": "2s"}, "breaker": {"open_for": "500ms"}},
         "identity": keystone(identity) | {"cache": {"ttl": "10s", "max_entries": MOST["tokens"]}},
         "store": {"url": f"redis://127.0.0.1:{redis_port}/0"},
-        "cache": CACHE | {"max_bytes": f"{MOST_CACHE_BYTES}B"},
+        "cache": {
+            "routes": [{"path": path, "ttl": "60s", "negative_ttl": "60s"} for path in CACHED],
+            "max_bytes": f"{MOST_CACHE_BYTES}B",
+        },
         "limits": {
             "max_counters": MOST["counters"],
             "rates": [
