@@ -11,7 +11,7 @@ from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
 from metaproxy.assembly.limits import limits
 from metaproxy.assembly.parts import Parts
-from metaproxy.assembly.routes import operation_routes
+from metaproxy.assembly.routes import known_templates, operation_routes
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
@@ -88,6 +88,7 @@ class Application:
             trusted_proxies=config.server.trusted_proxies,
             max_header_bytes=config.server.header_bytes,
             pseudonym=config.via.pseudonym,
+            templates=known_templates(config),
         )
         record = RequestRecord(
             self.metrics,

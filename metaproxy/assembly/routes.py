@@ -15,6 +15,11 @@ def operation_routes(config: Config) -> RouteTable[object]:
     return table
 
 
+def known_templates(config: Config) -> tuple[str, ...]:
+    """Return every template by which a path is matched, those of tenants included."""
+    return (*operation_routes(config).templates, *config.authorization.tenant_paths)
+
+
 def _configured(config: Config) -> Iterable[str]:
     for route in config.cache.routes:
         yield route.path

@@ -64,7 +64,8 @@ class Passing:
         """The client has hung up."""
         if self.passage is not None:
             self.passage.abandon()
-        self._exchange.outcome, self._exchange.reason = "aborted", "client_disconnected"
+        self._exchange.outcome = "aborted"
+        self._exchange.reason = self._exchange.reason or "client_disconnected"
         self._end(0, 0)
 
     # What comes of it upstream.

@@ -7,7 +7,7 @@ too, so no field whose name has more than letters, digits and hyphens is passed 
 are trusted downstream, so a client's are taken off.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,6 +18,7 @@ from metaproxy.protocol import forwarded, identity_headers
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header, Headers, get_all, via_names
 from metaproxy.protocol.paths import ambiguity
+from metaproxy.protocol.spelling import Spellings
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -62,6 +63,8 @@ class Guard(DecidingStage):
         max_header_bytes: how many bytes their names and values may have together.
         pseudonym: our name in Via, by which a loop is seen.
         max_passes: how often a request may already have passed a proxy of that name.
+        templates: of paths that the line or the upstream knows; what matches others of them once case is
+            ignored is ambiguous.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Guard(DecidingStage):
         max_header_bytes: int = 65536,
         pseudonym: str = "metaproxy",
         max_passes: int = 4,
+        templates: Iterable[str] = (),
     ) -> None:
         self.app = app
         self._trusted_proxies = tuple(trusted_proxies)
@@ -80,6 +84,7 @@ class Guard(DecidingStage):
         self._max_header_bytes = max_header_bytes
         self._pseudonym = pseudonym
         self._max_passes = max_passes
+        self._spellings = Spellings(templates)
         self._plain_paths: set[bytes] = set()
         self._plain_names: set[tuple[bytes, ...]] = set()
 
@@ -94,7 +99,7 @@ class Guard(DecidingStage):
             raise Fault(501, "The method is not implemented.", reason="method_unknown")
         raw_path = scope.get("raw_path") or scope["path"].encode()
         if raw_path not in self._plain_paths:
-            self._check_path(raw_path)
+            self._check_path(raw_path, scope["path"])
         headers: list[Header] = scope["headers"]
         names = tuple([name for name, _ in headers])
         size = 0
@@ -107,8 +112,10 @@ class Guard(DecidingStage):
         exchange.identity_headers_stripped = True
         return True
 
-    def _check_path(self, raw_path: bytes) -> None:
+    def _check_path(self, raw_path: bytes, path: str) -> None:
         problem = ambiguity(raw_path)
+        if problem is None and self._spellings.differ(path):
+            problem = "the path is another one to who ignores case"
         if problem is not None:
             raise Fault(400, f"The request is ambiguous: {problem}.", reason="path_ambiguous")
         _remember(raw_path, len(raw_path), self._plain_paths)

@@ -11,7 +11,7 @@ paths in which an escaped slash or dot could change the segments.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -72,11 +72,13 @@ class RouteTable(Generic[T]):
 
     Specific means: a literal segment before a constrained capture, before a capture, before ``**``,
     decided from left to right. Templates of equal rank keep the order in which they were added.
-    Raises TemplateError from ``add`` for a template that cannot be read.
+    Raises TemplateError from ``add`` for a template that cannot be read. ``memo_entries`` bounds how many
+    paths are remembered with their matches.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memo_entries: int = MEMO_ENTRIES) -> None:
         self._root: _Node[T] = _Node()
+        self._memo_entries = memo_entries
         self._memo: dict[str, tuple[Match[T], ...]] = {}
         # What has another number of segments need not be walked.
         self._lengths: set[int] = set()
@@ -110,15 +112,15 @@ class RouteTable(Generic[T]):
         """Return every match of ``path`` (percent-decoded), most specific first."""
         found = self._memo.get(path)
         if found is None:
-            segments = _segments_of(path)
+            segments = _split(path)
             if len(segments) in self._lengths or len(segments) >= self._shortest_rest:
                 matches: list[Match[T]] = []
                 _walk(self._root, segments, 0, (), matches)
                 found = tuple(matches)
             else:
                 found = ()
-            if len(path) <= MEMO_PATH_LENGTH:
-                if len(self._memo) >= MEMO_ENTRIES:
+            if self._memo_entries and len(path) <= MEMO_PATH_LENGTH:
+                if len(self._memo) >= self._memo_entries:
                     self._memo.clear()
                 self._memo[path] = found
         return found
@@ -169,12 +171,14 @@ def _parse_segment(part: str, template: str) -> _Segment:
     return _Segment(literal=None, name=name, pattern=pattern)
 
 
-def _split(path: str) -> list[str]:
+@lru_cache(maxsize=1)
+def _split(path: str) -> Sequence[str]:
+    # One path is asked for in several tables: what they remember of it shares its segments.
     return path[1:].split("/") if len(path) > 1 else []
 
 
 def _walk(
-    node: _Node[T], segments: list[str], index: int, captured: tuple[str, ...], found: list[Match[T]]
+    node: _Node[T], segments: Sequence[str], index: int, captured: tuple[str, ...], found: list[Match[T]]
 ) -> None:
     """Add what matches from ``node`` on to ``found``, most specific first."""
     count = len(segments)
@@ -197,12 +201,6 @@ def _walk(
             found.append(_match(end, captured))
     for rest in node.rests:
         found.append(_match(rest, captured))
-
-
-@lru_cache(maxsize=8)
-def _segments_of(path: str) -> list[str]:
-    """The segments of a path, which several tables look at one after the other."""
-    return _split(path)
 
 
 def _match(end: _End[T], captured: tuple[str, ...]) -> Match[T]:

@@ -5,6 +5,7 @@ of what a small answer costs. Here the head waits for the first piece of the bod
 event loop's next turn, so that a body that is slow to come does not hold its head back.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -19,11 +20,12 @@ class ResponseError(RuntimeError):
 
 
 class Cycle(RequestResponseCycle):
-    """Takes the messages of one answer. ``loop`` is the event loop."""
+    """Takes the messages of one answer. ``loop`` is the event loop, ``end`` closes after the last answer."""
 
-    def __init__(self, *, loop: Any, **arguments: Any) -> None:
+    def __init__(self, *, loop: Any, end: Callable[[], None], **arguments: Any) -> None:
         super().__init__(**arguments)
         self._loop = loop
+        self._end = end
         self._head = b""
 
     async def send(self, message: Any) -> None:
@@ -84,7 +86,7 @@ class Cycle(RequestResponseCycle):
         self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:
-            self.transport.close()
+            self._end()
         self.on_response()
 
     def _framed(self, body: bytes, *, more: bool) -> bytes:

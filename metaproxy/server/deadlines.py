@@ -10,6 +10,9 @@ from typing import Any
 
 SWEEP_SECONDS = 0.25
 
+BODY_BYTES_PER_SECOND = 512
+"""A body must come at least so fast on average: one that drips holds a connection to the upstream as well."""
+
 
 async def sweep(connections: Iterable[Any], interval: float = SWEEP_SECONDS) -> None:
     """Let every connection whose deadline has passed expire; runs until it is cancelled."""
@@ -19,3 +22,11 @@ async def sweep(connections: Iterable[Any], interval: float = SWEEP_SECONDS) -> 
         now = loop.time()
         for connection in list(connections):
             connection.expire(now)
+
+
+def body_deadline(began: float, now: float, silence: float, body_bytes: int) -> float:
+    """Return by when a body must go on of which ``body_bytes`` have come since ``began``, the last ``now``.
+
+    ``silence`` is how long it may pause, and how far it may be behind. All in the loop's seconds.
+    """
+    return min(now, began + body_bytes / BODY_BYTES_PER_SECOND) + silence

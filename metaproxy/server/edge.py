@@ -27,6 +27,8 @@ class EdgeLimits:
     idle_seconds: float = 75.0
     max_connections: int = 10000
     max_connections_per_address: int | None = None
+    max_pipelined: int = 16
+    """Requests of one connection that wait for the answers to those before them."""
     trusted_proxies: Sequence[Network] = ()
     """Their connections carry the requests of many clients: none is one too many."""
 
@@ -91,6 +93,8 @@ class Edge:
     fast_lane: Lane | None = None
     addresses: Addresses = field(default_factory=Addresses)
     outbox: Outbox = field(default_factory=Outbox)
+    lingering: int = 0
+    """Connections whose last answer is written, and whose client still sends."""
 
     def refusal(self, fault: Fault, request_id: str, body: bytes) -> bytes:
         """Return the whole answer that refuses what never became a request."""

@@ -17,8 +17,9 @@ from uvicorn.server import ServerState
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.protocol.faults import Fault
 from metaproxy.server.cycle import Cycle
+from metaproxy.server.deadlines import body_deadline
 from metaproxy.server.edge import ANSWERED, Edge, Lane
-from metaproxy.server.refusing import RefusingProtocol
+from metaproxy.server.refusing import ParsingEnded, RefusingProtocol
 from metaproxy.server.strictness import is_mostly_framing, origin_form
 from metaproxy.server.waiting import WaitingCycle
 
@@ -56,6 +57,7 @@ class EdgeProtocol(RefusingProtocol):
         self._octets = b""
         self._address = ""
         self._framing_bytes = self._body_bytes = 0
+        self._body_began = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -93,9 +95,14 @@ class EdgeProtocol(RefusingProtocol):
         elif not self._between_requests and is_mostly_framing(self._framing_bytes, self._body_bytes):
             self.refuse(Fault(400, "The body is hardly anything but framing.", reason="framing_excessive"))
         elif self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
-            self.deadline = self.loop.time() + self.limits.body_seconds
+            self.deadline = self._body_deadline()
         elif self.cycle is not None and not self.cycle.response_complete:
             self.deadline = 0.0
+
+    def _body_deadline(self) -> float:
+        now = self.loop.time()
+        self._body_began = self._body_began or now
+        return body_deadline(self._body_began, now, self.limits.body_seconds, self._body_bytes)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body has come."""
@@ -104,15 +111,21 @@ class EdgeProtocol(RefusingProtocol):
         super().on_body(body)
 
     def _feed(self, data: bytes) -> None:
+        if self.last_request_read and self._between_requests:
+            self.sends_on = True
+            return  # what follows the last request is not looked at
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return  # refused already; the parser reads no further
         except httptools.HttpParserError:
+            if self.last_request_read and self._between_requests:
+                return
             self.refuse(Fault(400, "The request is not valid HTTP/1.1.", reason="http_invalid"))
 
     def on_message_begin(self) -> None:
         """The first byte of a request's head has come."""
+        if self.last_request_read:
+            self.sends_on = True
+            raise ParsingEnded
         self._in_head = True
         self._between_requests = False
         self.url = b""
@@ -123,18 +136,18 @@ class EdgeProtocol(RefusingProtocol):
         """A request's head is complete."""
         self._in_head = False
         self._head_bytes = self._framing_bytes = self._body_bytes = 0
-        if self.transport.is_closing():
-            # What follows the last answer of a connection is no request any more (RFC 9112 §9.6).
-            self._give_up_cycle()
-            return
+        self._body_began = 0.0
         http_version = self.parser.get_http_version()
         try:
             self.scope = self._scope(http_version)
         except Fault as fault:
             self.refuse(fault)
-            self._give_up_cycle()
-            return
+            raise ParsingEnded from fault
         keep_alive = http_version != "1.0" and not self._leaving and self.parser.should_keep_alive()
+        if len(self.pipeline) + 1 >= self.limits.max_pipelined:
+            # RFC 9112 §9.3.2: what is not answered by then, the client sends again on another connection.
+            keep_alive, self.sends_on = False, True
+        self.last_request_read = not keep_alive
         app = self._answered_at_once(keep_alive=keep_alive)
         if app is not None:
             self._take_the_line(app, keep_alive=keep_alive)
@@ -143,13 +156,6 @@ class EdgeProtocol(RefusingProtocol):
         """A request is complete, its body included: what comes next is the next one."""
         self._between_requests = True
         super().on_message_complete()
-
-    def _give_up_cycle(self) -> None:
-        """Let nothing that still arrives reach a request; tell the one that runs that its client is gone."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        self.cycle = ANSWERED
 
     def _scope(self, http_version: str) -> Any:
         if len(self.url) > self.limits.url_bytes:
@@ -200,7 +206,7 @@ class EdgeProtocol(RefusingProtocol):
             self._write_answer(answer, keep_alive=keep_alive)
         elif isinstance(answer, Passing):
             waiting: Any = WaitingCycle(self, answer, scope)
-            self.cycle = waiting
+            self.cycle = self.running = waiting
         else:
             return answer
         return None
@@ -230,7 +236,7 @@ class EdgeProtocol(RefusingProtocol):
         return None if busy or self.flow.write_paused else self.edge.fast_lane
 
     def _write_answer(self, answer: bytes, *, keep_alive: bool = True) -> None:
-        self.cycle = ANSWERED
+        self.cycle = self.running = ANSWERED
         if keep_alive:
             self.edge.outbox.write(self.transport, answer, self.loop)
         else:
@@ -240,7 +246,7 @@ class EdgeProtocol(RefusingProtocol):
     def _write_last(self, answer: bytes) -> None:
         self.edge.outbox.flush()
         self.transport.write(answer)
-        self.transport.close()
+        self.end_answered()
 
     def _take_the_line(self, app: AnyASGI, *, keep_alive: bool) -> None:
         before = self.cycle
@@ -266,6 +272,7 @@ class EdgeProtocol(RefusingProtocol):
             expect_100_continue=self.expect_100_continue,
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
+            end=self.end_answered,
         )
 
     def on_response_complete(self) -> None:
@@ -276,6 +283,8 @@ class EdgeProtocol(RefusingProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self.refused is not None:
+            self.end_refused(self.refused)
         elif not self._in_head:
             self.deadline = self.loop.time() + self.limits.idle_seconds
 
@@ -295,12 +304,15 @@ class EdgeProtocol(RefusingProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self.deadline = self.loop.time() + LINGER_SECONDS
         else:
-            self.cycle.keep_alive = False
+            self.cycle.keep_alive, self.last_request_read = False, True
 
     def expire(self, now: float) -> None:
         """Close the connection if a deadline has passed at ``now`` (the loop's seconds)."""
         if 0.0 < self.write_deadline < now:
             self.transport.abort()
+        elif self.transport.is_closing():
+            # What is written last may never be taken; the connection would stay for good.
+            self.write_deadline = self.write_deadline or now + self.limits.body_seconds
         elif 0.0 < self.deadline < now and not self.flow.read_paused:
             self._expire()
 

@@ -58,6 +58,11 @@ PATHS = [
     PathCase("another project in the older version", f"/v2/{BLUE.id}/servers", 403),
     PathCase("`..` in the query alone", f"{RED_SERVERS}?x=../..//%2e;%00", 200),
     PathCase("another project in capitals", f"/v2.1/{BLUE.id.upper()}/servers", 403),
+    PathCase("the version in capitals", f"/V2.1/{RED.id}/servers", 400),
+    PathCase("the version in capitals, another project", f"/V2.1/{BLUE.id}/servers", 400),
+    PathCase("the version in escaped capitals, another project", f"/%562.1/{BLUE.id}/servers", 400),
+    PathCase("a collection of a cache route in capitals", ITEM.replace("images", "Images"), 400),
+    PathCase("a collection that no template names in capitals", f"/v2.1/{RED.id}/Servers", 200),
     PathCase("three dots", f"{RED_SERVERS}/...", 200),
     PathCase("8 KiB and more", f"{RED_SERVERS}/{'a' * 9000}", 414),
 ]

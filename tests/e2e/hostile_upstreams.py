@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from tests.e2e.sockets import Script, UpstreamConnection
 
@@ -133,8 +134,33 @@ FAILURES = [
 ]
 
 
+class Behaviour(NamedTuple):
+    """What an upstream does that one answer to one GET does not show; ``test`` of its file holds it."""
+
+    what: str
+    got: str
+    test: str
+
+
+BEHAVIOURS = [
+    Behaviour("is not there", "502", "test_an_upstream_that_nobody_runs_is_a_bad_gateway"),
+    Behaviour("sends an answer without end", "it, for as long as the client reads",
+              "test_an_endless_answer_ends_when_the_client_has_had_enough"),
+    Behaviour("sends an answer octet by octet", "200, whole", "test_an_answer_that_drips_comes_whole"),
+    Behaviour("answers before it has read the body", "that answer, while it still sends",
+              "test_an_early_answer_reaches_a_client_that_still_uploads"),
+    Behaviour("closes while the client uploads", "502, nothing sent twice",
+              "test_an_upstream_that_closes_while_the_client_uploads_is_a_bad_gateway"),
+    Behaviour("closes a kept connection under a request", "200 where it may be repeated, else 502",
+              "test_only_a_safe_request_is_repeated_when_a_kept_connection_dies"),
+    Behaviour("sends a second answer after the first", "the first; the second never",
+              "test_what_follows_an_answer_is_never_taken_for_the_next_one"),
+]  # fmt: skip
+
+
 def table() -> str:
     """The cases as Markdown."""
     lines = ["| the upstream | the client gets |", "|---|---|"]
-    lines += [f"| {case.what} | {case.got.value} |" for case in FAILURES]
+    lines += [f"| {failure.what} | {failure.got.value} |" for failure in FAILURES]
+    lines += [f"| {case.what} | {case.got} |" for case in BEHAVIOURS]
     return "\n".join(lines)

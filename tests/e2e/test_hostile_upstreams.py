@@ -9,7 +9,7 @@ import pytest
 
 from metaproxy.demo.world import ALICE
 from tests.e2e.deployment import METADATA, RED_API, Proxy, Sections, running_proxy
-from tests.e2e.hostile_upstreams import FAILURES, OK_BODY, Failure, Got, endless, table
+from tests.e2e.hostile_upstreams import BEHAVIOURS, FAILURES, OK_BODY, Failure, Got, endless, table
 from tests.e2e.processes import ROOT
 from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireAnswer, WireClient
 from tests.redis_server import free_port
@@ -159,5 +159,6 @@ def test_an_upstream_that_nobody_runs_is_a_bad_gateway(folder: Path, identity: s
         assert got(proxy, SERVERS)[0] is Got.BAD_GATEWAY
 
 
-def test_the_published_table_of_upstreams_is_this_one() -> None:
+def test_the_published_table_of_upstreams_is_this_one_and_every_row_has_its_test() -> None:
     assert table() in (ROOT / "SECURITY.md").read_text()
+    assert {case.test for case in BEHAVIOURS} <= globals().keys()

@@ -34,7 +34,14 @@ class Client(asyncio.Transport):
         """Be closed."""
         self.closing = True
 
-    abort = close
+    abort = write_eof = close
+
+    def can_write_eof(self) -> bool:
+        """Say that it can be half-closed, which here is closed."""
+        return True
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """There is nothing more to deliver to ``protocol``."""
 
     def is_closing(self) -> bool:
         """Say whether it was closed."""
@@ -67,7 +74,7 @@ async def _edge(data: bytes) -> None:
     protocol.connection_made(client)
     half = len(data) // 2
     for piece in (data[:half], data[half:]):
-        if piece:
+        if piece and not client.closing:
             protocol.data_received(piece)
         await asyncio.gather(*state.tasks)
     _judge(scopes, client)

@@ -9,30 +9,56 @@ import tempfile
 import time
 from collections.abc import Coroutine
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from metaproxy.tasks import TaskSet
-from tests.e2e.deployment import Proxy, Sections, running_proxy
+from tests.e2e.deployment import CACHED, ROUTE, Proxy, Sections, keystone, running_proxy
 from tests.e2e.processes import demo_service
 from tests.redis_server import RedisServer
+from tests.soak import report
 from tests.soak.clients import Clients
 from tests.soak.relay import Relay
-from tests.soak.vitals import Vitals, exceeded, vitals_of
+from tests.soak.vitals import Vitals, exceeded, reasons_of, vitals_of
 
 WARM_UP_SECONDS = 20
 CALM_SECONDS = 12
 RELOAD_SECONDS = 5
 WORKERS = 12
+TENTHS = 10
+
+MOST_CACHE_BYTES = 4 * 1024 * 1024
+MOST = {
+    "clients": 0,
+    "running": 0,
+    "queued": 0,
+    "flights": 0,
+    "cache bytes": MOST_CACHE_BYTES,
+    "tokens": 1000,
+    "counters": 1000,
+}
+"""What may be held at the end. What the configuration bounds has small bounds, so that they are reached."""
 
 
-def sections(redis_port: int) -> Sections:
+def sections(redis_port: int, identity: str) -> Sections:
     return {
         "server": {"header_timeout": "2s", "body_timeout": "2s", "idle_timeout": "3s"},
         "upstream": {"timeouts": {"connect": "1s", "read": "2s"}, "breaker": {"open_for": "500ms"}},
+        "identity": keystone(identity) | {"cache": {"ttl": "10s", "max_entries": MOST["tokens"]}},
         "store": {"url": f"redis://127.0.0.1:{redis_port}/0"},
-        "limits": {"rates": [{"name": "all", "per": ["project"], "rate": "1000000/second"}]},
+        "cache": {
+            "routes": [{"path": path, "ttl": "60s", "negative_ttl": "60s"} for path in CACHED],
+            "max_bytes": f"{MOST_CACHE_BYTES}B",
+        },
+        "limits": {
+            "max_counters": MOST["counters"],
+            "rates": [
+                {"name": "all", "per": ["project"], "rate": "1000000/second"},
+                {"name": "keys", "path": f"{ROUTE}/{{key}}", "per": ["key"], "rate": "1000000/second"},
+            ],
+        },
     }
 
 
@@ -44,15 +70,19 @@ class Soak:
         self._proxy = proxy
         self._clients = Clients(proxy.port, chance=random.Random(seed))
         self._tasks = TaskSet()
+        self._chance = random.Random(seed)
         self._reloads = 0
+        self._series: list[Vitals] = []
 
     async def run(self, seconds: float) -> int:
         """Warm up, calm down, soak, calm down; report, and return the exit code."""
+        await self._clients.read_every_name()
         start = await self._loaded(asyncio.sleep(WARM_UP_SECONDS))
+        self._clients.troubled = True
         for relay in self._relays.values():
             relay.harmful = True
-        end = await self._loaded(self._reload_for(seconds))
-        return self._report(seconds, start, end)
+        end = await self._loaded(self._trouble_for(seconds))
+        return await self._report(seconds, start, end)
 
     async def _loaded(self, meanwhile: Coroutine[Any, Any, None]) -> Vitals:
         """Let clients run while ``meanwhile`` does; return what the process holds once all is calm."""
@@ -67,35 +97,38 @@ class Soak:
         await asyncio.sleep(CALM_SECONDS)
         return await self._vitals()
 
-    async def _reload_for(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for _ in range(RELOAD_SECONDS):
-                await asyncio.sleep(1)
-                for relay in self._relays.values():
-                    relay.sever()
-            self._proxy.server.process.send_signal(signal.SIGHUP)
-            self._reloads += 1
+    async def _trouble_for(self, seconds: float) -> None:
+        """Sever connections, reload, and look at the process at each tenth of the time."""
+        begin = time.monotonic()
+        for second in count(1):
+            await asyncio.sleep(begin + second - time.monotonic())
+            # One at a time, so that the others can recover, and what they serve is served.
+            self._chance.choice(list(self._relays.values())).sever()
+            if second % RELOAD_SECONDS == 0:
+                self._proxy.server.process.send_signal(signal.SIGHUP)
+                self._reloads += 1
+            if second >= seconds * (len(self._series) + 1) / TENTHS:
+                self._series.append(await self._vitals())
+            if len(self._series) == TENTHS:
+                return
 
     async def _vitals(self) -> Vitals:
         return await asyncio.to_thread(vitals_of, self._proxy.server.process.pid, self._proxy.admin_url)
 
-    def _report(self, seconds: float, start: Vitals, end: Vitals) -> int:
-        answers, unexplained = self._clients.answers, self._clients.unexplained
-        tracebacks = self._proxy.server.output.count("Traceback")
-        print(f"{seconds / 60:.1f} minutes, {answers.total()} requests, {self._reloads} reloads")
-        for name, relay in self._relays.items():
-            print(f"faults injected in {name}: {dict(sorted(relay.injected.items()))}")
-        for kind, count in sorted(answers.items()):
-            print(f"  {kind:<28} {count}")
-        print(f"start: {start}\nend:   {end}")
-        failed = exceeded(start, end)
-        if unexplained:
-            failed.append(f"{len(unexplained)} answers unexplained, such as {unexplained[:3]}")
-        if tracebacks:
-            failed.append(f"{tracebacks} tracebacks in the log")
-        print("failed: " + "; ".join(failed) if failed else "passed")
-        return int(bool(failed))
+    async def _report(self, seconds: float, start: Vitals, end: Vitals) -> int:
+        answers, output = self._clients.answers, self._proxy.server.output
+        reloaded = output.count("configuration reloaded")
+        print(f"{seconds / 60:.1f} minutes, {answers.total()} requests, {self._reloads} reloads asked for")
+        report.faults({name: relay.injected for name, relay in self._relays.items()})
+        report.counted("answers, as the clients got them", answers)
+        why = await asyncio.to_thread(reasons_of, self._proxy.admin_url)
+        report.counted("answers, as the proxy counted them: status, and reason or outcome", why)
+        report.held(start, self._series, end)
+        bounds = exceeded(start, self._series, end, MOST)
+        bounds.append(
+            (f"reloads: at least half of those asked for ({reloaded})", reloaded * 2 < self._reloads)
+        )
+        return report.verdict(bounds, self._clients.unexplained, output.count("Traceback"))
 
 
 async def soak(seconds: float, seed: int, folder: Path) -> int:
@@ -114,7 +147,7 @@ async def soak(seconds: float, seed: int, folder: Path) -> int:
             folder / "proxy",
             upstream=f"http://127.0.0.1:{ports['upstream']}",
             identity=f"http://127.0.0.1:{ports['identity']}",
-            sections=sections(ports["redis"]),
+            sections=sections(ports["redis"], f"http://127.0.0.1:{ports['identity']}"),
         )
         proxy = await asyncio.to_thread(starting.__enter__)
         try:

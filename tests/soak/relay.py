@@ -10,12 +10,19 @@ from metaproxy.tasks import TaskSet
 STALL_SECONDS = 1.5
 MOST_BYTES = 4000
 SEVERED_SHARE = 0.5
+DRIP_BYTES = 7
+DRIP_SECONDS = 0.005
+
+FAULTS = ("refused", "cut", "stalled", "dripping", "garbled", "failing")
+GARBAGE = b"\x16\x03\x01-ERR \xff\x00 nonsense\r\n\r\n"
+FAILURE = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Relay:
     """Passes connections on to ``port``, and harms ``share`` of them while ``harmful``.
 
-    ``injected`` counts what was done: refused, cut (after a random number of bytes), stalled,
+    ``injected`` counts what was done to connections: refused; cut after a random number of bytes; stalled;
+    dripping (a few bytes at a time); garbled (the answer is no protocol's); failing (the answer is a 500);
     and severed by ``sever``.
     """
 
@@ -47,32 +54,37 @@ class Relay:
                 self.injected["severed"] += 1
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.start(self._relay(reader, writer), name="relay")
+        self._tasks.start(self._serve(reader, writer), name="relay")
 
     def _fault(self) -> str:
         if not self.harmful or self._chance.random() > self._share:
             return ""
-        fault = self._chance.choice(("refused", "cut", "stalled"))
+        fault = self._chance.choice(FAULTS)
         self.injected[fault] += 1
         return fault
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         fault = self._fault()
-        if fault == "refused":
+        if fault in ("garbled", "failing"):
+            await _answer(reader, writer, GARBAGE if fault == "garbled" else FAILURE)
+        if fault in ("refused", "garbled"):
             writer.transport.abort()
-            return
-        if fault == "stalled":
-            await asyncio.sleep(STALL_SECONDS)
+        elif fault == "failing":
+            writer.close()
+        else:
+            if fault == "stalled":
+                await asyncio.sleep(STALL_SECONDS)
+            await self._relay(reader, writer, fault)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: str) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
             return
         left = self._chance.randrange(MOST_BYTES) if fault == "cut" else -1
-        pumps = (
-            asyncio.ensure_future(_pump(reader, far_writer, -1)),
-            asyncio.ensure_future(_pump(far_reader, writer, left)),
-        )
+        back = _drip(far_reader, writer) if fault == "dripping" else _pump(far_reader, writer, left)
+        pumps = (asyncio.ensure_future(_pump(reader, far_writer, -1)), asyncio.ensure_future(back))
         self._open.add(writer)
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -85,6 +97,14 @@ class Relay:
             await asyncio.gather(*pumps, return_exceptions=True)
 
 
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes) -> None:
+    """Answer the first bytes that come with ``answer``."""
+    with suppress(OSError):
+        if await reader.read(65536):
+            writer.write(answer)
+            await writer.drain()
+
+
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int) -> None:
     """Pass bytes on until the end, or until ``left`` have passed (-1: no matter how many)."""
     with suppress(OSError):
@@ -94,3 +114,12 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left
             if 0 <= left <= len(data):
                 return
             left -= len(data) if left > 0 else 0
+
+
+async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes on, a few at a time."""
+    with suppress(OSError):
+        while data := await reader.read(DRIP_BYTES):
+            writer.write(data)
+            await writer.drain()
+            await asyncio.sleep(DRIP_SECONDS)

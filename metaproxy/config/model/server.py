@@ -51,7 +51,7 @@ class Server(Section):
     header_timeout: PositiveDuration = 10.0
     """How long a client may take to send the head of a request."""
     body_timeout: PositiveDuration = 30.0
-    """How long a client may send nothing in the middle of a body."""
+    """How long a client may send nothing in the middle of a body, or be behind 512 bytes a second."""
     idle_timeout: PositiveDuration = 75.0
     """How long a connection is kept open between two requests."""
     max_connections: Count = 10000

@@ -36,6 +36,7 @@ def cycle(method: str = "GET", *, keep_alive: bool = True) -> tuple[Cycle, Wire]
         expect_100_continue=False,
         keep_alive=keep_alive,
         on_response=lambda: None,
+        end=wire.close,
     )
     return made, wire
 

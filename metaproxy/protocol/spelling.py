@@ -1,0 +1,50 @@
+"""Which paths mean what a template says only to a reader that ignores case.
+
+Facts this file rests on. Paths are case-sensitive (RFC 3986 §6.2.2.1), and templates are matched so. Some
+origins, and some servers and file systems in front of them, ignore case all the same: to them
+``/V2.1/{tenant_id}/servers`` is the path whose tenant we check. What the two would take for different
+things is neither matched nor passed on.
+"""
+
+from collections.abc import Iterable
+
+from metaproxy.protocol.compute_api import resource_path
+from metaproxy.protocol.routes import RouteTable
+
+
+class Spellings:
+    """The spellings of ``templates``. Captured segments keep their case: they are names, not structure."""
+
+    def __init__(self, templates: Iterable[str]) -> None:
+        # Who asks remembers what was found; here it would be kept twice more.
+        self._exact: RouteTable[str] = RouteTable(memo_entries=0)
+        self._folded: RouteTable[str] = RouteTable(memo_entries=0)
+        self._any_has_case = False
+        for template in dict.fromkeys(templates):
+            self._exact.add(template, template)
+            self._folded.add(_fold(template), template)
+            self._any_has_case |= _fold(template) != template
+
+    def differ(self, path: str) -> bool:
+        """Say whether ``path`` (percent-decoded) matches other templates once case is ignored."""
+        folded = path.casefold()
+        if folded == path and not self._any_has_case:
+            return False
+        return _templates(self._exact, path) != _templates(self._folded, folded)
+
+
+def _templates(table: RouteTable[str], path: str) -> set[str]:
+    return {match.value for spelling in (path, resource_path(path)) for match in table.matches(spelling)}
+
+
+def _fold(template: str) -> str:
+    return "/".join(_fold_segment(segment) for segment in template.split("/"))
+
+
+def _fold_segment(segment: str) -> str:
+    if not segment.startswith("{"):
+        return segment.casefold()
+    name, colon, constraint = segment[1:-1].partition(":")
+    # A constraint that sets flags sets them at its start, where it must stay.
+    ignoring = constraint if constraint.startswith("(?") else f"(?i:{constraint})"
+    return f"{{{name}{colon}{ignoring if colon else ''}}}"
