@@ -15,8 +15,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
 from metaproxy.exchange import Exchange
-from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.passing import Passing
+from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.writing import lines
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache

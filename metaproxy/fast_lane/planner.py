@@ -6,7 +6,7 @@ from dataclasses import replace
 from starlette.types import Scope
 
 from metaproxy.cache.requests import CacheRequest
-from metaproxy.exchange import Exchange, Identity
+from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.plans import MAX_OCTETS, Plan, PlanKey, Plans
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.stage import DecidingStage

@@ -33,10 +33,11 @@ PlanKey = tuple[bytes, str, str]
 class Plan:
     """How a request is answered whose head was read before.
 
-    ``scope`` has what the stages after authorize look at, no token; ``exchange`` is
-    that of the request which made the plan: who asked, from where, for what. ``token_key`` is what the token cache knows the token by, empty where
-    no tokens are checked, and ``verdict`` what it said. What follows is the refusal that the verdict
-    means, or else ``decisions``, and then what is asked of the cache, None where that is not concerned.
+    ``scope`` has what the stages after authorize look at, no token; ``exchange`` is that of the request
+    which made the plan: who asked, from where, for what. ``token_key`` is what the token cache knows the
+    token by, empty where no tokens are checked, and ``verdict`` what it said. What follows is the refusal
+    that the verdict means, or else ``decisions``, and then what is asked of the cache, None where that is
+    not concerned.
     """
 
     scope: Scope

@@ -197,10 +197,10 @@ def _walk(
                     _walk(behind, segments, index, (*captured, segment), found)
         break
     else:
-        for end in node.ends:
-            found.append(_match(end, captured))
-    for rest in node.rests:
-        found.append(_match(rest, captured))
+        if node.ends:
+            found.extend([_match(end, captured) for end in node.ends])
+    if node.rests:
+        found.extend([_match(rest, captured) for rest in node.rests])
 
 
 def _match(end: _End[T], captured: tuple[str, ...]) -> Match[T]:

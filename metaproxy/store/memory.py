@@ -41,18 +41,15 @@ class MemoryCounters:
         if len(charges) == 1:
             return self._take_one(charges[0], cost, seconds, now)
         cells = [self._cell(charge.key) for charge in charges]
-        verdicts = [
-            charge.rule.policy.admit(cell.state, now, cost) for charge, cell in zip(charges, cells, strict=True)
-        ]
+        pairs = list(zip(charges, cells, strict=True))
+        verdicts = [charge.rule.policy.admit(cell.state, now, cost) for charge, cell in pairs]
         if all(fits for fits, _ in verdicts):
             for (key, _, rule), cell, (_, state) in zip(charges, cells, verdicts, strict=True):
                 self._keep(key, cell, rule, state, seconds)
-            return Taken(True, [state for _, state in verdicts], now)
+            return Taken(admitted=True, states=[state for _, state in verdicts], now=now)
         # Nothing was charged, so each stands where it stood: also those that had room.
-        states = [
-            charge.rule.policy.settle(cell.state, now) for charge, cell in zip(charges, cells, strict=True)
-        ]
-        return Taken(False, states, now)
+        states = [charge.rule.policy.settle(cell.state, now) for charge, cell in pairs]
+        return Taken(admitted=False, states=states, now=now)
 
     def _take_one(self, charge: Charge, cost: int, seconds: float, now: int) -> Taken:
         """What most requests need: one counter."""
@@ -75,7 +72,7 @@ class MemoryCounters:
         for key, _, rule in charges:
             if not rule.policy.admit(self._cell(key).state, now, cost)[0]:
                 states = [rule.policy.settle(self._cell(key).state, now) for key, _, rule in charges]
-                return Taken(False, states, now)
+                return Taken(admitted=False, states=states, now=now)
         return None
 
     def peek(self, charges: Sequence[Charge]) -> Taken:

@@ -47,9 +47,7 @@ def outgoing(request: httpx.Request) -> OutgoingRequest:
     return message(request.method, target, request.headers.raw, request.stream)
 
 
-def message(
-    method: str, target: bytes, fields: list[Header], body: httpx.AsyncByteStream
-) -> OutgoingRequest:
+def message(method: str, target: bytes, fields: list[Header], body: httpx.AsyncByteStream) -> OutgoingRequest:
     """Return a request ready to be written; raises UnsendableRequest."""
     head = _head(method, target, fields)
     # One look at the whole head spares most requests a look at each name.

@@ -59,9 +59,7 @@ class Gcra:
         amount, since = state
         elapsed = now - since
         if elapsed > 0:
-            amount -= elapsed * self.pace
-            if amount < 0:
-                amount = 0
+            amount = max(amount - elapsed * self.pace, 0)
         filled = amount + cost * self.weight
         if filled > self.capacity:
             return False, (amount, now)
