@@ -254,8 +254,10 @@ class EdgeProtocol(RefusingProtocol):
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, app)
         else:
-            # Pipelined: answered when those before it are.
-            self.flow.pause_reading()
+            # Pipelined: answered when those before it are. Where a task works on one, it reads on to see
+            # whether the client has left; where none does, reading must not stop.
+            if not isinstance(self.running, WaitingCycle):
+                self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, app))
 
     def _new_cycle(self, scope: Any, *, keep_alive: bool) -> Cycle:
