@@ -14,15 +14,20 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
-from metaproxy.exchange import Exchange
+from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
+from metaproxy.fast_lane.plans import Plan, PlanKey
 from metaproxy.fast_lane.writing import lines
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.filters.stage import DecidingStage, fault_answer, outcome_of
+from metaproxy.filters.stage import DecidingStage, Prepared, fault_answer, outcome_of
 from metaproxy.filters.trace import Trace
+from metaproxy.forward.direct import Lease
+from metaproxy.forward.engine.request import OutgoingRequest
+from metaproxy.forward.errors import TransportError
 from metaproxy.forward.proxy import Forward
+from metaproxy.forward.repeating import RepeatedHead
 from metaproxy.protocol.faults import Fault
 
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
@@ -83,11 +88,6 @@ class FastLane:
             request = self._cache.read(exchange, scope)
             hit = self._cache.find(request, scope) if request is not None else None
             decided = _all_decide(concerned, exchange, scope)
-            if not decided or hit is None or hit.revalidate:
-                passing = None
-                if decided and request is None and keep_alive:
-                    passing = self._pass_on(exchange, scope, concerned)
-                return passing or partial(self._trace.run, exchange, self._charges[0])
         except Fault as fault:
             if octets and keep_alive:
                 if concerned:
@@ -95,56 +95,102 @@ class FastLane:
                 else:
                     self._planner.plan_refusal(octets, exchange, scope, fault)
             return self._refusal(fault, exchange, scope, keep_alive=keep_alive)
-        if octets and keep_alive:
-            self._planner.plan(octets, exchange, scope, concerned, request)
-        return self._hit(hit, exchange, scope, keep_alive=keep_alive)
+        if decided and hit is not None and not hit.revalidate:
+            if octets and keep_alive:
+                self._planner.plan(octets, exchange, scope, concerned, request)
+            return self._hit(hit, exchange, scope, keep_alive=keep_alive)
+        passing: Passing | None = None
+        if decided and request is None and keep_alive and not self._cache.has_route(scope["path"]):
+            passing = self._pass_on(exchange, scope, concerned, octets)
+        return passing or partial(self._trace.run, exchange, self._charges[0])
 
-    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
-        """Return the answer to a request of which the very octets were answered before, or None.
+    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | Passing | None:
+        """Return the answer to a request of which the very octets came before, or who gives it, or None.
 
         Whatever can have changed since is asked again: the token, the rates, what is stored.
         """
-        plans = self._planner.plans
-        key = plans.key(octets, address, scheme)
-        plan = plans.get(key)
+        key = self._planner.plans.key(octets, address, scheme)
+        plan = self._planner.plans.get(key)
         if plan is None or not self._planner.still_holds(plan):
             return None
         exchange = self._trace.begin_again(plan.exchange)
-        if plan.refusal is not None:
-            self._planner.count(plan)
-            return self._refusal(plan.refusal, exchange, plan.scope, keep_alive=True)
-        hit = self._cache.find(plan.request, plan.scope) if plan.request is not None else None
+        answer: bytes | Passing | None
         try:
-            if hit is not None and not hit.revalidate:
-                for decision in plan.decisions:
-                    # Where a stage cannot decide, none has charged; the line begins anew.
-                    if not decision.decide(exchange):
-                        return None
+            if plan.passed is not None:
+                answer = self._pass_again(plan, plan.passed, exchange, octets)
+            elif plan.refusal is not None:
+                answer = self._refusal(plan.refusal, exchange, plan.scope, keep_alive=True)
             else:
-                for decision in plan.decisions:
-                    decision.refuse(exchange)
-                if plan.request is None:
-                    plans.drop(key)
-                return None
+                answer = self._hit_again(key, plan, exchange)
         except Fault as fault:
+            answer = self._refusal(fault, exchange, plan.scope, keep_alive=True)
+        if answer is not None:
             self._planner.count(plan)
-            return self._refusal(fault, exchange, plan.scope, keep_alive=True)
-        self._planner.count(plan)
+        return answer
+
+    def _hit_again(self, key: PlanKey, plan: Plan, exchange: Exchange) -> bytes | None:
+        """Return the answer from memory, None where it is not there or not certain; raises Fault."""
+        hit = self._cache.find(plan.request, plan.scope) if plan.request is not None else None
+        if hit is None or hit.revalidate:
+            for decision in plan.decisions:
+                decision.refuse(exchange)
+            if plan.request is None:
+                self._planner.plans.drop(key)
+            return None
+        for decision in plan.decisions:
+            # Where a stage cannot decide, none has charged; the line begins anew.
+            if not decision.decide(exchange):
+                return None
         return self._hit(hit, exchange, plan.scope, keep_alive=True)
 
     def _pass_on(
-        self, exchange: Exchange, scope: Scope, concerned: Iterable[DecidingStage]
+        self, exchange: Exchange, scope: Scope, stages: Sequence[DecidingStage], octets: bytes
     ) -> Passing | None:
         """Send a read on that the cache is not for; None where that takes the line."""
-        if self._forward is None or self._cache.has_route(scope["path"]):
+        lease = self._forward.lease() if self._forward is not None else None
+        if lease is None:
             return None
-        entered = [stage.enter(exchange) for stage in concerned]
-        passing = Passing(self._trace, exchange, scope, [end for end in entered if end is not None])
-        passing.passage = self._forward.begin(exchange, scope, passing)
-        if passing.passage is None:
-            passing.not_begun()
+        try:
+            sent = lease.message(exchange, scope)
+        except TransportError:
+            lease.give_back()
             return None
+        if octets and lease.can_be_repeated:
+            self._planner.plan(octets, exchange, scope, stages, None, sent)
+        return self._passing(lease, sent, exchange, scope, stages)
+
+    def _pass_again(
+        self, plan: Plan, head: RepeatedHead, exchange: Exchange, octets: bytes
+    ) -> Passing | None:
+        """Send a read on that was sent on before; raises Fault."""
+        lease = self._forward.lease() if self._forward is not None else None
+        if lease is None:
+            return None
+        try:
+            decided = all(decision.decide(exchange) for decision in plan.decisions)
+        except Fault:
+            lease.give_back()
+            raise
+        if not decided:
+            lease.give_back()
+            return None
+        scope = {**plan.scope, SCOPE_KEY: exchange}
+        sent = head.message(octets, exchange.request_id)
+        return self._passing(lease, sent, exchange, scope, plan.decisions)
+
+    def _passing(
+        self,
+        lease: Lease,
+        sent: OutgoingRequest,
+        exchange: Exchange,
+        scope: Scope,
+        stages: Sequence[DecidingStage | Prepared],
+    ) -> Passing:
+        """Send ``sent``, which every stage has let through."""
         self._cache.note_bypass(exchange)
+        entered = [stage.enter(exchange) for stage in stages]
+        passing = Passing(self._trace, exchange, scope, [end for end in entered if end is not None])
+        passing.passage = lease.send(sent, exchange, scope, passing)
         return passing
 
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:

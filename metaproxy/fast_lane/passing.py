@@ -48,17 +48,13 @@ class Passing:
     def __init__(self, trace: Trace, exchange: Exchange, scope: Scope, ends: Iterable[End]) -> None:
         self._trace = trace
         self._exchange = exchange
-        self._scope = scope
+        self.scope = scope
         self._ends = [*ends]
         self.passage: DirectPassage | None = None
 
     def at_end(self, end: End) -> None:
         """Have ``end`` called as well when the request has ended."""
         self._ends.append(end)
-
-    def not_begun(self) -> None:
-        """It could not be sent, and takes the line."""
-        self._call_ends()
 
     def client_left(self) -> None:
         """The client has hung up."""
@@ -88,7 +84,7 @@ class Passing:
             self._call_ends()
 
     def _end(self, status: int, body_bytes: int) -> None:
-        self._trace.end(self._exchange, self._scope, status, body_bytes)
+        self._trace.end(self._exchange, self.scope, status, body_bytes)
         self._call_ends()
 
     def _call_ends(self) -> None:

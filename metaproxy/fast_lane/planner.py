@@ -10,6 +10,8 @@ from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.plans import MAX_OCTETS, Plan, PlanKey, Plans
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.stage import DecidingStage
+from metaproxy.forward.engine.request import OutgoingRequest
+from metaproxy.forward.repeating import RepeatedHead, repeated_head
 from metaproxy.identity.validator import Rejected, Verdict
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get
@@ -74,10 +76,11 @@ class Planner:
         scope: Scope,
         stages: Sequence[DecidingStage],
         request: CacheRequest | None,
+        passed: OutgoingRequest | None = None,
     ) -> None:
-        """Perhaps plan for a request that memory answered, or that ``stages`` have refused.
+        """Perhaps plan for a request that memory answered, that ``stages`` have refused, or was passed on.
 
-        ``request`` is what was asked of the cache.
+        ``request`` is what was asked of the cache, ``passed`` what the upstream was sent.
         """
         key = self._key(octets, exchange, scope)
         if key is None:
@@ -88,6 +91,12 @@ class Planner:
         if request is not None:
             fields = {name: value for name, value in request.fields.items() if name not in TOKEN_FIELDS}
             request = replace(request, fields=fields)
+        head: RepeatedHead | None = None
+        if passed is not None:
+            token = get(scope["headers"], TOKEN) or b""
+            head = repeated_head(passed, octets, token=token, request_id=exchange.request_id)
+            if head is None:
+                return
         kept = _kept(scope)
         self.plans.put(
             key,
@@ -96,6 +105,7 @@ class Planner:
                 exchange=exchange,
                 token_key=token_key,
                 verdict=verdict,
+                passed=head,
                 decisions=tuple(stage.prepared(exchange, kept) for stage in stages),
                 request=request,
             ),

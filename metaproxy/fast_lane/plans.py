@@ -17,6 +17,7 @@ from starlette.types import Scope
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Prepared
+from metaproxy.forward.repeating import RepeatedHead
 from metaproxy.identity.digests import keyed_digest
 from metaproxy.identity.validator import Verdict
 from metaproxy.protocol.faults import Fault
@@ -37,7 +38,7 @@ class Plan:
     which made the plan: who asked, from where, for what. ``token_key`` is what the token cache knows the
     token by, empty where no tokens are checked, and ``verdict`` what it said. What follows is the refusal
     that the verdict means, or else ``decisions``, and then what is asked of the cache, None where that is
-    not concerned.
+    not concerned; ``passed`` is the head that the upstream then gets.
     """
 
     scope: Scope
@@ -47,6 +48,7 @@ class Plan:
     refusal: Fault | None = None
     decisions: Sequence[Prepared] = ()
     request: CacheRequest | None = None
+    passed: RepeatedHead | None = None
 
 
 class Plans:

@@ -109,6 +109,10 @@ class Prepared:
         """Decide as the stage's ``decide`` does."""
         return self._stage.decide(exchange, self._scope)
 
+    def enter(self, exchange: Exchange) -> "Callable[[], None] | None":
+        """Begin what lasts as long as the request, as the stage's ``enter`` does."""
+        return self._stage.enter(exchange)
+
     def refuse(self, exchange: Exchange) -> None:
         """Raise the Fault of a request that is refused now; count nothing for one that is not."""
         if not self._stage.charges:

@@ -58,30 +58,58 @@ class DirectPassages:
         self.tasks = tasks
         self._pools: dict[str, Pool] = {}
 
-    def begin(self, exchange: Exchange, scope: Scope, delivery: Delivery) -> "DirectPassage | None":
-        """Send a request without a body now; None where a ``Passage`` must do it."""
-        upstream = self.upstream
+    def lease(self) -> "Lease | None":
+        """Return an idle connection to the target whose turn it is; None where there is none."""
         try:
-            target = upstream.balancer.choose()
+            target = self.upstream.balancer.choose()
         except Fault:
             return None
         pool = self._pools.get(target.name)
         if pool is None:
             pool = self._pools[target.name] = self.transport.pool_of(target.url)
         connection = pool.take_idle()
-        if connection is None:
-            return None
-        passage = DirectPassage(self, exchange, scope, delivery, target=target, pool=pool)
-        try:
-            passage.send(connection)
-        except httpx.TransportError:
-            connection.abort()
-            return None
-        return passage
+        return Lease(self, target, pool, connection) if connection is not None else None
+
+    def message(self, exchange: Exchange, scope: Scope, target: Target) -> OutgoingRequest:
+        """Return a request without a body as ``target`` gets it; raises httpx.TransportError."""
+        heads = self.upstream.heads
+        fields = heads.fields(exchange, scope, target.authority)
+        return message(scope["method"], heads.target(scope), fields, NO_BODY)
+
+
+class Lease:
+    """A connection for one request: to be used, or given back, before the event loop's turn ends."""
+
+    __slots__ = ("_connection", "_passages", "_pool", "_target")
+
+    def __init__(self, passages: DirectPassages, target: Target, pool: Pool, connection: Connection) -> None:
+        self._passages = passages
+        self._target = target
+        self._pool = pool
+        self._connection = connection
+
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether the same request of a client makes the same message, whichever target gets it."""
+        return self._passages.upstream.heads.preserves_host
+
+    def message(self, exchange: Exchange, scope: Scope) -> OutgoingRequest:
+        """Return a request without a body as it is sent; raises httpx.TransportError."""
+        return self._passages.message(exchange, scope, self._target)
+
+    def give_back(self) -> None:
+        """Nothing is sent."""
+        self._pool.give_back(self._connection)
+
+    def send(
+        self, sent: OutgoingRequest, exchange: Exchange, scope: Scope, delivery: Delivery
+    ) -> "DirectPassage":
+        """Send ``sent``, the request of ``exchange``."""
+        return DirectPassage(self._passages, exchange, scope, delivery, sent, self._target, self._connection)
 
 
 class DirectPassage:
-    """One read on its way. To its connection it is who waits for the head."""
+    """One read on its way: sent when it is made. To its connection it is who waits for the head."""
 
     __slots__ = (
         "_body",
@@ -91,12 +119,11 @@ class DirectPassage:
         "_exchange",
         "_head",
         "_is_over",
-        "_message",
         "_passages",
-        "_pool",
         "_scope",
-        "_started",
         "attempt",
+        "message",
+        "started",
         "target",
     )
 
@@ -106,32 +133,26 @@ class DirectPassage:
         exchange: Exchange,
         scope: Scope,
         delivery: Delivery,
-        *,
+        sent: OutgoingRequest,
         target: Target,
-        pool: Pool,
+        connection: Connection,
     ) -> None:
+        upstream = passages.upstream
         self._passages = passages
         self._exchange = exchange
         self._scope = scope
         self._delivery = delivery
-        self._pool = pool
+        self._connection = connection
         self._head: ResponseHead | None = None
         self._error: Exception | None = None
         self._is_over = False
+        self.message = sent
         self.target = target
-
-    def send(self, connection: Connection) -> None:
-        """Write the request on ``connection``; raises httpx.TransportError."""
-        upstream = self._passages.upstream
-        scope, heads = self._scope, upstream.heads
-        fields = heads.fields(self._exchange, scope, self.target.authority)
-        self._message: OutgoingRequest = message(scope["method"], heads.target(scope), fields, NO_BODY)
-        self._started = upstream.monotonic()
-        self._connection = connection
+        self.started = upstream.monotonic()
         self._body = _WholeBody(connection, self)
-        connection.begin(self._message, self, self._body)
+        connection.begin(sent, self, self._body)
         upstream.budget.deposit()
-        self.attempt = Attempt(self.target)
+        self.attempt = Attempt(target)
 
     def abandon(self) -> None:
         """The client has gone: nobody waits for the answer."""
@@ -160,8 +181,8 @@ class DirectPassage:
         """The last byte of the answer is there."""
         if self._is_over or self._head is None:
             return
-        body = self._body.whole()
-        status, fields = self._head.status, response_fields(self._head.headers, has_no_body=False)
+        body, (status, received) = self._body.whole(), self._head
+        fields = response_fields(received, has_no_body=False)
         length = get(fields, b"content-length")
         is_to_head = self._scope["method"] == "HEAD"
         if status in BODILESS or length is None or not (is_to_head or length == b"%d" % len(body)):
@@ -169,8 +190,8 @@ class DirectPassage:
             return
         self._is_over = True
         upstream, exchange = self._passages.upstream, self._exchange
-        waited = upstream.monotonic() - self._started
-        exchange.waited("upstream", waited, self._started)
+        waited = upstream.monotonic() - self.started
+        exchange.waited("upstream", waited, self.started)
         exchange.upstream, exchange.upstream_request_id = self.target.name, upstream_request_id(fields)
         self.attempt.answered()
         upstream.instruments.answered(self.target, status, waited)
@@ -185,12 +206,22 @@ class DirectPassage:
                 raise RuntimeError("a request is handed over when something has come of it")
             repeated = None
             if isinstance(self._error, ConnectionReset):
-                repeated = await self._passages.transport.repeat(self._pool, self._connection, self._message)
+                transport = self._passages.transport
+                pool = transport.pool_of(self.target.url)
+                repeated = await transport.repeat(pool, self._connection, self.message)
             if repeated is None:
                 raise self._error
             head, again = repeated
             return httpx.Response(head.status, headers=httpx_headers(head.headers), stream=again)
         return httpx.Response(head.status, headers=httpx_headers(head.headers), stream=body)
+
+    async def send_to(self, target: Target) -> httpx.Response:
+        """Send the request once more, for the ``Passage`` that goes on; raises httpx.TransportError."""
+        passages = self._passages
+        sent = self.message
+        if not passages.upstream.heads.preserves_host:
+            sent = passages.message(self._exchange, self._scope, target)
+        return await passages.transport.send(target.url, sent)
 
     def _hand_over(self) -> None:
         if not self._is_over:
@@ -199,7 +230,7 @@ class DirectPassage:
 
     async def _go_on(self, upstream: Upstream, scope: Scope, receive: Receive, send: Send) -> None:
         with Client(receive, has_body=False, tasks=self._passages.tasks) as client:
-            await Passage(upstream, scope, client, send).resume(self, self._started)
+            await Passage(upstream, scope, client, send).resume(self)
 
 
 class _WholeBody(ResponseBody):

@@ -20,6 +20,9 @@ import httpx
 
 from metaproxy.protocol.faults import Fault
 
+TransportError = httpx.TransportError
+"""What everything here is, for those who need not know that it is httpx's."""
+
 OVERLOAD_RETRY_SECONDS = 1
 """Retry-After of a 503 that is about a full queue: it may be over at any moment."""
 

@@ -48,7 +48,7 @@ class RequestHeads:
 
     def __init__(self, *, via: bytes, host_header: HostHeader = "preserve", strip_prefix: str = "") -> None:
         self._via = via
-        self._preserves_host = host_header == "preserve"
+        self.preserves_host = host_header == "preserve"
         self._prefix = strip_prefix.rstrip("/").encode("ascii")
 
     def target(self, scope: Scope) -> bytes:
@@ -66,7 +66,7 @@ class RequestHeads:
         received: Headers = scope["headers"]
         names = {name for name, _ in received}
         received_host = get(received, b"host") if b"host" in names else None
-        fields = [(b"host", (self._preserves_host and received_host) or authority)]
+        fields = [(b"host", (self.preserves_host and received_host) or authority)]
         fields += _passed(received, names)
         if b"transfer-encoding" in names:
             fields.append((b"transfer-encoding", b"chunked"))

@@ -37,9 +37,14 @@ class Sent(Protocol):
 
     target: Target
     attempt: Attempt
+    started: float
+    """When it was sent (monotonic seconds)."""
 
     async def response(self) -> httpx.Response:
         """Return the response; raises httpx.TransportError."""
+
+    async def send_to(self, target: Target) -> httpx.Response:
+        """Send it once more; raises httpx.TransportError."""
 
 
 class Passage:
@@ -61,19 +66,23 @@ class Passage:
         self._upstream.budget.deposit()
         await self._run(None)
 
-    async def resume(self, sent: Sent, started: float) -> None:
-        """Go on with a request that was ``sent`` already, at the monotonic time ``started``; raises Fault."""
-        self._started = started
+    async def resume(self, sent: Sent) -> None:
+        """Go on with a request that was sent already; raises Fault."""
+        self._started = sent.started
         await self._run(sent)
 
     async def _run(self, sent: Sent | None) -> None:
         upstream = self._upstream
         tried: list[Target] = []
         while True:
-            target = sent.target if sent else upstream.balancer.choose(tried)
+            is_sent = sent is not None and not tried
+            target = sent.target if sent and is_sent else upstream.balancer.choose(tried)
             try:
-                with sent.attempt if sent else Attempt(target) as attempt:
-                    response = await (sent.response() if sent else self._send_to(target))
+                with sent.attempt if sent and is_sent else Attempt(target) as attempt:
+                    if sent is None:
+                        response = await self._send_to(target)
+                    else:
+                        response = await (sent.response() if is_sent else sent.send_to(target))
                     return await self._take(response, target, attempt)
             except httpx.TransportError as error:
                 fault = fault_of(error)
@@ -83,7 +92,6 @@ class Passage:
                     self._note_wait()
                     raise fault from error
                 upstream.instruments.repeated(target)
-                sent = None
 
     def _note_wait(self) -> float:
         """Write down how long the head of the answer, or its failure, was waited for."""

@@ -6,12 +6,11 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
-from metaproxy.exchange import Exchange
 from metaproxy.forward.balancer import Balancer
 from metaproxy.forward.breaker import Breaker, BreakerPolicy
 from metaproxy.forward.checks import HealthChecks
 from metaproxy.forward.client import Client
-from metaproxy.forward.direct import Delivery, DirectPassage, DirectPassages
+from metaproxy.forward.direct import DirectPassages, Lease
 from metaproxy.forward.heads import HostHeader, RequestHeads, has_body
 from metaproxy.forward.health import Health, HealthPolicy
 from metaproxy.forward.instruments import Instruments
@@ -81,9 +80,9 @@ class Forward:
         if isinstance(transport, UpstreamTransport):
             self._direct = DirectPassages(self._upstream, transport, self._tasks)
 
-    def begin(self, exchange: Exchange, scope: Scope, delivery: Delivery) -> DirectPassage | None:
-        """Send a read without a body now, without a task; None where the application must be called."""
-        return self._direct.begin(exchange, scope, delivery) if self._direct is not None else None
+    def lease(self) -> Lease | None:
+        """Return a connection on which a read can be sent at once, without a task; None where none can."""
+        return self._direct.lease() if self._direct is not None else None
 
     async def start(self) -> None:
         """Begin to watch the targets."""

@@ -81,8 +81,11 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
 
         Raises httpx.TransportError, or what the request's body raises.
         """
-        pool = self.pool_of(request.url)
-        message = outgoing(request)
+        return await self.send(request.url, outgoing(request))
+
+    async def send(self, url: httpx.URL, message: OutgoingRequest) -> httpx.Response:
+        """Send ``message`` to the origin of ``url``; like ``handle_async_request``."""
+        pool = self.pool_of(url)
         connection = pool.take_idle() or await pool.acquire()
         try:
             head, body = await connection.exchange(message)

@@ -74,8 +74,8 @@ class Lane(Protocol):
         """
         ...
 
-    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
-        """Return the answer to a request of which the very octets were answered before, or None."""
+    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | Passing | None:
+        """Return the answer to a request of which the very octets came before, or who gives it, or None."""
         ...
 
 

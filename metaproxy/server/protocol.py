@@ -188,6 +188,10 @@ class EdgeProtocol(RefusingProtocol):
         answer = lane.repeat(octets, self._address, self.scheme or "")
         if answer is None:
             return False
+        if not isinstance(answer, bytes):
+            self._wait_for(answer, more_body=False)
+            self.deadline = 0.0
+            return True
         self.cycle = ANSWERED
         self.edge.outbox.write(self.transport, answer, self.loop)
         # Nothing was paused, no request waits: what is left of the end of an answer.
@@ -205,11 +209,15 @@ class EdgeProtocol(RefusingProtocol):
         if isinstance(answer, bytes):
             self._write_answer(answer, keep_alive=keep_alive)
         elif isinstance(answer, Passing):
-            waiting: Any = WaitingCycle(self, answer, scope)
-            self.cycle = self.running = waiting
+            self._wait_for(answer, more_body=True)
         else:
             return answer
         return None
+
+    def _wait_for(self, passing: Passing, *, more_body: bool) -> None:
+        waiting: Any = WaitingCycle(self, passing)
+        waiting.more_body = more_body
+        self.cycle = self.running = waiting
 
     def write_passed(self, waiting: WaitingCycle, answer: bytes) -> None:
         """Write the whole answer of a request that was passed on without a task."""

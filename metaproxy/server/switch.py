@@ -45,10 +45,13 @@ class Switch:
         line = self._line
         await self._run(line, line.application, scope, receive, send)
 
-    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | None:
-        """Return the answer to a request of which the very octets were answered before, or None."""
-        lane = self._line.fast_lane
-        return lane.repeat(octets, address, scheme) if lane is not None else None
+    def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | Passing | None:
+        """Return the answer to a request of which the very octets came before, or who gives it, or None."""
+        line = self._line
+        if line.fast_lane is None:
+            return None
+        answer = line.fast_lane.repeat(octets, address, scheme)
+        return self._held(line, answer) if isinstance(answer, Passing) else answer
 
     def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | Passing | ASGIApp:
         """Return the whole answer to the request of ``scope``, or who will give it."""
@@ -59,9 +62,7 @@ class Switch:
         if isinstance(answer, bytes):
             return answer
         if isinstance(answer, Passing):
-            line.requests += 1
-            answer.at_end(partial(self._ended, line))
-            return answer
+            return self._held(line, answer)
         return partial(self._run, line, answer)
 
     def replace(self, application: Application) -> None:
@@ -81,6 +82,12 @@ class Switch:
             await app(scope, receive, send)
         finally:
             self._ended(line)
+
+    def _held(self, line: _Line, passing: Passing) -> Passing:
+        """Let the application stay open until what is passed on has ended."""
+        line.requests += 1
+        passing.at_end(partial(self._ended, line))
+        return passing
 
     def _ended(self, line: _Line) -> None:
         line.requests -= 1

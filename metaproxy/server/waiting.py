@@ -6,7 +6,7 @@ package, look at there.
 
 from typing import Any, Protocol
 
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from metaproxy.fast_lane.passing import Passing
 
@@ -31,11 +31,11 @@ class WaitingCycle:
     keep_alive = True
     waiting_for_100_continue = False
 
-    def __init__(self, connection: Connected, passing: Passing, scope: Scope) -> None:
+    def __init__(self, connection: Connected, passing: Passing) -> None:
         self._connection = connection
         self._passing = passing
         self._is_over = False
-        self.scope = scope
+        self.scope = passing.scope
         passing.waiting = self
 
     @property

@@ -89,6 +89,10 @@ class Pool:
             self._free_slot()
         return None
 
+    def give_back(self, connection: Connection) -> None:
+        """Take back a connection that was taken and not used."""
+        self._freed(connection)
+
     async def acquire(self, *, fresh: bool = False) -> Connection:
         """Return a connection, a newly opened one if it must be ``fresh``.
 
