@@ -21,13 +21,13 @@ from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.forward.engine.pool import Pool
 from metaproxy.forward.engine.request import OutgoingRequest, message
 from metaproxy.forward.errors import ConnectionReset
-from metaproxy.forward.heads import response_fields, upstream_request_id
+from metaproxy.forward.heads import upstream_request_id
 from metaproxy.forward.passage import Passage, Upstream
 from metaproxy.forward.seam import httpx_headers
 from metaproxy.forward.target import Attempt, Target
 from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Header, get
+from metaproxy.protocol.headers import Header, end_to_end, get
 from metaproxy.tasks import TaskSet
 
 BODILESS = frozenset({204, 304})
@@ -182,7 +182,7 @@ class DirectPassage:
         if self._is_over or self._head is None:
             return
         body, (status, received) = self._body.whole(), self._head
-        fields = response_fields(received, has_no_body=False)
+        fields = end_to_end(received)
         length = get(fields, b"content-length")
         is_to_head = self._scope["method"] == "HEAD"
         if status in BODILESS or length is None or not (is_to_head or length == b"%d" % len(body)):

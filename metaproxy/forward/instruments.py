@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from metaproxy.forward.target import Target
-from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.metrics import Cell, Metrics, Row
 
 
 class Instruments:
@@ -15,6 +15,8 @@ class Instruments:
             "Requests sent to a target, by status class or by why they failed.",
             ("target", "outcome"),
         )
+        # Statuses are numbers of three digits: no more than a thousand for each target.
+        self._bound: dict[tuple[str, int], tuple[Cell, Row]] = {}
         self._retries = metrics.counter(
             "metaproxy_upstream_retries", "Requests sent again after this target failed.", ("target",)
         )
@@ -42,8 +44,14 @@ class Instruments:
 
     def answered(self, target: Target, status: int, seconds: float) -> None:
         """A response has begun, after ``seconds``."""
-        self._requests.add((target.name, f"{status // 100}xx"))
-        self._seconds.observe((target.name,), seconds)
+        bound = self._bound.get((target.name, status))
+        if bound is None:
+            bound = self._bound[target.name, status] = (
+                self._requests.cell((target.name, f"{status // 100}xx")),
+                self._seconds.row((target.name,)),
+            )
+        bound[0].value += 1
+        bound[1].observe(seconds)
 
     def failed(self, target: Target, reason: str) -> None:
         """A request failed, before its response or in it, for a reason of ``errors``."""

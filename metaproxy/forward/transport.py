@@ -16,6 +16,7 @@ from metaproxy.forward.engine.pool import Callback, OpenConnection, Pool, PoolLi
 from metaproxy.forward.engine.request import IDEMPOTENT, OutgoingRequest, outgoing
 from metaproxy.forward.errors import ConnectionReset
 from metaproxy.forward.seam import httpx_headers
+from metaproxy.outbox import Outbox
 from metaproxy.telemetry.metrics import Metrics
 
 _EXTENSIONS = {"http_version": b"HTTP/1.1"}
@@ -73,6 +74,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         )
         self._tls = ssl_context
         self._clock = clock
+        self._outbox = Outbox()
         self._pools: dict[tuple[bytes, bytes, int | None, bytes], Pool] = {}
         self._show(metrics or Metrics(), name)
 
@@ -138,7 +140,9 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             tls = ssl.create_default_context()
 
         async def open_connection(on_free: Callback, on_lost: Callback) -> Connection:
-            factory = partial(Connection, self._patience, on_free=on_free, on_lost=on_lost)
+            factory = partial(
+                Connection, self._patience, outbox=self._outbox, on_free=on_free, on_lost=on_lost
+            )
             return await connect(origin, factory, tls=tls, seconds=self._connect_timeout)
 
         return open_connection

@@ -54,6 +54,8 @@ def list_members(field_value: bytes) -> Iterator[bytes]:
 
 def end_to_end(headers: Headers) -> list[Header]:
     """Return ``headers`` without those that end at this hop (RFC 9110 §7.6.1)."""
+    if HOP_BY_HOP.isdisjoint([name for name, _ in headers]):
+        return list(headers)
     nominated = {
         member.lower() for name, value in headers if name == b"connection" for member in list_members(value)
     }

@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.fast_lane.passing import Passing
+from metaproxy.outbox import Outbox
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.forwarded import Network, is_trusted
-from metaproxy.server.outbox import Outbox
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.requests import RequestRecord
 

@@ -17,6 +17,7 @@ from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.engine.sending import send_body
 from metaproxy.forward.engine.stall import StallTimer
 from metaproxy.forward.errors import ConnectionReset, InvalidResponse, TruncatedResponse
+from metaproxy.outbox import Outbox
 from metaproxy.tasks import TaskSet
 
 
@@ -45,6 +46,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         patience: its timeouts.
+        outbox: writes heads, together with those of other connections.
         on_free: called with the connection when a response is complete and the next may follow.
         on_lost: called with the connection once it is closed.
     """
@@ -53,10 +55,12 @@ class Connection(asyncio.Protocol):
         self,
         patience: Patience,
         *,
+        outbox: Outbox | None = None,
         on_free: "Callable[[Connection], None]",
         on_lost: "Callable[[Connection], None]",
     ) -> None:
         self._patience = patience
+        self._outbox = outbox or Outbox()
         self._on_free = on_free
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -116,7 +120,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionReset("the connection ended before the request was sent")
         self._head, self._body = head, body
         self._parser.expect(request.method)
-        self._transport.write(request.head)
+        self._outbox.write(self._transport, request.head, self._loop)
         self._upload = self._begin_upload(request)
 
     def abort(self) -> None:

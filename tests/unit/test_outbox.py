@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from metaproxy.server.outbox import MOST_WAITING, Outbox
+from metaproxy.outbox import MOST_WAITING, Outbox
 
 
 class Transport(asyncio.Transport):
