@@ -71,6 +71,10 @@ class CacheRoutes:
             for template in LISTS:
                 self._lists.add(prefix + template, None)
 
+    def has(self, path: str) -> bool:
+        """Say whether answers for ``path`` (percent-decoded) may be stored."""
+        return self._read.has(path)
+
     def match(self, path: str) -> Match[CacheRoute] | None:
         """Return the route that caches answers for ``path`` (percent-decoded), or None."""
         return self._read.match(path)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from starlette.types import ASGIApp, Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
@@ -18,10 +17,10 @@ from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.plans import Plan, PlanKey
-from metaproxy.fast_lane.writing import lines
+from metaproxy.fast_lane.writing import Refusals, lines
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.filters.stage import DecidingStage, Prepared, fault_answer, outcome_of
+from metaproxy.filters.stage import DecidingStage, Prepared, outcome_of
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.direct import Lease
 from metaproxy.forward.engine.request import OutgoingRequest
@@ -33,7 +32,7 @@ from metaproxy.protocol.faults import Fault
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 """With one of these a request is more than a plain read: the line takes it."""
 
-MEMO_ENTRIES = 16384
+MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
 
 READS = frozenset({"GET", "HEAD"})
@@ -67,6 +66,7 @@ class FastLane:
         self._forward = forward
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
         self._planner = Planner(authenticate)
+        self._refusals = Refusals()
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
 
     def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | Passing | ASGIApp:
@@ -226,11 +226,20 @@ class FastLane:
 
     def _refusal(self, fault: Fault, exchange: Exchange, scope: Scope, *, keep_alive: bool) -> bytes:
         exchange.outcome, exchange.reason = outcome_of(fault), fault.reason
-        fields, body = fault_answer(fault, scope)
-        head = self._trace.head(exchange, fields)
+        start, body = self._refusals.of(fault, scope)
         self._trace.end(exchange, scope, fault.status, len(body))
-        end = b"\r\n" if keep_alive or fault.close else b"connection: close\r\n\r\n"
-        return b"".join((STATUS_LINE[fault.status], lines(head), end, body))
+        return b"".join(
+            (
+                start,
+                lines(exchange.response_headers),
+                self._via,
+                exchange.request_id.encode("ascii"),
+                b"\r\ndate: ",
+                self._trace.date(),
+                b"\r\n\r\n" if keep_alive or fault.close else b"\r\nconnection: close\r\n\r\n",
+                body,
+            )
+        )
 
 
 def _all_decide(stages: Iterable[DecidingStage], exchange: Exchange, scope: Scope) -> bool:

@@ -2,9 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from metaproxy.protocol.headers import Header
+from metaproxy.filters.stage import fault_answer
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import Header, combined
+
+MEMO_ENTRIES = 1024
+MEMO_ACCEPT_BYTES = 256
 
 
 def lines(fields: Iterable[Header]) -> bytes:
@@ -16,3 +22,35 @@ def serialised(status: int, fields: Sequence[Header], body: bytes, *, keep_alive
     """Return a whole answer; without ``keep_alive`` it says that the connection ends."""
     end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
     return b"".join((STATUS_LINE[status], lines(fields), end, body))
+
+
+class Refusals:
+    """What answers to the same fault have in common, written once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+
+    def of(self, fault: Fault, scope: Scope) -> tuple[bytes, bytes]:
+        """Return the answer that tells ``fault`` up to the last of its own fields, and the body."""
+        accept = combined(scope["headers"], b"accept")
+        key = (
+            fault.status,
+            fault.message,
+            fault.details,
+            fault.retry_after,
+            fault.headers,
+            fault.close,
+            accept,
+            scope["path"].endswith(".xml"),
+            scope["path"].endswith(".json"),
+            scope["method"] == "HEAD",
+        )
+        known = self._known.get(key)
+        if known is None:
+            fields, body = fault_answer(fault, scope)
+            known = STATUS_LINE[fault.status] + lines(fields), body
+            if len(accept) <= MEMO_ACCEPT_BYTES:
+                if len(self._known) >= MEMO_ENTRIES:
+                    self._known.clear()
+                self._known[key] = known
+        return known

@@ -190,7 +190,7 @@ class Authenticate(DecidingStage):
     def _is_anonymous(self, scope: Scope) -> bool:
         """Say whether the path needs no token: in its normal form, whatever the client wrote."""
         path = scope["path"]
-        if self._anonymous.match(path) is None:
+        if not self._anonymous.has(path):
             return False
         return not _AMBIGUOUS.search(path) and not _ESCAPED.search(scope.get("raw_path") or b"")
 

@@ -23,7 +23,7 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.routes import RouteTable, template_names
 
 TENANT = "tenant_id"
-MEMO_ENTRIES = 16384
+MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
 """Longer paths are worked out each time: memory is bounded in bytes, not only in entries."""
 

@@ -35,6 +35,7 @@ from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Stage
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, reuse
+from metaproxy.protocol.caching.directives import NOTHING_ASKED
 from metaproxy.protocol.caching.invalidation import also_invalidated, is_write
 from metaproxy.protocol.caching.reuse import Fresh, MustValidate
 from metaproxy.protocol.faults import Fault
@@ -157,7 +158,7 @@ class MetadataCache(Stage):
 
     def read(self, exchange: Exchange, scope: Scope) -> CacheRequest | None:
         """Return what a request asks of the cache, or None where the cache is not for it."""
-        if scope["method"] not in READ_METHODS or self._routes.match(scope["path"]) is None:
+        if scope["method"] not in READ_METHODS or not self._routes.has(scope["path"]):
             return None
         partition = self._partitions.of(exchange)
         if partition is None:
@@ -180,7 +181,7 @@ class MetadataCache(Stage):
 
     def has_route(self, path: str) -> bool:
         """Say whether answers to reads of ``path`` may be stored."""
-        return self._routes.match(path) is not None
+        return self._routes.has(path)
 
     def note_bypass(self, exchange: Exchange) -> None:
         """Write into ``exchange`` that a read without a route went on."""
@@ -199,10 +200,16 @@ class MetadataCache(Stage):
             await self._pass(exchange, scope, receive, send, cache_status.METHOD)
 
     def _special_hit(self, stored: Stored, request: CacheRequest, method: str, now: float) -> Hit | None:
+        unasked = request.directives is NOTHING_ASKED and now < stored.fresh_until
+        if unasked and request.answered is not None:
+            before, hit = request.answered
+            if before is stored and hit.age == int(stored.age(now)):
+                return hit
         verdict = reuse.assess(stored.terms, stored.age(now), request.directives)
         if isinstance(verdict, MustValidate):
             return None
         hit = answer(stored, request, method, now, self._name)
+        request.answered = (stored, hit) if unasked else None
         return hit if isinstance(verdict, Fresh) else replace(hit, revalidate=verdict.revalidate)
 
     async def _read(

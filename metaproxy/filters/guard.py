@@ -43,7 +43,7 @@ SINGLE = frozenset(
 _NOTEWORTHY = {b"transfer-encoding", b"expect", b"via"} | forwarded.FIELDS | identity_headers.RESERVED
 T = TypeVar("T")
 
-MEMO_ENTRIES = 16384
+MEMO_ENTRIES = 1024
 MEMO_BYTES = 512
 
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-"

@@ -58,7 +58,8 @@ class RateLimit(DecidingStage):
         self._over_limit_status = over_limit_status
         self._headers = headers
         metrics = metrics or Metrics()
-        self._refusals = refusals(metrics)
+        refused = refusals(metrics)
+        self._refused = {rule.name: refused.cell((rule.name,)) for rule in rates.rules}
         admitted = metrics.counter(
             "metaproxy_limit_admitted", "Requests that a rate rule met and let through.", ("limit",)
         )
@@ -131,15 +132,13 @@ class RateLimit(DecidingStage):
 
     def _refusal(self, charges: Sequence[Charge], taken: Taken) -> Fault:
         """The fault for a request to which at least one of the rates said no."""
-        waits = {
-            rule.rule: whole_seconds(rule.policy.wait(state, taken.now))
-            for (_, _, rule), state in zip(charges, taken.states, strict=True)
-            if not fits(rule.policy, state)
-        }
-        for rule in waits:
-            self._refusals.add((rule.name,))
-        seconds = max(waits.values())
-        if any(rule.is_global for rule in waits):
+        seconds, is_global = 0, False
+        for (_, _, rule), state in zip(charges, taken.states, strict=True):
+            if not fits(rule.policy, state):
+                seconds = max(seconds, whole_seconds(rule.policy.wait(state, taken.now)))
+                is_global = is_global or rule.rule.is_global
+                self._refused[rule.rule.name].value += 1
+        if is_global:
             return Fault(
                 503,
                 f"The service is at its limit. Retry after {seconds} seconds.",

@@ -63,7 +63,7 @@ class LimitsEndpoint(DecidingStage):
 
     def concerns(self, method: str, path: str) -> bool:
         """Only the endpoint itself is answered."""
-        return self._paths.match(path) is not None
+        return self._paths.has(path)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the limits; pass on any other."""

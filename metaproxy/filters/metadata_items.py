@@ -76,7 +76,7 @@ class MetadataItemLimit(DecidingStage):
 
     def _is_collection(self, path: str) -> bool:
         # Not by the route of the Exchange: an operator's own template may stand there.
-        return self._collections.match(resource_path(path)) is not None
+        return self._collections.has(resource_path(path))
 
     async def _hold_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         fields = [header for header in scope["headers"] if header[0] not in HIDING]

@@ -24,7 +24,7 @@ OnStoreFailure = Literal["local", "allow", "deny"]
 
 NOBODY = Identity()
 
-MEMO_ENTRIES = 16384
+MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
 
 

@@ -14,22 +14,26 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-MEMO_ENTRIES = 16384
+MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
 """Longer paths are matched anew each time: the memory of matches is bounded in bytes as well."""
+
+_NAME = re.compile(r"(?<=/)(?:[0-9]+|(?=[^/]*[0-9])[^/]{8,})(?=/|\Z)")
+"""A segment that looks like the name of one thing: a number, a UUID, the id of a project."""
+NAME_PLACE = "\0"
+"""Stands in a path's shape for such a segment; no path that is let through has it."""
 
 
 class TemplateError(ValueError):
     """A path template that cannot be read; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match(Generic[T]):
+class Match(NamedTuple, Generic[T]):
     """A template that matched: the value it stands for, its text, and what it captured."""
 
     value: T
@@ -46,6 +50,9 @@ class _Segment:
 
 _End = tuple[T, str, tuple[str, ...]]
 """Where a template ends: its value, its text, the names of its captures."""
+
+_Found = tuple[_End[T], tuple[int, ...]]
+"""Such an end, and which segments were captured on the way."""
 
 
 @dataclass(slots=True)
@@ -72,14 +79,19 @@ class RouteTable(Generic[T]):
 
     Specific means: a literal segment before a constrained capture, before a capture, before ``**``,
     decided from left to right. Templates of equal rank keep the order in which they were added.
-    Raises TemplateError from ``add`` for a template that cannot be read. ``memo_entries`` bounds how many
-    paths are remembered with their matches.
+    Raises TemplateError from ``add`` for a template that cannot be read.
+
+    Paths that differ in the names of things alone match alike, so what is remembered is which templates
+    match a shape: a busy API has a few hundred shapes and millions of paths. ``memo_entries`` bounds how
+    many are remembered.
     """
 
     def __init__(self, memo_entries: int = MEMO_ENTRIES) -> None:
         self._root: _Node[T] = _Node()
         self._memo_entries = memo_entries
-        self._memo: dict[str, tuple[Match[T], ...]] = {}
+        self._memo: dict[str, tuple[_Found[T], ...]] = {}
+        # Templates can insist on what such a segment is; then each path is remembered as it is.
+        self._is_shaped = True
         # What has another number of segments need not be walked.
         self._lengths: set[int] = set()
         self._shortest_rest: float = math.inf
@@ -96,9 +108,11 @@ class RouteTable(Generic[T]):
         names: list[str] = []
         for segment in segments:
             if segment.literal is not None:
+                self._is_shaped = self._is_shaped and _NAME.search("/" + segment.literal) is None
                 node = node.literals.setdefault(segment.literal, _Node())
                 continue
             names.append(segment.name)
+            self._is_shaped = self._is_shaped and segment.pattern is None
             node = node.capture(segment.pattern)
         (node.rests if has_rest else node.ends).append((value, template, tuple(names)))
         if has_rest:
@@ -110,25 +124,37 @@ class RouteTable(Generic[T]):
 
     def matches(self, path: str) -> tuple[Match[T], ...]:
         """Return every match of ``path`` (percent-decoded), most specific first."""
-        found = self._memo.get(path)
+        found = self._find(path)
+        if not found:
+            return ()
+        segments = _split(path)
+        return tuple([_match(end, indexes, segments) for end, indexes in found])
+
+    def _find(self, path: str) -> "tuple[_Found[T], ...]":
+        key = shape(path) if self._is_shaped else path
+        found = self._memo.get(key)
         if found is None:
-            segments = _split(path)
+            segments, ends = _split(path), list[_Found[T]]()
             if len(segments) in self._lengths or len(segments) >= self._shortest_rest:
-                matches: list[Match[T]] = []
-                _walk(self._root, segments, 0, (), matches)
-                found = tuple(matches)
-            else:
-                found = ()
-            if self._memo_entries and len(path) <= MEMO_PATH_LENGTH:
+                _walk(self._root, segments, 0, (), ends)
+            found = tuple(ends)
+            if self._memo_entries and len(key) <= MEMO_PATH_LENGTH:
                 if len(self._memo) >= self._memo_entries:
                     self._memo.clear()
-                self._memo[path] = found
+                self._memo[key] = found
         return found
+
+    def has(self, path: str) -> bool:
+        """Say whether any template matches ``path``."""
+        return bool(self._find(path))
 
     def match(self, path: str) -> Match[T] | None:
         """Return the most specific match of ``path``, or None."""
-        found = self.matches(path)
-        return found[0] if found else None
+        found = self._find(path)
+        if not found:
+            return None
+        end, indexes = found[0]
+        return _match(end, indexes, _split(path))
 
 
 def parse_template(template: str) -> tuple[list[_Segment], bool]:
@@ -177,8 +203,18 @@ def _split(path: str) -> Sequence[str]:
     return path[1:].split("/") if len(path) > 1 else []
 
 
+@lru_cache(maxsize=1)
+def shape(path: str) -> str:
+    """Return ``path`` without the names of things: what templates without constraints look at."""
+    return _NAME.sub(NAME_PLACE, path)
+
+
 def _walk(
-    node: _Node[T], segments: Sequence[str], index: int, captured: tuple[str, ...], found: list[Match[T]]
+    node: _Node[T],
+    segments: Sequence[str],
+    index: int,
+    captured: tuple[int, ...],
+    found: "list[_Found[T]]",
 ) -> None:
     """Add what matches from ``node`` on to ``found``, most specific first."""
     count = len(segments)
@@ -194,15 +230,17 @@ def _walk(
         if segment:  # an empty one is never a name: "/images//metadata" matches no template
             for pattern, behind in node.captures:
                 if pattern is None or pattern.fullmatch(segment):
-                    _walk(behind, segments, index, (*captured, segment), found)
+                    _walk(behind, segments, index, (*captured, index - 1), found)
         break
     else:
-        if node.ends:
-            found.extend([_match(end, captured) for end in node.ends])
-    if node.rests:
-        found.extend([_match(rest, captured) for rest in node.rests])
+        found.extend([(end, captured) for end in node.ends])
+    found.extend([(rest, captured) for rest in node.rests])
 
 
-def _match(end: _End[T], captured: tuple[str, ...]) -> Match[T]:
+def _match(end: _End[T], indexes: tuple[int, ...], segments: Sequence[str]) -> Match[T]:
     value, template, names = end
-    return Match(value, template, {name: text for name, text in zip(names, captured, strict=True) if name})
+    return Match(
+        value,
+        template,
+        {name: segments[index] for name, index in zip(names, indexes, strict=True) if name},
+    )

@@ -69,6 +69,11 @@ class MemoryCounters:
     def refusal(self, charges: Sequence[Charge], cost: int = 1) -> Taken | None:
         """Return what ``take`` would, where it would refuse; else None. Charges nothing."""
         now = round(self._monotonic() * MICROSECONDS)
+        if len(charges) == 1:
+            key, _, rule = charges[0]
+            cell = self._recent.get(key) or self._cell(key)
+            admitted, state = rule.policy.admit(cell.state, now, cost)
+            return None if admitted else Taken(admitted=False, states=(state,), now=now)
         for key, _, rule in charges:
             if not rule.policy.admit(self._cell(key).state, now, cost)[0]:
                 states = [rule.policy.settle(self._cell(key).state, now) for key, _, rule in charges]

@@ -239,4 +239,4 @@ async def test_refusals_are_counted_by_rule() -> None:
     for _ in range(3):
         await line.get()
     counter = metrics.counter("metaproxy_limit_refusals", "", ("limit",))
-    assert counter.values == {("one",): 2.0}
+    assert counter.values == {("one",): 2.0, ("other",): 0.0}

@@ -18,7 +18,7 @@ from metaproxy.protocol.limits.policy import MICROSECONDS, Policy
 from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.routes import RouteTable
 
-MEMO_ENTRIES = 16384
+MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
 """Longer paths are looked up each time: memory is bounded in bytes, not only in entries."""
 
@@ -133,7 +133,7 @@ class RateTable:
         return tuple(rule for rule in self.rules if _concerns(rule.rule, group))
 
     def _find(self, method: str, path: str, group: str) -> Targets:
-        if method in ("GET", "HEAD") and self._exempt.match(resource_path(path)):
+        if method in ("GET", "HEAD") and self._exempt.has(resource_path(path)):
             return ()
         found = {
             target.rule: target
