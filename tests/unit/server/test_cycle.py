@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from metaproxy.server.cycle import Cycle, ResponseError
-from tests.unit.fast_lane.test_lane import Wire
+from tests.unit.fast_lane.lines import Wire
 
 START = {"type": "http.response.start", "status": 200}
 

@@ -1,0 +1,204 @@
+"""Two lines that differ in nothing but the fast lane, each with one connection to it."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from metaproxy.cache.routes import CacheRoute
+from metaproxy.exchange import Identity
+from metaproxy.fast_lane.lane import FastLane
+from metaproxy.filters.authenticate import Authenticate
+from metaproxy.filters.authorize import Authorize
+from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.concurrency import ConcurrencyLimit
+from metaproxy.filters.guard import Guard
+from metaproxy.filters.limit import RateLimit
+from metaproxy.filters.metadata_items import MetadataItemLimit
+from metaproxy.filters.rates import Rates
+from metaproxy.filters.request_body import RequestBodyLimit
+from metaproxy.filters.trace import Trace
+from metaproxy.forward.proxy import Forward
+from metaproxy.identity.cached import CachedValidator
+from metaproxy.identity.static import StaticToken, StaticTokens
+from metaproxy.protocol.compute_api import known_operations
+from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.routes import RouteTable
+from metaproxy.server.edge import Edge, EdgeLimits
+from metaproxy.server.protocol import EdgeProtocol
+from metaproxy.telemetry.dates import DateField
+from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.requests import RequestRecord
+
+TOKEN = "f064c46a782c444cb4ba4b6434288f7c"
+"""Alice's too, and long enough to stand nowhere else."""
+ITEM = "/v2.1/t1/images/i1/metadata/label"
+REQUEST_ID = re.compile(rb"req-[0-9a-f-]{36}")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Log:
+    """Keeps the lines of the access log."""
+
+    lines: list[Any] = field(default_factory=list)
+
+    def write(self, line: Any) -> None:
+        self.lines.append(re.sub(REQUEST_ID.pattern.decode(), "req", repr(line)))
+
+
+async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        continue
+    body = b'{"meta": {"label": "Updated"}}'
+    if scope["path"].endswith("missing"):
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    fields = [
+        (b"date", b"Mon, 12 Jan 1970 13:46:40 GMT"),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"vary", b"Accept"),
+        (b"via", b"1.1 inner"),
+    ]
+    if scope["path"].endswith("private"):
+        fields.append((b"cache-control", b"private"))
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+class Line:
+    """A whole line with its clock, its log and its numbers, and one connection to it.
+
+    What it does not answer from memory, ``forward`` answers, or else ``upstream``.
+    """
+
+    def __init__(self, *, fast: bool, forward: Forward | None = None) -> None:
+        self.clock, self.log, self.metrics = Clock(), Log(), Metrics()
+        times: Any = {"monotonic": self.clock, "wall": self.clock}
+        tokens = StaticTokens(
+            StaticToken(token=token, identity=Identity(user_id=user, project_id=project, roles=("member",)))
+            for token, user, project in (
+                ("alice", "alice", "t1"),
+                ("bob", "bob", "t2"),
+                (TOKEN, "alice", "t1"),
+            )
+        )
+        cache = MetadataCache(
+            forward or upstream,
+            routes=[
+                CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60, negative_ttl=5),
+                CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata", ttl=60),
+            ],
+            **times,
+        )
+        rates = Rates([RateRule(name="reads", limit=12, period_seconds=60)], monotonic=self.clock)
+        items = MetadataItemLimit(cache, returned=10, metrics=self.metrics)
+        limit = RateLimit(items, rates=rates, metrics=self.metrics)
+        body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)
+        concurrent = ConcurrencyLimit(body, maximum=5, metrics=self.metrics)
+        authorize = Authorize(concurrent, tenant_exempt_roles=["admin"])
+        self.validator = validator = CachedValidator(tokens, jitter=0, metrics=self.metrics, **times)
+        authenticate = Authenticate(
+            authorize, validator=validator, advertise="http://identity", monotonic=self.clock
+        )
+        guard = Guard(authenticate)
+        routes: RouteTable[object] = RouteTable()
+        for template in known_operations().templates:
+            routes.add(template, None)
+        record = RequestRecord(self.metrics, self.log, time=self.clock)  # type: ignore[arg-type] # keeps
+        trace = Trace(guard, routes=routes, record=record, date=DateField(self.clock), clock=self.clock)
+        self.lane = lane = FastLane(
+            trace=trace,
+            guard=guard,
+            authenticate=authenticate,
+            authorize=authorize,
+            charges=[concurrent, body, limit, items],
+            cache=cache,
+            forward=forward,
+        )
+        self.concurrent = concurrent
+        edge = Edge(EdgeLimits(), trace.via, record, trace.date, lane if fast else None)
+        config = uvicorn.Config(trace, lifespan="off", log_config=None, ws="none")
+        config.load()
+        self.protocol = EdgeProtocol(config, ServerState(), {}, edge=edge)
+        self.wire = Wire()
+        self.protocol.connection_made(self.wire)
+
+    async def send(self, pieces: Sequence[bytes]) -> None:
+        """Let ``pieces`` arrive, and wait until nothing is left to do."""
+        for piece in pieces:
+            if not self.wire.closed:
+                self.protocol.data_received(piece)
+        self.protocol.edge.outbox.flush()
+        while self.protocol.tasks:
+            await asyncio.wait(self.protocol.tasks)
+
+    def receive(self, octets: bytes) -> None:
+        """Let ``octets`` arrive, and see what is written without a task."""
+        self.protocol.data_received(octets)
+        self.protocol.edge.outbox.flush()
+
+    def seen(self) -> tuple[bytes, list[Any], dict[str, Any]]:
+        """Everything that an outsider can see of what has happened."""
+        numbers = {
+            family.name: sorted((s.name, tuple(sorted(s.labels.items())), s.value) for s in family.samples)
+            for family in self.metrics.collect()
+        }
+        return REQUEST_ID.sub(b"req", b"".join(self.wire.written)), self.log.lines, numbers
+
+
+class Wire(asyncio.Transport):
+    """The server's end of a connection: keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = write_eof = close
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """What comes after the end is not delivered."""
+
+    def pause_reading(self) -> None:
+        """Reading goes by hand here."""
+
+    resume_reading = pause_reading
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("192.0.2.1", 4000) if name == "peername" else default
+
+
+def request(
+    method: str = "GET", path: str = ITEM, version: str = "1.1", fields: Sequence[str] = (), body: str = ""
+) -> bytes:
+    lines = [f"{method} {path} HTTP/{version}", "Host: api", *fields]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
