@@ -62,6 +62,8 @@ class FastLane:
         self._trace = trace
         self._permits = [stage for stage in (guard, authenticate, authorize) if stage is not None]
         self._charges = tuple(charges)
+        # What charges comes last: where another cannot decide, nothing has been charged.
+        self._in_turn = sorted(charges, key=lambda stage: stage.charges)
         self._cache = cache
         self._forward = forward
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
@@ -196,13 +198,7 @@ class FastLane:
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
         """The stages that have anything to decide for method and path; found out once for each."""
         method, path = scope["method"], scope["path"]
-        # What charges comes last: where another cannot decide, nothing has been charged.
-        concerned = tuple(
-            sorted(
-                (stage for stage in self._charges if stage.concerns(method, path)),
-                key=lambda stage: stage.charges,
-            )
-        )
+        concerned = tuple([stage for stage in self._in_turn if stage.concerns(method, path)])
         if len(path) <= MEMO_PATH_LENGTH:
             if len(self._concerned) >= MEMO_ENTRIES:
                 self._concerned.clear()

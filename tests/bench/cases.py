@@ -99,7 +99,14 @@ _ALL = (
     ),
     Case(
         "miss",
-        "passed on, never stored",
+        "passed on, the same read again",
+        WITH_DIRECT,
+        requests=lambda _: [population.poll()],
+        expectation=Expectation(asks_upstream=True),
+    ),
+    Case(
+        "miss-new",
+        "passed on, another path each time",
         WITH_DIRECT,
         requests=lambda _: [population.server_read()],
         expectation=Expectation(asks_upstream=True),

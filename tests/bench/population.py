@@ -62,6 +62,12 @@ def server_read() -> Request:
     return Request(f"/v2.1/{asking.project}/servers/{COUNTER}", asking.token)
 
 
+def poll() -> Request:
+    """Return a read of something that no proxy stores, as clients send it again and again."""
+    asking = caller(0)
+    return Request(f"/v2.1/{asking.project}/servers/{IMAGE}", asking.token)
+
+
 def image_list() -> Request:
     """Return the request of which the limits allow one an hour."""
     asking = caller(0)
