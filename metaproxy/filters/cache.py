@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaproxy import clock
 from metaproxy.cache.admission import Admission, Asked
-from metaproxy.cache.answering import answer
+from metaproxy.cache.answering import special_answer
 from metaproxy.cache.collections import Collections
 from metaproxy.cache.fetch import Fetcher
 from metaproxy.cache.flights import Flights
@@ -28,16 +28,15 @@ from metaproxy.cache.replicas import Replicas
 from metaproxy.cache.requests import CacheRequest, RequestReader, has_unchecked_credentials
 from metaproxy.cache.routes import CacheRoute, CacheRoutes
 from metaproxy.cache.second_level import SecondLevel
-from metaproxy.cache.stored import Hit, Stored
+from metaproxy.cache.stored import Hit
 from metaproxy.cache.writes import Writes
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Stage
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, reuse
-from metaproxy.protocol.caching.directives import NOTHING_ASKED
 from metaproxy.protocol.caching.invalidation import also_invalidated, is_write
-from metaproxy.protocol.caching.reuse import Fresh, MustValidate
+from metaproxy.protocol.caching.reuse import MustValidate
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.routes import Match
 from metaproxy.store.broadcast import Broadcast, LocalBroadcast
@@ -150,8 +149,7 @@ class MetadataCache(Stage):
     def lookup(self, exchange: Exchange, scope: Scope) -> Hit | None:
         """Return the answer to a request from memory, or None; changes nothing but the order of use.
 
-        A hit whose ``revalidate`` is set needs the whole stage: the stale answer may be sent, but a
-        new one must be fetched behind it.
+        Behind a stale one (``revalidate``) a new one must be fetched, which takes the whole stage.
         """
         request = self.read(exchange, scope)
         return self.find(request, scope) if request is not None else None
@@ -177,7 +175,7 @@ class MetadataCache(Stage):
         method = scope["method"]
         if now < stored.fresh_until and request.plain and method == "GET":
             return stored.hit(now, self._name)
-        return self._special_hit(stored, request, method, now)
+        return special_answer(stored, request, method, now, self._name)
 
     def has_route(self, path: str) -> bool:
         """Say whether answers to reads of ``path`` may be stored."""
@@ -198,19 +196,6 @@ class MetadataCache(Stage):
             await self._write(exchange, scope, receive, send)
         else:
             await self._pass(exchange, scope, receive, send, cache_status.METHOD)
-
-    def _special_hit(self, stored: Stored, request: CacheRequest, method: str, now: float) -> Hit | None:
-        unasked = request.directives is NOTHING_ASKED and now < stored.fresh_until
-        if unasked and request.answered is not None:
-            before, hit = request.answered
-            if before is stored and hit.age == int(stored.age(now)):
-                return hit
-        verdict = reuse.assess(stored.terms, stored.age(now), request.directives)
-        if isinstance(verdict, MustValidate):
-            return None
-        hit = answer(stored, request, method, now, self._name)
-        request.answered = (stored, hit) if unasked else None
-        return hit if isinstance(verdict, Fresh) else replace(hit, revalidate=verdict.revalidate)
 
     async def _read(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, stale: Hit | None

@@ -14,17 +14,12 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from metaproxy.fast_lane.passing import Passing
 from metaproxy.protocol.faults import Fault
-from metaproxy.server.cycle import Cycle
+from metaproxy.server.answering import AnsweringProtocol
 from metaproxy.server.deadlines import body_deadline
-from metaproxy.server.edge import ANSWERED, Edge, Lane
-from metaproxy.server.refusing import ParsingEnded, RefusingProtocol
+from metaproxy.server.edge import Edge
+from metaproxy.server.refusing import ParsingEnded
 from metaproxy.server.strictness import is_mostly_framing, origin_form
-from metaproxy.server.waiting import WaitingCycle
-
-AnyASGI = Any
-"""An ASGI application: uvicorn and starlette each have types of their own for the same thing."""
 
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
@@ -33,7 +28,7 @@ LINGER_SECONDS = 1.0
 HEAD_END = b"\r\n\r\n"
 
 
-class EdgeProtocol(RefusingProtocol):
+class EdgeProtocol(AnsweringProtocol):
     """One client connection."""
 
     def __init__(
@@ -48,14 +43,11 @@ class EdgeProtocol(RefusingProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.edge = edge
         self.limits = edge.limits
-        self.deadline = 0.0
         self.write_deadline = 0.0
         self._in_head = False
         self._head_bytes = 0
-        self._leaving = False
         self._between_requests = True
         self._octets = b""
-        self._address = ""
         self._framing_bytes = self._body_bytes = 0
         self._body_began = 0.0
 
@@ -63,7 +55,7 @@ class EdgeProtocol(RefusingProtocol):
         """A client has connected."""
         super().connection_made(transport)
         self.deadline = self.loop.time() + self.limits.header_seconds
-        self._address = address = self.client[0] if self.client else ""
+        self.address = address = self.client[0] if self.client else ""
         of_address = self.edge.addresses.connected(address) if address else 0
         if reason := self.limits.one_too_many(len(self.connections), of_address, address):
             self.refuse(Fault(503, "Too many connections.", reason=reason, retry_after=1))
@@ -148,7 +140,7 @@ class EdgeProtocol(RefusingProtocol):
             # RFC 9112 §9.3.2: what is not answered by then, the client sends again on another connection.
             keep_alive, self.sends_on = False, True
         self.last_request_read = not keep_alive
-        app = self._answered_at_once(keep_alive=keep_alive)
+        app = self._answered_at_once(self._octets, keep_alive=keep_alive)
         if app is not None:
             self._take_the_line(app, keep_alive=keep_alive)
 
@@ -179,111 +171,6 @@ class EdgeProtocol(RefusingProtocol):
             "server": self.server,
             "state": {},
         }
-
-    def _repeated(self, octets: bytes) -> bool:
-        """Let the fast lane answer a request that came as these very octets before."""
-        lane = self._open_lane()
-        if lane is None or self._leaving:
-            return False
-        answer = lane.repeat(octets, self._address, self.scheme or "")
-        if answer is None:
-            return False
-        if not isinstance(answer, bytes):
-            self._wait_for(answer, more_body=False)
-            self.deadline = 0.0
-            return True
-        self.cycle = ANSWERED
-        self.edge.outbox.write(self.transport, answer, self.loop)
-        # Nothing was paused, no request waits: what is left of the end of an answer.
-        self.server_state.total_requests += 1
-        self.deadline = self.loop.time() + self.limits.idle_seconds
-        return True
-
-    def _answered_at_once(self, *, keep_alive: bool) -> AnyASGI | None:
-        """Let the fast lane answer; return the application that must be asked where it has not."""
-        lane = self._open_lane()
-        if lane is None:
-            return self.app
-        scope: Any = self.scope
-        answer = lane.answer(scope, keep_alive=keep_alive, octets=self._octets)
-        if isinstance(answer, bytes):
-            self._write_answer(answer, keep_alive=keep_alive)
-        elif isinstance(answer, Passing):
-            self._wait_for(answer, more_body=True)
-        else:
-            return answer
-        return None
-
-    def _wait_for(self, passing: Passing, *, more_body: bool) -> None:
-        waiting: Any = WaitingCycle(self, passing)
-        waiting.more_body = more_body
-        self.cycle = self.running = waiting
-
-    def write_passed(self, waiting: WaitingCycle, answer: bytes) -> None:
-        """Write the whole answer of a request that was passed on without a task."""
-        if self.transport.is_closing():
-            return
-        if waiting.keep_alive:
-            self.edge.outbox.write(self.transport, answer, self.loop)
-        else:
-            self._write_last(answer)
-        self.on_response_complete()
-
-    def take_over(self, waiting: WaitingCycle, app: AnyASGI) -> None:
-        """Let a task go on with a request that was passed on without one."""
-        cycle = self._new_cycle(waiting.scope, keep_alive=waiting.keep_alive)
-        cycle.more_body, cycle.disconnected = waiting.more_body, self.transport.is_closing()
-        current: Any = self.cycle
-        if current is waiting:
-            self.cycle = cycle
-        self._start_asgi_task(cycle, app)
-
-    def _open_lane(self) -> Lane | None:
-        """The fast lane, unless an earlier answer or a slow reader is in the way."""
-        busy = self.cycle is not None and not self.cycle.response_complete
-        return None if busy or self.flow.write_paused else self.edge.fast_lane
-
-    def _write_answer(self, answer: bytes, *, keep_alive: bool = True) -> None:
-        self.cycle = self.running = ANSWERED
-        if keep_alive:
-            self.edge.outbox.write(self.transport, answer, self.loop)
-        else:
-            self._write_last(answer)
-        self.on_response_complete()
-
-    def _write_last(self, answer: bytes) -> None:
-        self.edge.outbox.flush()
-        self.transport.write(answer)
-        self.end_answered()
-
-    def _take_the_line(self, app: AnyASGI, *, keep_alive: bool) -> None:
-        before = self.cycle
-        self.cycle = self._new_cycle(self.scope, keep_alive=keep_alive)
-        if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, app)
-        else:
-            # Pipelined: answered when those before it are. Where a task works on one, it reads on to see
-            # whether the client has left; where none does, reading must not stop.
-            if not isinstance(self.running, WaitingCycle):
-                self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, app))
-
-    def _new_cycle(self, scope: Any, *, keep_alive: bool) -> Cycle:
-        return Cycle(
-            loop=self.loop,
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=[],
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-            end=self.end_answered,
-        )
 
     def on_response_complete(self) -> None:
         """An answer is out: start the next pipelined request, or be idle."""

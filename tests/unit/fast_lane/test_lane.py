@@ -241,7 +241,7 @@ async def test_a_plan_is_for_one_address() -> None:
     line = Line(fast=True)
     await repeated(line)
 
-    line.protocol._address, line.protocol.client = "198.51.100.9", ("198.51.100.9", 1)
+    line.protocol.address, line.protocol.client = "198.51.100.9", ("198.51.100.9", 1)
     await line.send([ALICE])
 
     assert "198.51.100.9" in line.log.lines[-1]
