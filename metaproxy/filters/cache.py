@@ -172,10 +172,9 @@ class MetadataCache(Stage):
         now = self._monotonic()
         if stored is None or not self._trust.covers(stored.asked_at, now):
             return None
-        method = scope["method"]
-        if now < stored.fresh_until and request.plain and method == "GET":
+        if now < stored.fresh_until and request.plain and scope["method"] == "GET":
             return stored.hit(now, self._name)
-        return special_answer(stored, request, method, now, self._name)
+        return special_answer(stored, request, scope["method"], now, self._name)
 
     def has_route(self, path: str) -> bool:
         """Say whether answers to reads of ``path`` may be stored."""
