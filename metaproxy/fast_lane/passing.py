@@ -88,6 +88,7 @@ class Passing:
         self._call_ends()
 
     def _call_ends(self) -> None:
+        self.passage = None  # it holds on to us
         ends, self._ends = self._ends, []
         for end in ends:
             end()

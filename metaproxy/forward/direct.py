@@ -238,12 +238,14 @@ class _WholeBody(ResponseBody):
 
     def __init__(self, connection: Connection, passage: DirectPassage) -> None:
         super().__init__(connection)
-        self._passage = passage
+        self._passage: DirectPassage | None = passage
 
     def finish(self, error: Exception | None = None) -> None:
         super().finish(error)
-        if error is None:
-            self._passage.completed()
+        # Let go of each other, so that nobody has to look for them.
+        passage, self._passage = self._passage, None
+        if error is None and passage is not None:
+            passage.completed()
 
     def whole(self) -> bytes:
         """Return what has come, which stays to be read."""

@@ -33,8 +33,7 @@ class WaitingCycle:
 
     def __init__(self, connection: Connected, passing: Passing) -> None:
         self._connection = connection
-        self._passing = passing
-        self._is_over = False
+        self._passing: Passing | None = passing
         self.scope = passing.scope
         passing.waiting = self
 
@@ -45,16 +44,17 @@ class WaitingCycle:
 
     def set(self) -> None:
         """Something has come. A body was not announced, so only the client's leaving matters."""
-        if self.disconnected and not self._is_over:
-            self._is_over = True
-            self._passing.client_left()
+        if self.disconnected and self._passing is not None:
+            passing, self._passing = self._passing, None
+            passing.client_left()
 
     def complete(self, answer: bytes) -> None:
         """Write the whole answer."""
-        self._is_over = self.response_started = self.response_complete = True
+        self.response_started = self.response_complete = True
+        self._passing = None
         self._connection.write_passed(self, answer)
 
     def take_the_line(self, app: ASGIApp) -> None:
         """Let ``app`` answer, in a task."""
-        self._is_over = True
+        self._passing = None
         self._connection.take_over(self, app)

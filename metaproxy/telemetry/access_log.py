@@ -72,12 +72,26 @@ class AccessLog:
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        remaining = memoryview(self._encode(lines))
+        remaining = memoryview(self._encoded(lines))
         try:
             while remaining:
                 remaining = remaining[os.write(self._descriptor, remaining) :]
         except OSError:
             self.dropped += len(lines)
+
+    def _encoded(self, lines: Lines) -> bytes:
+        """Encode what can be encoded: a line that is no text must not take the others with it."""
+        try:
+            return self._encode(lines)
+        except UnicodeEncodeError:
+            return b"".join(self._encoded_alone(line) for line in lines)
+
+    def _encoded_alone(self, line: msgspec.Struct) -> bytes:
+        try:
+            return self._encode([line])
+        except UnicodeEncodeError:
+            self.dropped += 1
+            return b""
 
     async def start(self) -> None:
         """Nothing is begun: the first line sets the first timer."""

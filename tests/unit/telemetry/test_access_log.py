@@ -71,5 +71,17 @@ async def test_lines_that_nobody_takes_are_counted_not_fatal(pipe: tuple[int, in
     assert log.dropped == 1
 
 
+async def test_a_line_that_is_no_text_is_lost_alone_and_counted(pipe: tuple[int, int]) -> None:
+    log = AccessLog(pipe[1])
+
+    for path in ("/before", "/\udcff", "/after"):
+        log.write(Line(200, path))
+    await log.close()
+
+    lines = os.read(pipe[0], 10000).decode().splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["/before", "/after"]
+    assert log.dropped == 1
+
+
 def test_the_console_shows_what_is_there() -> None:
     assert encode_console([Line(0), Line(200, "/a")]) == b"status=0\nstatus=200 path=/a\n"
