@@ -41,7 +41,13 @@ def parse(field_value: bytes, this_year: int = 2026) -> float | None:
 
 def render(seconds: float) -> bytes:
     """Return ``seconds`` since the epoch as an IMF-fixdate."""
-    moment = datetime.fromtimestamp(int(seconds), UTC)
+    return _render(int(seconds))
+
+
+@lru_cache(maxsize=8)
+def _render(seconds: int) -> bytes:
+    """What comes in one second has one date."""
+    moment = datetime.fromtimestamp(seconds, UTC)
     return (
         f"{DAYS[moment.weekday()]}, {moment.day:02} {MONTHS[moment.month - 1]} {moment.year:04} "
         f"{moment:%H:%M:%S} GMT"

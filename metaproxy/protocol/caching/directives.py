@@ -190,6 +190,8 @@ def _fields(found: dict[bytes, list[Argument]], name: bytes) -> frozenset[bytes]
 
 def _dictionary_items(field_value: bytes) -> bytes:
     """Return a Structured Fields dictionary (RFC 9651 §3.2) without parameters; b"" for what is none."""
+    if not field_value:
+        return b""
     found = [_DICTIONARY_MEMBER.fullmatch(member.strip(b" \t")) for member in _members(field_value)]
     items = [match["item"] for match in found if match is not None]
     return b", ".join(items) if len(items) == len(found) and all(map(_has_its_type, items)) else b""
