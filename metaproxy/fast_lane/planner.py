@@ -35,13 +35,14 @@ class Planner:
 
     def __init__(self, authenticate: Authenticate | None) -> None:
         self._authenticate = authenticate
+        self._verdict_under = authenticate.validator.peek if authenticate is not None else None
         self.plans = Plans()
 
     def still_holds(self, plan: Plan) -> bool:
         """Say whether the token still has the verdict that ``plan`` was made with."""
-        if self._authenticate is None:
+        if self._verdict_under is None:
             return True
-        return plan.verdict is not None and self._authenticate.says_again(plan.token_key, plan.verdict)
+        return plan.verdict is not None and self._verdict_under(plan.token_key) is plan.verdict
 
     def count(self, plan: Plan) -> None:
         """Count the look-up of the token of a request that was answered by ``plan``."""

@@ -108,10 +108,6 @@ class Authenticate(DecidingStage):
         key = self.validator.key_of(token)
         return key, self.validator.peek(key)
 
-    def says_again(self, key: bytes, verdict: Verdict) -> bool:
-        """Say whether ``decide`` would find the very ``verdict`` for the token under ``key``; uncounted."""
-        return self.validator.peek(key) is verdict
-
     def count(self, verdict: Verdict) -> None:
         """Count a decision that was made with ``verdict``."""
         self.validator.count(verdict)

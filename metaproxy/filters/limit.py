@@ -93,6 +93,20 @@ class RateLimit(DecidingStage):
         self._conclude(exchange, charges, taken)
         return True
 
+    def charge_one(self, exchange: Exchange, charge: Charge) -> bool:
+        """Do what ``charge`` does for the one counter that most requests meet."""
+        taken = self.rates.take_one(charge)
+        if taken is None:
+            return False
+        if not (taken.admitted and taken.states and self._headers):
+            self._conclude(exchange, (charge,), taken)
+            return True
+        exchange.charged, rule = True, charge.rule
+        self._admitted[rule.rule.name].value += 1
+        limit = fields.limit_item(rule.quoted_name, rule.policy, taken.states[0], taken.now)
+        exchange.response_headers += ((fields.LIMIT, limit), (fields.POLICY, rule.policy_item))
+        return True
+
     def refuse(self, exchange: Exchange, charges: Sequence[Charge]) -> None:
         """Raise the Fault of a request that the counters have no room for, if they are in memory."""
         taken = self.rates.refusal(charges)
@@ -101,7 +115,9 @@ class RateLimit(DecidingStage):
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
         """Return the decision on requests like this one: the counters that they meet are known."""
-        return _PreparedLimit(self, scope, self.rates.charges(exchange, scope))
+        charges = self.rates.charges(exchange, scope)
+        kind = _PreparedLimitOfOne if len(charges) == 1 else _PreparedLimit
+        return kind(self, scope, charges)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is within its rates."""
@@ -168,6 +184,13 @@ class _PreparedLimit(Prepared):
 
     def refuse(self, exchange: Exchange) -> None:
         self._limit.refuse(exchange, self._charges)
+
+
+class _PreparedLimitOfOne(_PreparedLimit):
+    """Charges the one counter that was found before."""
+
+    def decide(self, exchange: Exchange) -> bool:
+        return self._limit.charge_one(exchange, self._charges[0])
 
 
 def _told(charges: Sequence[Charge], taken: Taken) -> tuple[Header, Header]:

@@ -104,6 +104,15 @@ class Rates:
             return self._recorded(charges, self._local.take(charges))
         return None if self._shared.available else self._without_store(charges)
 
+    def take_one(self, charge: Charge) -> Taken | None:
+        """Do what ``take`` does for the one counter that most requests meet."""
+        if self._shared is not None:
+            return self.take((charge,))
+        seconds = self._monotonic()
+        taken = self._local.take_one(charge, seconds)
+        self._top.record(charge.consumer, seconds, refused=not taken.admitted)
+        return taken
+
     def refusal(self, charges: Sequence[Charge]) -> Taken | None:
         """Return what ``take`` would, where that refuses; None where it does not, or cannot tell.
 

@@ -51,7 +51,9 @@ class Switch:
         if line.fast_lane is None:
             return None
         answer = line.fast_lane.repeat(octets, address, scheme)
-        return self._held(line, answer) if isinstance(answer, Passing) else answer
+        if answer is None or isinstance(answer, bytes):
+            return answer
+        return self._held(line, answer)
 
     def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | Passing | ASGIApp:
         """Return the whole answer to the request of ``scope``, or who will give it."""

@@ -37,9 +37,9 @@ class MemoryCounters:
     def take(self, charges: Sequence[Charge], cost: int = 1) -> Taken:
         """Charge ``cost`` to every counter, or to none if one of them has no room."""
         seconds = self._monotonic()
-        now = round(seconds * MICROSECONDS)
         if len(charges) == 1:
-            return self._take_one(charges[0], cost, seconds, now)
+            return self.take_one(charges[0], seconds, cost)
+        now = round(seconds * MICROSECONDS)
         cells = [self._cell(charge.key) for charge in charges]
         pairs = list(zip(charges, cells, strict=True))
         verdicts = [charge.rule.policy.admit(cell.state, now, cost) for charge, cell in pairs]
@@ -51,8 +51,9 @@ class MemoryCounters:
         states = [charge.rule.policy.settle(cell.state, now) for charge, cell in pairs]
         return Taken(admitted=False, states=states, now=now)
 
-    def _take_one(self, charge: Charge, cost: int, seconds: float, now: int) -> Taken:
-        """What most requests need: one counter."""
+    def take_one(self, charge: Charge, seconds: float, cost: int = 1) -> Taken:
+        """Charge the one counter that most requests meet, at the monotonic time ``seconds``."""
+        now = round(seconds * MICROSECONDS)
         key, _, rule = charge
         cell = self._recent.get(key) or self._cell(key)
         admitted, state = rule.policy.admit(cell.state, now, cost)
