@@ -8,6 +8,7 @@ from starlette.types import Scope
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.plans import MAX_OCTETS, Plan, PlanKey, Plans
+from metaproxy.fast_lane.writing import ANSWER_KIND, answer_kind
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.stage import DecidingStage
 from metaproxy.forward.engine.request import OutgoingRequest
@@ -134,4 +135,5 @@ def _kept(scope: Scope) -> Scope:
     accept = get(scope["headers"], b"accept")
     kept = {name: scope[name] for name in KEPT}
     kept["headers"] = [] if accept is None else [(b"accept", accept)]
+    kept[ANSWER_KIND] = answer_kind(kept)
     return kept

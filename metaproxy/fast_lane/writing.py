@@ -6,11 +6,23 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.filters.stage import fault_answer
+from metaproxy.protocol.compute_api import FORMATS
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header, combined
 
 MEMO_ENTRIES = 1024
 MEMO_ACCEPT_BYTES = 256
+
+
+ANSWER_KIND = "metaproxy.answer_kind"
+"""The key of a plan's scope under which ``answer_kind`` of it stands."""
+
+
+def answer_kind(scope: Scope) -> tuple[bytes, str, bool]:
+    """Return what of a request decides how a fault is told to it."""
+    path = scope["path"]
+    suffix = next((suffix for suffix in FORMATS if path.endswith(suffix)), "")
+    return combined(scope["headers"], b"accept"), suffix, scope["method"] == "HEAD"
 
 
 def lines(fields: Iterable[Header]) -> bytes:
@@ -32,24 +44,13 @@ class Refusals:
 
     def of(self, fault: Fault, scope: Scope) -> tuple[bytes, bytes]:
         """Return the answer that tells ``fault`` up to the last of its own fields, and the body."""
-        accept = combined(scope["headers"], b"accept")
-        key = (
-            fault.status,
-            fault.message,
-            fault.details,
-            fault.retry_after,
-            fault.headers,
-            fault.close,
-            accept,
-            scope["path"].endswith(".xml"),
-            scope["path"].endswith(".json"),
-            scope["method"] == "HEAD",
-        )
+        kind = scope.get(ANSWER_KIND) or answer_kind(scope)
+        key = fault.status, fault.message, fault.details, fault.retry_after, fault.headers, fault.close, kind
         known = self._known.get(key)
         if known is None:
             fields, body = fault_answer(fault, scope)
             known = STATUS_LINE[fault.status] + lines(fields), body
-            if len(accept) <= MEMO_ACCEPT_BYTES:
+            if len(kind[0]) <= MEMO_ACCEPT_BYTES:
                 if len(self._known) >= MEMO_ENTRIES:
                     self._known.clear()
                 self._known[key] = known

@@ -113,6 +113,19 @@ class RateLimit(DecidingStage):
         if taken is not None:
             self._conclude(exchange, charges, taken)
 
+    def refuse_one(self, exchange: Exchange, charge: Charge) -> None:
+        """Do what ``refuse`` does for the one counter that most requests meet."""
+        taken = self.rates.refusal((charge,))
+        if taken is None:
+            return
+        exchange.charged, rule, state = True, charge.rule, taken.states[0]
+        if self._headers:
+            limit = fields.limit_item(rule.quoted_name, rule.policy, state, taken.now)
+            exchange.response_headers += ((fields.LIMIT, limit), (fields.POLICY, rule.policy_item))
+        self._refused[rule.rule.name].value += 1
+        seconds = whole_seconds(rule.policy.wait(state, taken.now))
+        raise self._fault(seconds, is_global=rule.rule.is_global)
+
     def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
         """Return the decision on requests like this one: the counters that they meet are known."""
         charges = self.rates.charges(exchange, scope)
@@ -154,6 +167,9 @@ class RateLimit(DecidingStage):
                 seconds = max(seconds, whole_seconds(rule.policy.wait(state, taken.now)))
                 is_global = is_global or rule.rule.is_global
                 self._refused[rule.rule.name].value += 1
+        return self._fault(seconds, is_global=is_global)
+
+    def _fault(self, seconds: int, *, is_global: bool) -> Fault:
         if is_global:
             return Fault(
                 503,
@@ -191,6 +207,9 @@ class _PreparedLimitOfOne(_PreparedLimit):
 
     def decide(self, exchange: Exchange) -> bool:
         return self._limit.charge_one(exchange, self._charges[0])
+
+    def refuse(self, exchange: Exchange) -> None:
+        self._limit.refuse_one(exchange, self._charges[0])
 
 
 def _told(charges: Sequence[Charge], taken: Taken) -> tuple[Header, Header]:
