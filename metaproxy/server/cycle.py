@@ -28,6 +28,18 @@ class Cycle(RequestResponseCycle):
         self._end = end
         self._head = b""
 
+    async def run_asgi(self, app: Any) -> None:
+        """Let ``app`` answer; one that breaks off in the same turn in which it began is seen to have begun."""
+
+        async def begun(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            except BaseException:
+                self._flush_head()
+                raise
+
+        await super().run_asgi(begun)
+
     async def send(self, message: Any) -> None:
         """The ASGI interface; raises ClientDisconnected where the client left in the middle of the answer."""
         if self.flow.write_paused and not self.disconnected:

@@ -132,3 +132,17 @@ async def test_a_client_that_is_gone_is_written_nothing() -> None:
     await send(made, start(LENGTH_2), body(b"ok"))
 
     assert wire.written == []
+
+
+async def test_an_answer_that_breaks_off_at_once_is_seen_to_have_begun() -> None:
+    made, wire = cycle()
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(LENGTH_2))
+        raise ConnectionError
+
+    await made.run_asgi(broken)
+
+    [written] = wire.written
+    assert written.endswith(b"content-length: 2\r\n\r\n")
+    assert wire.closed
