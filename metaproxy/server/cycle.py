@@ -29,7 +29,7 @@ class Cycle(RequestResponseCycle):
         self._head = b""
 
     async def run_asgi(self, app: Any) -> None:
-        """Let ``app`` answer; one that breaks off in the same turn in which it began is seen to have begun."""
+        """Let ``app`` answer; what breaks off in the turn in which it began is seen to have begun."""
 
         async def begun(scope: Any, receive: Any, send: Any) -> None:
             try:
