@@ -110,7 +110,6 @@ class Exchange:
     """Seconds waited for what is outside the process, by stage."""
     waits_begun: dict[str, float] = NO_WAITS
     """When each of these waits began (monotonic seconds)."""
-
     sampled: bool | None = None
     """Whether the request's spans are sent; None where that is decided when it has ended."""
     stages: list[StageTime] | None = None

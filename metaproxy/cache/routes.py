@@ -99,9 +99,9 @@ class CacheRoutes:
     def written_tags(self, path: str) -> tuple[str, ...]:
         """Return the tags of what a write on ``path`` concerns."""
         tags = self._tags(path)
-        if self._images.match(path):
+        if self._images.has(path):
             return tuple(sorted({*tags, LISTS_TAG}))
-        return tags if self._read.match(path) else ()
+        return tags if self._read.has(path) else ()
 
     def also_written_tags(self, targets: Iterable[bytes]) -> tuple[str, ...]:
         """Return the tags of further targets (path and query) that a write's answer names."""
@@ -113,7 +113,7 @@ class CacheRoutes:
         """What a path names: the lists of images, an image, or itself."""
         # Some servers' paths hold octets that are no text; replicas are told in UTF-8.
         path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        if self._lists.match(resource_path(path)):
+        if self._lists.has(resource_path(path)):
             return (LISTS_TAG,)
         images = {match.captures["image_id"] for match in self._images.matches(path)}
         return tuple(sorted(map(image_tag, images))) or (path_tag(path),)

@@ -16,6 +16,7 @@ from metaproxy.protocol.headers import Header
 from metaproxy.protocol.limits import fields
 from metaproxy.protocol.limits.policy import fits, whole_seconds
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.limits.table import CompiledRule
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.telemetry.metrics import Metrics
 
@@ -101,10 +102,9 @@ class RateLimit(DecidingStage):
         if not (taken.admitted and taken.states and self._headers):
             self._conclude(exchange, (charge,), taken)
             return True
-        exchange.charged, rule = True, charge.rule
-        self._admitted[rule.rule.name].value += 1
-        limit = fields.limit_item(rule.quoted_name, rule.policy, taken.states[0], taken.now)
-        exchange.response_headers += ((fields.LIMIT, limit), (fields.POLICY, rule.policy_item))
+        exchange.charged = True
+        self._admitted[charge.rule.rule.name].value += 1
+        exchange.response_headers += _told_one(charge.rule, taken)
         return True
 
     def refuse(self, exchange: Exchange, charges: Sequence[Charge]) -> None:
@@ -118,12 +118,11 @@ class RateLimit(DecidingStage):
         taken = self.rates.refusal((charge,))
         if taken is None:
             return
-        exchange.charged, rule, state = True, charge.rule, taken.states[0]
+        exchange.charged, rule = True, charge.rule
         if self._headers:
-            limit = fields.limit_item(rule.quoted_name, rule.policy, state, taken.now)
-            exchange.response_headers += ((fields.LIMIT, limit), (fields.POLICY, rule.policy_item))
+            exchange.response_headers += _told_one(rule, taken)
         self._refused[rule.rule.name].value += 1
-        seconds = whole_seconds(rule.policy.wait(state, taken.now))
+        seconds = whole_seconds(rule.policy.wait(taken.states[0], taken.now))
         raise self._fault(seconds, is_global=rule.rule.is_global)
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
@@ -215,12 +214,15 @@ class _PreparedLimitOfOne(_PreparedLimit):
 def _told(charges: Sequence[Charge], taken: Taken) -> tuple[Header, Header]:
     """The fields that tell the consumer where it stands with each rule that it met."""
     if len(charges) == 1:
-        rule = charges[0].rule
-        limit = fields.limit_item(rule.quoted_name, rule.policy, taken.states[0], taken.now)
-        return (fields.LIMIT, limit), (fields.POLICY, rule.policy_item)
+        return _told_one(charges[0].rule, taken)
     limits = [
         fields.limit_item(rule.quoted_name, rule.policy, state, taken.now)
         for (_, _, rule), state in zip(charges, taken.states, strict=True)
     ]
     policies = [rule.policy_item for _, _, rule in charges]
     return (fields.LIMIT, b", ".join(limits)), (fields.POLICY, b", ".join(policies))
+
+
+def _told_one(rule: CompiledRule, taken: Taken) -> tuple[Header, Header]:
+    limit = fields.limit_item(rule.quoted_name, rule.policy, taken.states[0], taken.now)
+    return (fields.LIMIT, limit), (fields.POLICY, rule.policy_item)

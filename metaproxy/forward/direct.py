@@ -21,16 +21,14 @@ from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.forward.engine.pool import Pool
 from metaproxy.forward.engine.request import OutgoingRequest, message
 from metaproxy.forward.errors import ConnectionReset
-from metaproxy.forward.heads import upstream_request_id
+from metaproxy.forward.heads import BODILESS, upstream_request_id
 from metaproxy.forward.passage import Passage, Upstream
-from metaproxy.forward.seam import httpx_headers
+from metaproxy.forward.seam import httpx_response
 from metaproxy.forward.target import Attempt, Target
 from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header, end_to_end, get
 from metaproxy.tasks import TaskSet
-
-BODILESS = frozenset({204, 304})
 
 
 class Delivery(Protocol):
@@ -200,20 +198,17 @@ class DirectPassage:
 
     async def response(self) -> httpx.Response:
         """Return the response for the ``Passage`` that goes on; raises httpx.TransportError."""
-        head, body = self._head, self._body
-        if head is None:
-            if self._error is None:
-                raise RuntimeError("a request is handed over when something has come of it")
-            repeated = None
-            if isinstance(self._error, ConnectionReset):
-                transport = self._passages.transport
-                pool = transport.pool_of(self.target.url)
-                repeated = await transport.repeat(pool, self._connection, self.message)
-            if repeated is None:
-                raise self._error
-            head, again = repeated
-            return httpx.Response(head.status, headers=httpx_headers(head.headers), stream=again)
-        return httpx.Response(head.status, headers=httpx_headers(head.headers), stream=body)
+        if self._head is not None:
+            return httpx_response(self._head, self._body)
+        if self._error is None:
+            raise RuntimeError("a request is handed over when something has come of it")
+        if isinstance(self._error, ConnectionReset):
+            transport = self._passages.transport
+            pool = transport.pool_of(self.target.url)
+            repeated = await transport.repeat(pool, self._connection, self.message)
+            if repeated is not None:
+                return httpx_response(*repeated)
+        raise self._error
 
     async def send_to(self, target: Target) -> httpx.Response:
         """Send the request once more, for the ``Passage`` that goes on; raises httpx.TransportError."""

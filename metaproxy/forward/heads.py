@@ -17,6 +17,9 @@ from metaproxy.protocol.headers import HOP_BY_HOP, Header, Headers, combined, en
 
 HostHeader: TypeAlias = Literal["preserve", "upstream"]
 
+BODILESS = frozenset({204, 304})
+"""Answers that have no body, whatever their fields say (RFC 9112 §6.3)."""
+
 _REQUEST_ID = b"x-openstack-request-id"
 _UPSTREAM_REQUEST_IDS = (b"x-compute-request-id", _REQUEST_ID)
 

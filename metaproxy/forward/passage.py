@@ -1,5 +1,6 @@
 """One request on its way to the upstream and back."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -11,7 +12,7 @@ from metaproxy.exchange import Exchange, exchange_of
 from metaproxy.forward.balancer import Balancer
 from metaproxy.forward.client import Client
 from metaproxy.forward.errors import InvalidResponse, TruncatedResponse, fault_of
-from metaproxy.forward.heads import RequestHeads, response_fields, upstream_request_id
+from metaproxy.forward.heads import BODILESS, RequestHeads, response_fields, upstream_request_id
 from metaproxy.forward.instruments import Instruments
 from metaproxy.forward.retry import SAFE, RetryBudget
 from metaproxy.forward.seam import httpx_headers
@@ -64,25 +65,24 @@ class Passage:
     async def run(self) -> None:
         """Try one target after another until one answers; raises Fault."""
         self._upstream.budget.deposit()
-        await self._run(None)
+        await self._try_targets(self._send_to)
 
     async def resume(self, sent: Sent) -> None:
         """Go on with a request that was sent already; raises Fault."""
         self._started = sent.started
-        await self._run(sent)
+        await self._try_targets(sent.send_to, sent)
 
-    async def _run(self, sent: Sent | None) -> None:
+    async def _try_targets(
+        self, send_to: Callable[[Target], Awaitable[httpx.Response]], sent: Sent | None = None
+    ) -> None:
+        """Take the response to ``sent``, if there is one; else, and after a failure, ``send_to`` a target."""
         upstream = self._upstream
         tried: list[Target] = []
         while True:
-            is_sent = sent is not None and not tried
-            target = sent.target if sent and is_sent else upstream.balancer.choose(tried)
+            target = sent.target if sent else upstream.balancer.choose(tried)
             try:
-                with sent.attempt if sent and is_sent else Attempt(target) as attempt:
-                    if sent is None:
-                        response = await self._send_to(target)
-                    else:
-                        response = await (sent.response() if is_sent else sent.send_to(target))
+                with sent.attempt if sent else Attempt(target) as attempt:
+                    response = await (sent.response() if sent else send_to(target))
                     return await self._take(response, target, attempt)
             except httpx.TransportError as error:
                 fault = fault_of(error)
@@ -92,6 +92,7 @@ class Passage:
                     self._note_wait()
                     raise fault from error
                 upstream.instruments.repeated(target)
+                sent = None
 
     def _note_wait(self) -> float:
         """Write down how long the head of the answer, or its failure, was waited for."""
@@ -138,9 +139,9 @@ class Passage:
             await stream.aclose()
 
     async def _answer(self, response: httpx.Response, stream: httpx.AsyncByteStream) -> None:
-        has_no_body = response.status_code in (204, 304)
+        has_no_body = response.status_code in BODILESS
         fields = response_fields(response.headers.raw, has_no_body=has_no_body)
-        length = content_length(fields)
+        length = _content_length(fields)
         self._exchange.upstream_request_id = upstream_request_id(fields)
         self._begun = True
         await self._send({"type": "http.response.start", "status": response.status_code, "headers": fields})
@@ -170,8 +171,7 @@ class Passage:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
 
-def content_length(fields: list[Header]) -> int | None:
-    """Return the length that a response says its body has; raises InvalidResponse."""
+def _content_length(fields: list[Header]) -> int | None:
     length = get(fields, b"content-length")
     if length is None:
         return None

@@ -7,7 +7,10 @@ here and nowhere else; a test holds that both ways give the same.
 
 import httpx
 
+from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.protocol.headers import Headers
+
+_EXTENSIONS = {"http_version": b"HTTP/1.1"}
 
 
 def httpx_headers(fields: Headers) -> httpx.Headers:
@@ -15,3 +18,10 @@ def httpx_headers(fields: Headers) -> httpx.Headers:
     made = httpx.Headers()
     made._list = [(name, name.lower(), value) for name, value in fields]
     return made
+
+
+def httpx_response(head: ResponseHead, body: httpx.AsyncByteStream) -> httpx.Response:
+    """Return a response whose body is still to be read, as httpx's type."""
+    return httpx.Response(
+        head.status, headers=httpx_headers(head.headers), stream=body, extensions=_EXTENSIONS
+    )

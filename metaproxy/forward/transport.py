@@ -15,11 +15,9 @@ from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.forward.engine.pool import Callback, OpenConnection, Pool, PoolLimits
 from metaproxy.forward.engine.request import IDEMPOTENT, OutgoingRequest, outgoing
 from metaproxy.forward.errors import ConnectionReset
-from metaproxy.forward.seam import httpx_headers
+from metaproxy.forward.seam import httpx_response
 from metaproxy.outbox import Outbox
 from metaproxy.telemetry.metrics import Metrics
-
-_EXTENSIONS = {"http_version": b"HTTP/1.1"}
 
 
 class PoolUse(NamedTuple):
@@ -96,9 +94,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             if repeated is None:
                 raise
             head, body = repeated
-        return httpx.Response(
-            head.status, headers=httpx_headers(head.headers), stream=body, extensions=_EXTENSIONS
-        )
+        return httpx_response(head, body)
 
     async def repeat(
         self, pool: Pool, connection: Connection, message: OutgoingRequest

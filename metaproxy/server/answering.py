@@ -54,6 +54,7 @@ class AnsweringProtocol(RefusingProtocol):
         scope: Any = self.scope
         answer = lane.answer(scope, keep_alive=keep_alive, octets=octets)
         if isinstance(answer, bytes):
+            self.cycle = self.running = ANSWERED
             self._write_answer(answer, keep_alive=keep_alive)
         elif isinstance(answer, Passing):
             self._wait_for(answer, more_body=True)
@@ -68,13 +69,8 @@ class AnsweringProtocol(RefusingProtocol):
 
     def write_passed(self, waiting: WaitingCycle, answer: bytes) -> None:
         """Write the whole answer of a request that was passed on without a task."""
-        if self.transport.is_closing():
-            return
-        if waiting.keep_alive:
-            self.edge.outbox.write(self.transport, answer, self.loop)
-        else:
-            self._write_last(answer)
-        self.on_response_complete()
+        if not self.transport.is_closing():
+            self._write_answer(answer, keep_alive=waiting.keep_alive)
 
     def take_over(self, waiting: WaitingCycle, app: AnyASGI) -> None:
         """Let a task go on with a request that was passed on without one."""
@@ -90,18 +86,14 @@ class AnsweringProtocol(RefusingProtocol):
         busy = self.cycle is not None and not self.cycle.response_complete
         return None if busy or self.flow.write_paused else self.edge.fast_lane
 
-    def _write_answer(self, answer: bytes, *, keep_alive: bool = True) -> None:
-        self.cycle = self.running = ANSWERED
+    def _write_answer(self, answer: bytes, *, keep_alive: bool) -> None:
         if keep_alive:
             self.edge.outbox.write(self.transport, answer, self.loop)
         else:
-            self._write_last(answer)
+            self.edge.outbox.flush()
+            self.transport.write(answer)
+            self.end_answered()
         self.on_response_complete()
-
-    def _write_last(self, answer: bytes) -> None:
-        self.edge.outbox.flush()
-        self.transport.write(answer)
-        self.end_answered()
 
     def _take_the_line(self, app: AnyASGI, *, keep_alive: bool) -> None:
         before = self.cycle
