@@ -188,9 +188,8 @@ def test_a_refused_request_waits_for_the_answers_before_it(
     assert len(upstream.heads) == 3
 
 
-def test_a_client_that_pipelines_and_leaves_lets_the_upstream_go(
-    client: WireClient, upstream: ScriptedUpstream
-) -> None:
+def never_answers(upstream: ScriptedUpstream) -> threading.Event:
+    """Let ``upstream`` wait in place of an answer; return what is set when its connection is closed."""
     gone = threading.Event()
 
     def until_gone(connection: UpstreamConnection, _: bytes) -> None:
@@ -198,6 +197,13 @@ def test_a_client_that_pipelines_and_leaves_lets_the_upstream_go(
             gone.set()
 
     upstream.script = until_gone
+    return gone
+
+
+def test_a_client_that_pipelines_and_leaves_lets_the_upstream_go(
+    client: WireClient, upstream: ScriptedUpstream
+) -> None:
+    gone = never_answers(upstream)
     client.socket.sendall(request() * 3)
     wait_until(lambda: bool(upstream.heads), what="the first request at the upstream")
     client.socket.close()
@@ -236,13 +242,7 @@ def test_a_client_that_never_reads_is_cut_off_and_the_upstream_let_go(
 def test_a_client_that_closes_its_half_is_taken_to_have_gone(
     client: WireClient, upstream: ScriptedUpstream
 ) -> None:
-    gone = threading.Event()
-
-    def until_gone(connection: UpstreamConnection, _: bytes) -> None:
-        if not connection.read_head():
-            gone.set()
-
-    upstream.script = until_gone
+    gone = never_answers(upstream)
     client.socket.sendall(request())
     wait_until(lambda: bool(upstream.heads), what="the request at the upstream")
     client.socket.shutdown(socket.SHUT_WR)
