@@ -14,19 +14,16 @@ from starlette.types import ASGIApp, Scope
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
 from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.fast_lane.onward import Onward
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.plans import Plan, PlanKey
 from metaproxy.fast_lane.writing import Refusals, lines
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.filters.stage import DecidingStage, Prepared, outcome_of
+from metaproxy.filters.stage import DecidingStage, outcome_of
 from metaproxy.filters.trace import Trace
-from metaproxy.forward.direct import Lease
-from metaproxy.forward.engine.request import OutgoingRequest
-from metaproxy.forward.errors import TransportError
 from metaproxy.forward.proxy import Forward
-from metaproxy.forward.repeating import RepeatedHead
 from metaproxy.protocol.faults import Fault
 
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
@@ -65,9 +62,9 @@ class FastLane:
         # What charges comes last: where another cannot decide, nothing has been charged.
         self._in_turn = sorted(charges, key=lambda stage: stage.charges)
         self._cache = cache
-        self._forward = forward
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
         self._planner = Planner(authenticate)
+        self._onward = Onward(trace, cache, forward, self._planner)
         self._refusals = Refusals()
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
 
@@ -86,7 +83,7 @@ class FastLane:
             for stage in self._permits:
                 if not stage.decide(exchange, scope):
                     return partial(self._trace.run, exchange, stage)
-            concerned = self._concerned.get((scope["method"], scope["path"])) or self._concerning(scope)
+            concerned = self._concerning(scope)
             request = self._cache.read(exchange, scope)
             hit = self._cache.find(request, scope) if request is not None else None
             decided = _all_decide(concerned, exchange, scope)
@@ -103,23 +100,26 @@ class FastLane:
             return self._hit(hit, exchange, scope, keep_alive=keep_alive)
         passing: Passing | None = None
         if decided and request is None and keep_alive and not self._cache.has_route(scope["path"]):
-            passing = self._pass_on(exchange, scope, concerned, octets)
+            passing = self._onward.pass_on(exchange, scope, concerned, octets)
         return passing or partial(self._trace.run, exchange, self._charges[0])
 
     def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | Passing | None:
-        """Return the answer to a request of which the very octets came before, or who gives it, or None.
+        """Return the answer to a request of which the octets came before, or who gives it, or None.
 
-        Whatever can have changed since is asked again: the token, the rates, what is stored.
+        That is all of them, or all but the request line. Whatever can have changed since is asked again:
+        the token, the rates, what is stored.
         """
         key = self._planner.plans.key(octets, address, scheme)
         plan = self._planner.plans.get(key)
-        if plan is None or not self._planner.still_holds(plan):
+        if plan is None:
+            return self._with_known_section(key, octets)
+        if not self._planner.still_holds(plan):
             return None
         exchange = self._trace.begin_again(plan.exchange)
         answer: bytes | Passing | None
         try:
             if plan.passed is not None:
-                answer = self._pass_again(plan, plan.passed, exchange, octets)
+                answer = self._onward.pass_again(plan, exchange, octets)
             elif plan.refusal is not None:
                 answer = self._refusal(plan.refusal, exchange, plan.scope, keep_alive=True)
             else:
@@ -145,59 +145,36 @@ class FastLane:
                 return None
         return self._hit(hit, exchange, plan.scope, keep_alive=True)
 
-    def _pass_on(
-        self, exchange: Exchange, scope: Scope, stages: Sequence[DecidingStage], octets: bytes
-    ) -> Passing | None:
-        """Send a read on that the cache is not for; None where that takes the line."""
-        lease = self._forward.lease() if self._forward is not None else None
-        if lease is None:
+    def _with_known_section(self, key: PlanKey, octets: bytes) -> bytes | Passing | None:
+        """Answer a read with which only the header section came before; None where that takes a parser."""
+        found = self._planner.section_of(octets, key[1], key[2])
+        if found is None:
             return None
+        section, read = found
+        path = read.line["path"]
+        if self._cache.has_route(path):
+            return None  # the fields that its key is made of are not kept
+        exchange = self._trace.begin_at(path, section.exchange)
+        scope = {**section.scope, **read.line, SCOPE_KEY: exchange}
+        answer: bytes | Passing | None
         try:
-            sent = lease.message(exchange, scope)
-        except TransportError:
-            lease.give_back()
-            return None
-        if octets and lease.can_be_repeated:
-            self._planner.plan(octets, exchange, scope, stages, None, sent)
-        return self._passing(lease, sent, exchange, scope, stages)
-
-    def _pass_again(
-        self, plan: Plan, head: RepeatedHead, exchange: Exchange, octets: bytes
-    ) -> Passing | None:
-        """Send a read on that was sent on before; raises Fault."""
-        lease = self._forward.lease() if self._forward is not None else None
-        if lease is None:
-            return None
-        try:
-            decided = all(decision.decide(exchange) for decision in plan.decisions)
-        except Fault:
-            lease.give_back()
-            raise
-        if not decided:
-            lease.give_back()
-            return None
-        scope = {**plan.scope, SCOPE_KEY: exchange}
-        sent = head.message(octets, exchange.request_id)
-        return self._passing(lease, sent, exchange, scope, plan.decisions)
-
-    def _passing(
-        self,
-        lease: Lease,
-        sent: OutgoingRequest,
-        exchange: Exchange,
-        scope: Scope,
-        stages: Sequence[DecidingStage | Prepared],
-    ) -> Passing:
-        """Send ``sent``, which every stage has let through."""
-        self._cache.note_bypass(exchange)
-        entered = [stage.enter(exchange) for stage in stages]
-        passing = Passing(self._trace, exchange, scope, [end for end in entered if end is not None])
-        passing.passage = lease.send(sent, exchange, scope, passing)
-        return passing
+            for stage in self._permits:
+                if not stage.decide_target(exchange, scope):
+                    return None
+            concerned = self._concerning(scope)
+            answer = self._onward.pass_target(key, section, exchange, scope, concerned, octets)
+        except Fault as fault:
+            answer = self._refusal(fault, exchange, scope, keep_alive=True)
+        if answer is not None:
+            self._planner.count(section)
+        return answer
 
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
         """The stages that have anything to decide for method and path; found out once for each."""
         method, path = scope["method"], scope["path"]
+        known = self._concerned.get((method, path))
+        if known is not None:
+            return known
         concerned = tuple([stage for stage in self._in_turn if stage.concerns(method, path)])
         if len(path) <= MEMO_PATH_LENGTH:
             if len(self._concerned) >= MEMO_ENTRIES:

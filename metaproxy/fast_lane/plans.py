@@ -5,6 +5,9 @@ differs in nothing that a parser, the guard, the authorization of one identity o
 see. So what depends on those alone need not be found out again. What can have changed is asked each time:
 whether the token still stands for that identity, whether the rates have room, what is stored.
 
+They also read one thing after another with the same header section: then all but what rests on method and
+target is known, and a plan for the section says what.
+
 A plan is kept under a keyed digest of the octets, so that the token in them is not kept. A head that
 came once may never come again (many carry an id of their own): only the second time makes a plan.
 """
@@ -17,7 +20,7 @@ from starlette.types import Scope
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Prepared
-from metaproxy.forward.repeating import RepeatedHead
+from metaproxy.forward.repeating import RepeatedSection
 from metaproxy.identity.digests import keyed_digest
 from metaproxy.identity.validator import Verdict
 from metaproxy.protocol.faults import Fault
@@ -32,13 +35,15 @@ PlanKey = tuple[bytes, str, str]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Plan:
-    """How a request is answered whose head was read before.
+    """How a request is answered whose head, or whose header section, was read before.
 
     ``scope`` has what the stages after authorize look at, no token; ``exchange`` is that of the request
     which made the plan: who asked, from where, for what. ``token_key`` is what the token cache knows the
     token by, empty where no tokens are checked, and ``verdict`` what it said. What follows is the refusal
     that the verdict means, or else ``decisions``, and then what is asked of the cache, None where that is
-    not concerned; ``passed`` is the head that the upstream then gets.
+    not concerned; ``request_line`` and ``passed`` are what the upstream then gets.
+
+    The plan for a header section has ``passed`` alone of these, and a scope without method and target.
     """
 
     scope: Scope
@@ -48,14 +53,15 @@ class Plan:
     refusal: Fault | None = None
     decisions: Sequence[Prepared] = ()
     request: CacheRequest | None = None
-    passed: RepeatedHead | None = None
+    request_line: bytes = b""
+    passed: RepeatedSection | None = None
 
 
 class Plans:
     """Plans by the octets that they are for; when there are too many, the oldest goes."""
 
     def __init__(self, max_plans: int = MAX_PLANS) -> None:
-        self._digest = keyed_digest(b"request")
+        self._digest = keyed_digest(b"plan")
         self._max_plans = max_plans
         self._plans: dict[PlanKey, Plan] = {}
         self._seen: set[PlanKey] = set()
@@ -64,15 +70,15 @@ class Plans:
         return len(self._plans)
 
     def key(self, octets: bytes, address: str, scheme: str) -> PlanKey:
-        """Return the name of a head that came as ``octets`` from ``address``."""
+        """Return the name of what came as ``octets`` from ``address``."""
         return self._digest(octets), address, scheme
 
     def get(self, key: PlanKey) -> Plan | None:
-        """Return the plan for a head, if there is one."""
+        """Return the plan for what has that name, if there is one."""
         return self._plans.get(key)
 
     def is_new(self, key: PlanKey) -> bool:
-        """Say whether a head comes for the first time, as far as is remembered."""
+        """Say whether something comes for the first time, as far as is remembered."""
         if key in self._seen:
             return False
         if len(self._seen) >= MAX_SEEN:
@@ -81,11 +87,11 @@ class Plans:
         return True
 
     def put(self, key: PlanKey, plan: Plan) -> None:
-        """Keep the plan for a head."""
+        """Keep a plan."""
         if len(self._plans) >= self._max_plans:
             del self._plans[next(iter(self._plans))]
         self._plans[key] = plan
 
     def drop(self, key: PlanKey) -> None:
-        """Keep the plan for a head no longer."""
+        """Keep a plan no longer."""
         self._plans.pop(key, None)

@@ -103,6 +103,10 @@ class Authenticate(DecidingStage):
         self._conclude(exchange, scope, headers, user, service)
         return True
 
+    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
+        """Let through what needs a token: whose it is does not rest on the target."""
+        return not self._is_anonymous(scope)
+
     def verdict_on(self, token: bytes) -> tuple[bytes, Verdict | None]:
         """Return what the token cache knows ``token`` by, and its verdict where it is fresh; uncounted."""
         key = self.validator.key_of(token)

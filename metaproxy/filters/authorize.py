@@ -5,7 +5,7 @@ a request then costs a lookup and a few comparisons.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,8 +28,7 @@ MEMO_PATH_LENGTH = 512
 """Longer paths are worked out each time: memory is bounded in bytes, not only in entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class _PathPolicy:
+class _PathPolicy(NamedTuple):
     tenants: tuple[str, ...]
     methods: frozenset[str] | None
     rules: PathRules
@@ -92,13 +91,20 @@ class Authorize(DecidingStage):
             raise self._forbidden("role_missing")
         return True
 
+    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
+        """Decide as ``decide`` does, for an identity that acts for the same tenant as before."""
+        identity = exchange.identity
+        return self.decide(exchange, scope) and exchange.identity is identity
+
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; raises Fault."""
         self.decide(exchange, scope)
         await self.app(scope, receive, send)
 
     def _policy(self, path: str) -> _PathPolicy:
-        operation = self._operations.match(path) or self._operations.match(resource_path(path))
+        operation, resource = self._operations.match(path), resource_path(path)
+        if operation is None and resource != path:
+            operation = self._operations.match(resource)
         tenants: dict[str, None] = {}
         if self._tenant_in_path:
             if operation is not None and TENANT in operation.captures:

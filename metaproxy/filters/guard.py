@@ -112,13 +112,21 @@ class Guard(DecidingStage):
         exchange.identity_headers_stripped = True
         return True
 
+    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
+        """Let a known method and a path through that is not ambiguous."""
+        return scope["method"] in METHODS and self._ambiguity(scope["raw_path"], scope["path"]) is None
+
     def _check_path(self, raw_path: bytes, path: str) -> None:
-        problem = ambiguity(raw_path)
-        if problem is None and self._spellings.differ(path):
-            problem = "the path is another one to who ignores case"
+        problem = self._ambiguity(raw_path, path)
         if problem is not None:
             raise Fault(400, f"The request is ambiguous: {problem}.", reason="path_ambiguous")
         _remember(raw_path, len(raw_path), self._plain_paths)
+
+    def _ambiguity(self, raw_path: bytes, path: str) -> str | None:
+        problem = ambiguity(raw_path)
+        if problem is None and self._spellings.differ(path):
+            problem = "the path is another one to who ignores case"
+        return problem
 
     def _check_names(self, exchange: Exchange, scope: Scope, names: tuple[bytes, ...]) -> None:
         """Look at which fields there are; most clients send the same few again and again."""

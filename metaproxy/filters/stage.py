@@ -83,6 +83,14 @@ class DecidingStage(Stage):
         """
         raise NotImplementedError
 
+    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
+        """Decide about another method and target, with header fields that ``decide`` has let through before.
+
+        The Exchange is as ``decide`` had left it. True lets the request go on as ``decide`` would, without
+        a change; False means that ``decide`` must be asked. Raises Fault where ``decide`` would.
+        """
+        return False
+
     def concerns(self, method: str, path: str) -> bool:
         """Say whether the stage has anything to decide for a request without a body, whoever sends it."""
         return True

@@ -87,9 +87,21 @@ class Trace:
 
     def begin_again(self, before: Exchange) -> Exchange:
         """Make the Exchange of a request whose head is that of ``before``, to the octet."""
+        exchange = self._begin_with_fields_of(before)
+        exchange.route, exchange.captures = before.route, before.captures
+        return exchange
+
+    def begin_at(self, path: str, before: Exchange) -> Exchange:
+        """Make the Exchange of a request on ``path`` whose header section is that of ``before``."""
+        exchange = self._begin_with_fields_of(before)
+        match = self._routes.match(path)
+        if match is not None:
+            exchange.route, exchange.captures = match.template, match.captures
+        return exchange
+
+    def _begin_with_fields_of(self, before: Exchange) -> Exchange:
         exchange = Exchange(new_request_id(), self._clock())
         exchange.client_address, exchange.scheme = before.client_address, before.scheme
-        exchange.route, exchange.captures = before.route, before.captures
         exchange.identity_headers_stripped, exchange.identity = True, before.identity
         return exchange
 

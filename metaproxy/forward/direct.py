@@ -19,7 +19,7 @@ from metaproxy.forward.engine.body import ResponseBody
 from metaproxy.forward.engine.connection import Connection
 from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.forward.engine.pool import Pool
-from metaproxy.forward.engine.request import OutgoingRequest, message
+from metaproxy.forward.engine.request import OutgoingRequest, message, request_line
 from metaproxy.forward.errors import ConnectionReset
 from metaproxy.forward.heads import BODILESS, upstream_request_id
 from metaproxy.forward.passage import Passage, Upstream
@@ -90,6 +90,10 @@ class Lease:
     def can_be_repeated(self) -> bool:
         """Whether the same request of a client makes the same message, whichever target gets it."""
         return self._passages.upstream.heads.preserves_host
+
+    def request_line(self, scope: Scope) -> bytes:
+        """Return the first line of a request as it is sent; raises httpx.TransportError."""
+        return request_line(scope["method"], self._passages.upstream.heads.target(scope))
 
     def message(self, exchange: Exchange, scope: Scope) -> OutgoingRequest:
         """Return a request without a body as it is sent; raises httpx.TransportError."""

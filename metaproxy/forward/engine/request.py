@@ -55,13 +55,18 @@ def message(method: str, target: bytes, fields: list[Header], body: httpx.AsyncB
     return OutgoingRequest(method, head, length, body)
 
 
-def _head(method: str, target: bytes, fields: list[Header]) -> bytes:
+def request_line(method: str, target: bytes) -> bytes:
+    """Return the first line of a request (RFC 9112 §3); raises UnsendableRequest."""
     if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
         raise UnsendableRequest("the method or the target holds a character that it must not")
+    return b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), target)
+
+
+def _head(method: str, target: bytes, fields: list[Header]) -> bytes:
     if b"".join([name for name, _ in fields]).translate(None, _NAME_CHARACTERS):
         raise UnsendableRequest("the name of a header field holds a character that it must not")
     lines = [b"%b: %b\r\n" % field for field in fields]
-    head = b"".join((method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n", *lines, b"\r\n"))
+    head = b"".join((request_line(method, target), *lines, b"\r\n"))
     # One line break for every line and no other: cheaper than looking into each field.
     breaks = len(fields) + 2
     if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:

@@ -38,12 +38,14 @@ class CompiledRule:
         "key",
         "policy",
         "policy_item",
+        "position",
         "quoted_name",
         "rule",
     )
 
-    def __init__(self, rule: RateRule, algorithm: str) -> None:
+    def __init__(self, rule: RateRule, algorithm: str, position: int = 0) -> None:
         self.rule = rule
+        self.position = position
         self.captured = captured_apart(rule)
         self.policy: Policy = ALGORITHMS[algorithm].of(rule)
         self.consumer_of = consumer_of(rule.per)
@@ -102,7 +104,7 @@ class RateTable:
         names = [rule.name for rule in rules]
         if len(set(names)) < len(names):
             raise RuleError("two rates have the same name")
-        self.rules = tuple(CompiledRule(rule, algorithm) for rule in rules)
+        self.rules = tuple(CompiledRule(rule, algorithm, position) for position, rule in enumerate(rules))
         self.groups = frozenset(group for rule in rules for group in rule.groups)
         self._has_queries = any(rule.query for rule in rules)
         self.varies = self._has_queries or bool(self.groups)
@@ -135,14 +137,15 @@ class RateTable:
     def _find(self, method: str, path: str, group: str) -> Targets:
         if method in ("GET", "HEAD") and self._exempt.has(resource_path(path)):
             return ()
-        found = {
-            target.rule: target
+        found = [
+            target
             for finder in self._finders
             for target in finder.find(path)
             if _concerns(target.rule.rule, group)
             and (not target.rule.rule.methods or method in target.rule.rule.methods)
-        }
-        return tuple(found[rule] for rule in self.rules if rule in found)
+        ]
+        found.sort(key=_position)
+        return tuple(found)
 
 
 class _Templates:
@@ -194,6 +197,10 @@ class _Everywhere:
 
     def find(self, path: str) -> Iterable[Target]:
         return self._targets
+
+
+def _position(target: Target) -> int:
+    return target.rule.position
 
 
 def _captured(rule: RateRule, match: re.Match[str]) -> list[str]:

@@ -10,9 +10,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport
+from metaproxy.identity.revocation import Revocation
+from metaproxy.identity.static import StaticTokens
 from tests.unit.fast_lane.lines import TOKEN, Line, request
 from tests.unit.forward.scripted import Peer, Script, Upstream, answers, upstream
 
@@ -183,17 +187,76 @@ async def test_the_same_octets_are_passed_on_without_parsing_them_again() -> Non
         assert front.seen() == slow.seen()
 
 
-async def test_what_is_kept_to_pass_the_same_on_again_holds_no_token() -> None:
+async def test_another_read_with_the_same_header_section_is_passed_on_without_parsing_it() -> None:
+    async with fronts(answers(OK)) as (front, slow):
+        for number in range(3):
+            await front.send(request(path=f"{SERVERS}{number}", fields=ALICE))
+            await slow.send(request(path=f"{SERVERS}{number}", fields=ALICE))
+        front.line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
+
+        for another in (f"{SERVERS}3", f"{SERVERS}4?a=%20b", "/v2.1/t1/flavors", "/v2.1/flavors/1/"):
+            await front.send(request(path=another, fields=ALICE))
+            await slow.send(request(path=another, fields=ALICE))
+
+        assert front.seen() == slow.seen()
+
+
+async def test_what_is_kept_to_pass_reads_on_again_holds_no_token() -> None:
     async with fronts(answers(OK)) as (front, _):
-        for _ in range(4):
+        for _ in range(6):
             await front.send(READ)
 
-        [plan] = front.line.lane._planner.plans._plans.values()
+        planner = front.line.lane._planner
+        plans = [*planner.plans._plans.values(), *planner.sections._plans.values()]
 
-    assert plan.passed is not None
-    assert b"x-user-id: alice" in plan.passed.before + plan.passed.between + plan.passed.after
-    assert b"x-auth-token: " in plan.passed.before
-    assert TOKEN.encode() not in plan.passed.before + plan.passed.between + plan.passed.after
+    assert len(plans) == 2
+    for plan in plans:
+        assert plan.passed is not None
+        kept = plan.passed.before + plan.passed.between + plan.passed.after
+        assert b"x-user-id: alice" in kept
+        assert b"x-auth-token: " in plan.passed.before
+        assert TOKEN.encode() not in kept + repr(plan.scope).encode()
+
+
+OTHER_PATHS = st.sampled_from(
+    [f"{SERVERS}{number}" for number in range(6)]
+    + ["/v2.1/t1/flavors", "/v2.1/t1/flavors.json", f"{SERVERS}?a=1&a=%2e", "/v2.1/servers/", "/about", "/"]
+    + ["/v2.1/t1/./servers", "/v2.1//servers", "/V2.1/t1/images/i1", "/v2.1/t1/%73ervers", "/v2.1/t1/a;b"]
+    + ["/v2.1/t2/servers", "/v2.1/t1/images/i1/metadata", "/v2.1/t1/images/i1/metadata/label"]
+)
+OTHER_METHODS = st.sampled_from(["GET"] * 5 + ["HEAD", "DELETE"])
+OTHER_FIELDS = st.sampled_from([ALICE] * 4 + [ALICE[:1], ["X-Auth-Token: bob"], ["X-Auth-Token: x"], []])
+
+
+async def to_each_method_its_own(peer: Peer) -> None:
+    """A script that answers HEAD without a body."""
+    while True:
+        head = await peer.head()
+        await peer.send(OK.removesuffix(b"ok") if head.startswith(b"HEAD") else OK)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(OTHER_METHODS, OTHER_PATHS, OTHER_FIELDS), min_size=4, max_size=20))
+async def test_whatever_is_read_both_ways_tell_the_same(reads: list[tuple[str, str, list[str]]]) -> None:
+    async with fronts(to_each_method_its_own) as both:
+        for front in both:
+            for method, path, fields in reads:
+                await front.send(request(method, path, fields=fields))
+
+        assert both[0].seen() == both[1].seen()
+
+
+async def test_a_token_that_was_revoked_lets_no_read_through_whatever_came_before_with_it() -> None:
+    async with fronts(answers(OK)) as both:
+        for front in both:
+            for number in range(4):
+                await front.send(request(path=f"{SERVERS}{number}", fields=ALICE))
+            front.line.validator.revoke(Revocation(user_id="alice"))
+            front.line.validator._inner = StaticTokens([])
+            await front.send(request(path=f"{SERVERS}9", fields=ALICE))
+
+        assert b"HTTP/1.1 401" in both[0].line.wire.written[-1]
+        assert both[0].seen() == both[1].seen()
 
 
 async def test_over_the_rate_the_upstream_is_not_asked_and_its_connection_stays() -> None:

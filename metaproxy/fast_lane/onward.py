@@ -1,0 +1,116 @@
+"""Sends reads on that the cache is not for and that every stage lets through, where a connection is idle.
+
+Each way here answers None where sending takes the line: nothing has been charged then.
+"""
+
+from collections.abc import Sequence
+
+from starlette.types import Scope
+
+from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.fast_lane.passing import Passing
+from metaproxy.fast_lane.planner import Planner
+from metaproxy.fast_lane.plans import Plan, PlanKey
+from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.stage import DecidingStage, Prepared
+from metaproxy.filters.trace import Trace
+from metaproxy.forward.direct import Lease
+from metaproxy.forward.engine.request import OutgoingRequest
+from metaproxy.forward.errors import TransportError
+from metaproxy.forward.proxy import Forward
+from metaproxy.protocol.faults import Fault
+
+
+class Onward:
+    """What follows the cache, for reads that take no task.
+
+    Args:
+        trace, cache: the stages of that name.
+        forward: sends them; None sends none.
+        planner: plans for those that may come again.
+    """
+
+    def __init__(self, trace: Trace, cache: MetadataCache, forward: Forward | None, planner: Planner) -> None:
+        self._trace = trace
+        self._cache = cache
+        self._forward = forward
+        self._planner = planner
+
+    def pass_on(
+        self, exchange: Exchange, scope: Scope, stages: Sequence[DecidingStage], octets: bytes
+    ) -> Passing | None:
+        """Send a read on that ``stages`` have let through."""
+        lease = self._lease()
+        if lease is None:
+            return None
+        try:
+            sent = lease.message(exchange, scope)
+        except TransportError:
+            lease.give_back()
+            return None
+        if octets and lease.can_be_repeated:
+            self._planner.plan_section(octets, exchange, scope, sent)
+        return self._send(lease, sent, exchange, scope, stages)
+
+    def pass_again(self, plan: Plan, exchange: Exchange, octets: bytes) -> Passing | None:
+        """Send a read on that was sent on before; raises Fault where a stage now refuses it."""
+        lease = self._lease() if plan.passed is not None else None
+        if lease is None or plan.passed is None:
+            return None
+        try:
+            for decision in plan.decisions:
+                if not decision.decide(exchange):
+                    lease.give_back()
+                    return None
+        except Fault:
+            lease.give_back()
+            raise
+        scope = {**plan.scope, SCOPE_KEY: exchange}
+        sent = plan.passed.message(scope["method"], plan.request_line, octets, exchange.request_id)
+        return self._send(lease, sent, exchange, scope, plan.decisions)
+
+    def pass_target(
+        self,
+        key: PlanKey,
+        section: Plan,
+        exchange: Exchange,
+        scope: Scope,
+        stages: Sequence[DecidingStage],
+        octets: bytes,
+    ) -> Passing | None:
+        """Send a read on whose header ``section`` was sent on before; raises Fault where a stage refuses it.
+
+        ``key`` is what a plan for ``octets`` is known by.
+        """
+        lease = self._lease() if section.passed is not None else None
+        if lease is None or section.passed is None:
+            return None
+        try:
+            for stage in stages:
+                if not stage.decide(exchange, scope):
+                    lease.give_back()
+                    return None
+        except Fault:
+            lease.give_back()
+            raise
+        line = lease.request_line(scope)
+        self._planner.plan_passed(key, section, exchange, scope, stages, line)
+        sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
+        return self._send(lease, sent, exchange, scope, stages)
+
+    def _lease(self) -> Lease | None:
+        return self._forward.lease() if self._forward is not None else None
+
+    def _send(
+        self,
+        lease: Lease,
+        sent: OutgoingRequest,
+        exchange: Exchange,
+        scope: Scope,
+        stages: Sequence[DecidingStage | Prepared],
+    ) -> Passing:
+        self._cache.note_bypass(exchange)
+        entered = [stage.enter(exchange) for stage in stages]
+        passing = Passing(self._trace, exchange, scope, [end for end in entered if end is not None])
+        passing.passage = lease.send(sent, exchange, scope, passing)
+        return passing
