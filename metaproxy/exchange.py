@@ -6,6 +6,7 @@ adds its own fields; none reaches back. Stages never wrap ``send`` to add a head
 """
 
 from collections.abc import Mapping, MutableMapping
+from copy import copy
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -121,6 +122,13 @@ class Exchange:
         self.response_headers: list[tuple[bytes, bytes]] = []
         if fields:
             self.__dict__.update(fields)
+
+    def for_flight(self) -> "Exchange":
+        """Return a copy for a request made on this one's behalf, which has not waited and answers nobody."""
+        flown = copy(self)
+        flown.response_headers = []
+        flown.waits = flown.waits_begun = NO_WAITS
+        return flown
 
     def waited(self, stage: str, seconds: float, begun: float) -> None:
         """Add ``seconds`` spent waiting for ``stage``: ``identity``, ``store``, ``upstream``.

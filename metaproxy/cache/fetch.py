@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Hashable
-from copy import copy
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Scope
@@ -78,8 +77,7 @@ class Fetcher:
 
     def start(self, exchange: Exchange, scope: Scope, wanted: Wanted) -> Flight:
         """Send the request upstream in a task of its own, and return its flight."""
-        own_exchange = copy(exchange)
-        own_exchange.response_headers, own_exchange.waits = [], {}
+        own_exchange = exchange.for_flight()
         answer = _Answer(self._admission, wanted, self._monotonic, self._wall)
         flight = Flight(
             own_exchange,

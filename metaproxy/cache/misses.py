@@ -230,6 +230,12 @@ async def send_hit(hit: Hit, exchange: Exchange, send: Send) -> None:
     await send({"type": "http.response.body", "body": hit.body, "more_body": False})
 
 
+def note_pass(exchange: Exchange, status: str) -> None:
+    """Note on the Exchange that the request passes the cache; ``status`` is its Cache-Status."""
+    exchange.cache_status = status
+    exchange.response_headers.append((b"cache-status", status.encode("ascii")))
+
+
 def _for_another(fields: list[headers.Header]) -> list[headers.Header]:
     """The fields of an answer for those whose request it was not."""
     kept = storing.stored_fields(fields, NOTHING_SAID)

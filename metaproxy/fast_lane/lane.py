@@ -156,6 +156,7 @@ class FastLane:
             return None  # the fields that its key is made of are not kept
         exchange = self._trace.begin_at(path, section.exchange)
         scope = {**section.scope, **read.line, SCOPE_KEY: exchange}
+        concerned: Sequence[DecidingStage] = ()
         answer: bytes | Passing | None
         try:
             for stage in self._permits:
@@ -164,6 +165,8 @@ class FastLane:
             concerned = self._concerning(scope)
             answer = self._onward.pass_target(key, section, exchange, scope, concerned, octets)
         except Fault as fault:
+            if concerned:
+                self._planner.plan_by_section(key, section, exchange, scope, concerned)
             answer = self._refusal(fault, exchange, scope, keep_alive=True)
         if answer is not None:
             self._planner.count(section)

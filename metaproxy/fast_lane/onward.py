@@ -94,7 +94,7 @@ class Onward:
             lease.give_back()
             raise
         line = lease.request_line(scope)
-        self._planner.plan_passed(key, section, exchange, scope, stages, line)
+        self._planner.plan_by_section(key, section, exchange, scope, stages, line)
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
         return self._send(lease, sent, exchange, scope, stages)
 

@@ -142,16 +142,19 @@ class Planner:
         plan = self.sections.get(self.sections.key(read.section, address, scheme))
         return (plan, read) if plan is not None and self.still_holds(plan) else None
 
-    def plan_passed(
+    def plan_by_section(
         self,
         key: PlanKey,
         section: Plan,
         exchange: Exchange,
         scope: Scope,
         stages: Sequence[DecidingStage],
-        request_line: bytes,
+        request_line: bytes = b"",
     ) -> None:
-        """Perhaps plan for a read that was passed on by the plan for its header section."""
+        """Perhaps plan for a read that was answered by the plan for its header section.
+
+        ``request_line`` is what the upstream was sent; empty for a read that ``stages`` have refused.
+        """
         if self.plans.is_new(key):
             return
         kept = _kept(scope)
@@ -164,7 +167,7 @@ class Planner:
                 verdict=section.verdict,
                 decisions=tuple(stage.prepared(exchange, kept) for stage in stages),
                 request_line=request_line,
-                passed=section.passed,
+                passed=section.passed if request_line else None,
             ),
         )
 

@@ -25,9 +25,12 @@ def answer_kind(scope: Scope) -> tuple[bytes, str, bool]:
     return combined(scope["headers"], b"accept"), suffix, scope["method"] == "HEAD"
 
 
+_line = b": ".join
+
+
 def lines(fields: Iterable[Header]) -> bytes:
     """Return header fields, each with its line break."""
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
+    return b"\r\n".join([*map(_line, fields), b""])
 
 
 def serialised(status: int, fields: Sequence[Header], body: bytes, *, keep_alive: bool) -> bytes:

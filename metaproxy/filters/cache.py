@@ -21,7 +21,7 @@ from metaproxy.cache.fetch import Fetcher
 from metaproxy.cache.flights import Flights
 from metaproxy.cache.inventory import Inventory
 from metaproxy.cache.memory import MemoryStore
-from metaproxy.cache.misses import Misses, Read, send_hit
+from metaproxy.cache.misses import Misses, Read, note_pass, send_hit
 from metaproxy.cache.partitions import Partitions
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.replicas import Replicas
@@ -95,6 +95,7 @@ class MetadataCache(Stage):
     ) -> None:
         self.app = app
         self._name = name
+        self._bypass = cache_status.forwarded(name, cache_status.BYPASS)
         self._monotonic = monotonic
         self._shared = scope == "shared"
         self._partitions = Partitions(scope)
@@ -182,7 +183,7 @@ class MetadataCache(Stage):
 
     def note_bypass(self, exchange: Exchange) -> None:
         """Write into ``exchange`` that a read without a route went on."""
-        self._note_pass(exchange, cache_status.BYPASS)
+        note_pass(exchange, self._bypass)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from memory, or send the request forward as its kind asks."""
@@ -292,9 +293,5 @@ class MetadataCache(Stage):
     async def _pass(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, reason: str, detail: str = ""
     ) -> None:
-        self._note_pass(exchange, reason, detail)
+        note_pass(exchange, cache_status.forwarded(self._name, reason, detail=detail))
         await self.app(scope, receive, send)
-
-    def _note_pass(self, exchange: Exchange, reason: str, detail: str = "") -> None:
-        exchange.cache_status = status = cache_status.forwarded(self._name, reason, detail=detail)
-        exchange.response_headers.append((b"cache-status", status.encode("ascii")))

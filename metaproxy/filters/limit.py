@@ -1,6 +1,7 @@
 """Stage 5: every consumer is held to its rates."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -115,7 +116,7 @@ class RateLimit(DecidingStage):
 
     def refuse_one(self, exchange: Exchange, charge: Charge) -> None:
         """Do what ``refuse`` does for the one counter that most requests meet."""
-        taken = self.rates.refusal((charge,))
+        taken = self.rates.refusal_of_one(charge)
         if taken is None:
             return
         exchange.charged, rule = True, charge.rule
@@ -169,19 +170,10 @@ class RateLimit(DecidingStage):
         return self._fault(seconds, is_global=is_global)
 
     def _fault(self, seconds: int, *, is_global: bool) -> Fault:
+        message = _message(seconds, is_global=is_global)
         if is_global:
-            return Fault(
-                503,
-                f"The service is at its limit. Retry after {seconds} seconds.",
-                reason="global_rate_exceeded",
-                retry_after=seconds,
-            )
-        return Fault(
-            self._over_limit_status,
-            f"This request was rate-limited. Retry after {seconds} seconds.",
-            reason="rate_exceeded",
-            retry_after=seconds,
-        )
+            return Fault(503, message, reason="global_rate_exceeded", retry_after=seconds)
+        return Fault(self._over_limit_status, message, reason="rate_exceeded", retry_after=seconds)
 
 
 class _PreparedLimit(Prepared):
@@ -209,6 +201,13 @@ class _PreparedLimitOfOne(_PreparedLimit):
 
     def refuse(self, exchange: Exchange) -> None:
         self._limit.refuse_one(exchange, self._charges[0])
+
+
+@lru_cache(maxsize=64)
+def _message(seconds: int, *, is_global: bool) -> str:
+    if is_global:
+        return f"The service is at its limit. Retry after {seconds} seconds."
+    return f"This request was rate-limited. Retry after {seconds} seconds."
 
 
 def _told(charges: Sequence[Charge], taken: Taken) -> tuple[Header, Header]:

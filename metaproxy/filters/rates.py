@@ -14,7 +14,7 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import group_of
 from metaproxy.protocol.limits.policy import Standing, standing
 from metaproxy.protocol.limits.rates import RateRule
-from metaproxy.protocol.limits.table import CompiledRule, RateTable
+from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
 from metaproxy.protocol.limits.top import ConsumerCount, TopConsumers
 from metaproxy.store.counters import UNCOUNTED, Charge, SharedCounters, Taken
 from metaproxy.store.memory import MemoryCounters
@@ -25,7 +25,6 @@ OnStoreFailure = Literal["local", "allow", "deny"]
 NOBODY = Identity()
 
 MEMO_ENTRIES = 1024
-MEMO_PATH_LENGTH = 512
 
 
 class Rates:
@@ -56,8 +55,7 @@ class Rates:
         monotonic: Clock = clock.monotonic,
     ) -> None:
         self._table = RateTable(rules, algorithm=algorithm, exempt=exempt)
-        self._varies = self._table.varies
-        self._memo: dict[tuple[str, ...], tuple[Charge, ...]] = {}
+        self._memo: dict[tuple[Targets, str, str, str], tuple[Charge, ...]] = {}
         self._shared = shared
         self._on_store_failure = on_store_failure
         self._local = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
@@ -79,21 +77,19 @@ class Rates:
 
     def charges(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
         """Return the counters that this request would be charged to."""
-        who, address, path = exchange.identity or NOBODY, exchange.client_address, scope["path"]
-        if self._varies or len(path) > MEMO_PATH_LENGTH:
-            return self._find_charges(who, address, scope)
-        # Nothing else decides; one consumer reads the same few paths again and again.
-        asked = scope["method"], path, who.project_id, who.user_id, address
+        who, address = exchange.identity or NOBODY, exchange.client_address
+        targets = self._table.targets(scope["method"], scope["path"], scope["query_string"], self._group(who))
+        if not targets:
+            return ()
+        # One consumer meets the same few rules again and again.
+        asked = targets, who.project_id, who.user_id, address
         found = self._memo.get(asked)
         if found is None:
             if len(self._memo) >= MEMO_ENTRIES:
                 self._memo.clear()
-            found = self._memo[asked] = self._find_charges(who, address, scope)
+            found = tuple([_charge(target.rule, target.key, who, address) for target in targets])
+            self._memo[asked] = found
         return found
-
-    def _find_charges(self, who: Identity, address: str, scope: Scope) -> tuple[Charge, ...]:
-        targets = self._table.targets(scope["method"], scope["path"], scope["query_string"], self._group(who))
-        return tuple(_charge(target.rule, target.key, who, address) for target in targets)
 
     def take(self, charges: Sequence[Charge]) -> Taken | None:
         """Charge all or none, where that can be done at once; None where the store must be awaited.
@@ -125,6 +121,16 @@ class Rates:
                 self._without_store(charges)
         taken = self._local.refusal(charges)
         return None if taken is None else self._recorded(charges, taken)
+
+    def refusal_of_one(self, charge: Charge) -> Taken | None:
+        """Do what ``refusal`` does for the one counter that most requests meet."""
+        if self._shared is not None:
+            return self.refusal((charge,))
+        seconds = self._monotonic()
+        taken = self._local.refusal_of_one(charge, seconds)
+        if taken is not None:
+            self._top.record(charge.consumer, seconds, refused=True)
+        return taken
 
     async def take_shared(self, charges: Sequence[Charge]) -> Taken:
         """Charge all or none in the shared store; raises as ``take`` does where it fails."""

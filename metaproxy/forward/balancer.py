@@ -13,6 +13,7 @@ class Balancer:
 
     def __init__(self, targets: Sequence[Target], *, monotonic: Clock) -> None:
         self._targets = tuple(targets)
+        self._only = self._targets[0] if len(self._targets) == 1 else None
         self._monotonic = monotonic
         self._turn = 0
 
@@ -22,6 +23,8 @@ class Balancer:
         An unhealthy target is still better than none: checks can be wrong about all of them at once. One
         whose breaker is open is never asked. Raises Fault (503) where that leaves none.
         """
+        if self._only is not None and self._only.breaker.is_closed:
+            return self._only
         now = self._monotonic()
         allowed = [target for target in self._in_turn() if target.breaker.allows(now)]
         if not allowed:

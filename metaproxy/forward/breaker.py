@@ -42,6 +42,11 @@ class Breaker:
             return now >= self._opens_until
         return self.state is BreakerState.CLOSED
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether every request may pass."""
+        return self.state is BreakerState.CLOSED
+
     def seconds_left(self, now: float) -> float:
         """Return for how long nothing passes; 0.0 if it is not known."""
         return max(self._opens_until - now, 0.0)

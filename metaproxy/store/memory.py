@@ -69,17 +69,23 @@ class MemoryCounters:
 
     def refusal(self, charges: Sequence[Charge], cost: int = 1) -> Taken | None:
         """Return what ``take`` would, where it would refuse; else None. Charges nothing."""
-        now = round(self._monotonic() * MICROSECONDS)
+        seconds = self._monotonic()
         if len(charges) == 1:
-            key, _, rule = charges[0]
-            cell = self._recent.get(key) or self._cell(key)
-            admitted, state = rule.policy.admit(cell.state, now, cost)
-            return None if admitted else Taken(admitted=False, states=(state,), now=now)
+            return self.refusal_of_one(charges[0], seconds, cost)
+        now = round(seconds * MICROSECONDS)
         for key, _, rule in charges:
             if not rule.policy.admit(self._cell(key).state, now, cost)[0]:
                 states = [rule.policy.settle(self._cell(key).state, now) for key, _, rule in charges]
                 return Taken(admitted=False, states=states, now=now)
         return None
+
+    def refusal_of_one(self, charge: Charge, seconds: float, cost: int = 1) -> Taken | None:
+        """Do what ``refusal`` does for the one counter that most requests meet, at the time ``seconds``."""
+        now = round(seconds * MICROSECONDS)
+        key, _, rule = charge
+        cell = self._recent.get(key) or self._cell(key)
+        admitted, state = rule.policy.admit(cell.state, now, cost)
+        return None if admitted else Taken(admitted=False, states=(state,), now=now)
 
     def peek(self, charges: Sequence[Charge]) -> Taken:
         """Return the counters as they stand, without charging anything."""

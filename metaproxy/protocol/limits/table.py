@@ -16,7 +16,7 @@ from metaproxy.protocol.limits.fixed_window import FixedWindow
 from metaproxy.protocol.limits.gcra import Gcra
 from metaproxy.protocol.limits.policy import MICROSECONDS, Policy
 from metaproxy.protocol.limits.rates import RateRule, RuleError
-from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.routes import Match, RouteTable
 
 MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
@@ -107,13 +107,8 @@ class RateTable:
         self.rules = tuple(CompiledRule(rule, algorithm, position) for position, rule in enumerate(rules))
         self.groups = frozenset(group for rule in rules for group in rule.groups)
         self._has_queries = any(rule.query for rule in rules)
-        self.varies = self._has_queries or bool(self.groups)
-        """Whether more than method, path and consumer decides which rules a request meets."""
-        self._finders: tuple[_Templates | _Expressions | _Everywhere, ...] = (
-            _Templates(self.rules),
-            _Expressions(self.rules),
-            _Everywhere(self.rules),
-        )
+        finders = _Templates(self.rules), _Expressions(self.rules), _Everywhere(self.rules)
+        self._finders = [finder for finder in finders if finder]
         self._exempt: RouteTable[None] = RouteTable()
         for template in exempt:
             self._exempt.add(template, None)
@@ -135,8 +130,6 @@ class RateTable:
         return tuple(rule for rule in self.rules if _concerns(rule.rule, group))
 
     def _find(self, method: str, path: str, group: str) -> Targets:
-        if method in ("GET", "HEAD") and self._exempt.has(resource_path(path)):
-            return ()
         found = [
             target
             for finder in self._finders
@@ -144,6 +137,8 @@ class RateTable:
             if _concerns(target.rule.rule, group)
             and (not target.rule.rule.methods or method in target.rule.rule.methods)
         ]
+        if not found or (method in ("GET", "HEAD") and self._exempt.has(resource_path(path))):
+            return ()
         found.sort(key=_position)
         return tuple(found)
 
@@ -152,25 +147,31 @@ class _Templates:
     """Rules with a path template."""
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
-        self._table: RouteTable[CompiledRule] = RouteTable()
+        self._table: RouteTable[Target] = RouteTable()
         for rule in rules:
             if rule.rule.path:
-                self._table.add(rule.rule.path, rule)
+                self._table.add(rule.rule.path, Target(rule, ()))
 
-    def find(self, path: str) -> Iterable[Target]:
-        for match in self._table.matches(resource_path(path)):
-            yield Target(match.value, [match.captures[name] for name in match.value.captured])
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def find(self, path: str) -> list[Target]:
+        return [_at(match) for match in self._table.matches(resource_path(path))]
 
 
 class _Expressions:
     """Rules with a regular expression, sorted by the first segment that they insist on."""
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
+        self._count = sum(1 for rule in rules if rule.rule.regex)
         self._by_segment: dict[str, list[tuple[re.Pattern[str], CompiledRule]]] = {}
         self._anywhere: list[tuple[re.Pattern[str], CompiledRule]] = []
         for rule in rules:
             if rule.rule.regex:
                 self._bucket(rule.rule.regex).append((re.compile(rule.rule.regex), rule))
+
+    def __len__(self) -> int:
+        return self._count
 
     def candidates(self, path: str) -> list[tuple[re.Pattern[str], CompiledRule]]:
         """Return the expressions worth trying on ``path``."""
@@ -195,8 +196,17 @@ class _Everywhere:
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         self._targets = tuple(Target(rule, ()) for rule in rules if not (rule.rule.path or rule.rule.regex))
 
+    def __len__(self) -> int:
+        return len(self._targets)
+
     def find(self, path: str) -> Iterable[Target]:
         return self._targets
+
+
+def _at(match: Match[Target]) -> Target:
+    """The target of a template that matched: its own for each text that tells its counters apart."""
+    rule = match.value.rule
+    return Target(rule, [match.captures[name] for name in rule.captured]) if rule.captured else match.value
 
 
 def _position(target: Target) -> int:

@@ -270,6 +270,22 @@ async def test_over_the_rate_the_upstream_is_not_asked_and_its_connection_stays(
         assert front.seen() == slow.seen()
 
 
+async def test_over_the_rate_the_same_read_is_refused_without_looking_at_its_header_section() -> None:
+    async with fronts(answers(OK)) as (front, slow):
+        for number in range(12):
+            await front.send(request(path=f"{SERVERS}{number}", fields=ALICE))
+            await slow.send(request(path=f"{SERVERS}{number}", fields=ALICE))
+        for _ in range(3):
+            await front.send(READ)
+            await slow.send(READ)
+
+        planner = front.line.lane._planner
+        [plan] = planner.plans._plans.values()
+        assert plan.passed is None
+        assert b"HTTP/1.1 413" in front.line.wire.written[-1]
+        assert front.seen() == slow.seen()
+
+
 def waits(asked: asyncio.Event, gone: asyncio.Event) -> Script:
     """A script that answers two requests and then none until its connection is closed."""
 
