@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Scope
 
@@ -74,9 +75,21 @@ class Fetcher:
         self._monotonic = monotonic
         self._wall = wall
         self._tasks = TaskSet()
+        self._is_closed = False
+
+    @property
+    def asks_second_level(self) -> bool:
+        """Whether other replicas' answers are looked at before ``app`` is asked."""
+        return self._second_level is not None
 
     def start(self, exchange: Exchange, scope: Scope, wanted: Wanted) -> Flight:
         """Send the request upstream in a task of its own, and return its flight."""
+        fetch = self.begin(exchange, scope, wanted)
+        self.fly(fetch, self.app)
+        return fetch.flight
+
+    def begin(self, exchange: Exchange, scope: Scope, wanted: Wanted) -> "Fetch":
+        """Begin a flight that ``fly`` or ``land`` must end."""
         own_exchange = exchange.for_flight()
         answer = _Answer(self._admission, wanted, self._monotonic, self._wall)
         flight = Flight(
@@ -88,42 +101,70 @@ class Fetcher:
         trusted = self._trust.covers(answer.asked_at, answer.asked_at)
         flight.doomed = not trusted or self._writes.concern(wanted.asked.tags)
         self._flights.add(wanted.flight_key, flight)
-        run = self._run(flight, _scope_of_flight(scope, own_exchange, wanted), wanted, answer)
-        flight.run_by(self._tasks.start(run, name="cache flight"))
-        return flight
+        return Fetch(flight, _scope_of_flight(scope, own_exchange, wanted), wanted, answer)
+
+    def fly(self, fetch: "Fetch", app: ASGIApp) -> None:
+        """Let ``app`` answer, in a task."""
+        if self._is_closed:
+            self._end(fetch, ClientDisconnected())
+        else:
+            fetch.flight.run_by(self._tasks.start(self._run(fetch, app), name="cache flight"))
+
+    def land(self, fetch: "Fetch", status: int, fields: list[headers.Header], body: bytes) -> None:
+        """Take the whole answer, where no task was needed for it."""
+        error: Exception | None = None
+        try:
+            fetch.flight.arrive(status, fields, body)
+            self._keep(fetch)
+        except Exception as raised:
+            error = raised
+            raise
+        finally:
+            self._end(fetch, error)
 
     async def close(self) -> None:
         """Cancel what is under way."""
+        self._is_closed = True
         await self._tasks.cancel()
 
-    async def _run(self, flight: Flight, scope: Scope, wanted: Wanted, answer: "_Answer") -> None:
+    async def _run(self, fetch: "Fetch", app: ASGIApp) -> None:
         error: Exception | None = None
         try:
-            await self._fly(flight, scope, wanted, answer)
+            await self._fly(fetch, app)
         except asyncio.CancelledError:
             error = ClientDisconnected()
             raise
         except Exception as raised:  # noqa: BLE001 - every reader raises it again
             error = raised
         finally:
-            self._flights.remove(wanted.flight_key, flight)
-            flight.land(error)
+            self._end(fetch, error)
 
-    async def _fly(self, flight: Flight, scope: Scope, wanted: Wanted, answer: "_Answer") -> None:
+    def _end(self, fetch: "Fetch", error: Exception | None) -> None:
+        self._flights.remove(fetch.wanted.flight_key, fetch.flight)
+        fetch.flight.land(error)
+
+    async def _fly(self, fetch: "Fetch", app: ASGIApp) -> None:
+        flight, wanted = fetch.flight, fetch.wanted
         shared = await self._ask_second_level(flight, wanted)
         if shared is not None and shared.stored is not None and self._is_usable(shared.stored, wanted):
             flight.take(shared.stored)
             if not flight.doomed:
                 self._store.put(wanted.key, shared.stored)
             return
-        await self.app(scope, _Request(), flight.send)
-        flight.stored = answer.complete(flight)
-        if flight.stored is None or flight.doomed or not flight.kept:
-            return
-        self._store.put(wanted.key, flight.stored)
-        if self._second_level is not None and shared is not None:
-            put = self._second_level.put(wanted.key, flight.stored, shared)
+        await app(fetch.scope, _Request(), flight.send)
+        stored = self._keep(fetch)
+        if stored is not None and self._second_level is not None and shared is not None:
+            put = self._second_level.put(wanted.key, stored, shared)
             self._tasks.start(put, name="cache second level")
+
+    def _keep(self, fetch: "Fetch") -> Stored | None:
+        """Store what may be stored of a complete answer; return it."""
+        flight = fetch.flight
+        flight.stored = stored = fetch.answer.complete(flight)
+        if stored is None or flight.doomed or not flight.kept:
+            return None
+        self._store.put(fetch.wanted.key, stored)
+        return stored
 
     async def _ask_second_level(self, flight: Flight, wanted: Wanted) -> SharedAnswer | None:
         if self._second_level is None or flight.doomed or not wanted.second_level:
@@ -134,6 +175,15 @@ class Fetcher:
         age = stored.age(self._monotonic())
         fresh = isinstance(reuse.assess(stored.terms, age, wanted.asked.directives), Fresh)
         return fresh and reuse.selects(stored.vary, combined(wanted.asked.lines))
+
+
+class Fetch(NamedTuple):
+    """A flight with the request that it sends, what is wanted, and who judges the answer."""
+
+    flight: Flight
+    scope: Scope
+    wanted: Wanted
+    answer: "_Answer"
 
 
 class _Answer:

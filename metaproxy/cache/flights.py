@@ -83,6 +83,14 @@ class Flight:
         self.vary, self.status = stored.vary, stored.status
         self._wake_readers()
 
+    def arrive(self, status: int, fields: list[headers.Header], body: bytes) -> None:
+        """Take the whole answer, in one piece."""
+        self.fields, self.status = fields, status
+        self._on_head(self)
+        if body:
+            self._chunks.append(body)
+            self._kept_bytes += len(body)
+
     def land(self, error: BaseException | None = None) -> None:
         """End the flight; ``error`` is what the request ended with."""
         self.error = error

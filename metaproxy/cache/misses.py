@@ -2,18 +2,15 @@
 
 import itertools
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 from cachetools import TTLCache
-from starlette.types import Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from metaproxy.cache.admission import Asked
 from metaproxy.cache.answering import answer
-from metaproxy.cache.fetch import Fetcher, Wanted
+from metaproxy.cache.deliveries import Delivery, Read, send_hit, unsent
+from metaproxy.cache.fetch import Fetch, Fetcher, Wanted
 from metaproxy.cache.flights import Flight, Flights
-from metaproxy.cache.requests import CacheRequest
-from metaproxy.cache.routes import CacheRoute
-from metaproxy.cache.stored import Hit, Stored
+from metaproxy.cache.stored import Stored
 from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
 from metaproxy.exchange import ClientDisconnected, Exchange
@@ -28,21 +25,6 @@ NOT_SHARED_KEYS = 16384
 
 MAX_FLIGHTS_FOR_REFRESH = 256
 """With so many requests under way, stale answers are not refreshed in the background as well."""
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Read:
-    """A read that goes forward."""
-
-    request: CacheRequest
-    route: CacheRoute
-    asked: Asked
-    reason: str
-    """RFC 9211's word for why it goes forward."""
-    stale: Stored | None
-    """What memory has, to be validated or to fall back on."""
-    trusted: bool
-    """Whether ``stale`` may be sent without asking, where stale answers may."""
 
 
 class Misses:
@@ -71,15 +53,28 @@ class Misses:
         for attempt in itertools.count(1):
             joined = self._flights.find(flight_key) if attempt <= 2 and self._may_join(read) else None
             flight = joined or self._fly(exchange, scope, read, flight_key)
-            delivery = _Delivery(exchange, send, read, flight, leads=joined is None)
+            delivery = Delivery(exchange, send, read, flight, leads=joined is None)
             flight.enter(delivery)
-            try:
-                if await self._deliver(delivery):
-                    return
-            finally:
-                flight.leave(delivery)
+            if await self._served(delivery):
+                return
             names = (name for name, _ in flight.vary)
             flight_key = read.request.key, reuse.vary_values(names, tuple(read.request.fields.items()))
+
+    def lead(self, exchange: Exchange, scope: Scope, read: Read) -> "Led | None":
+        """Begin a flight for ``read``, which the caller flies; None where the read takes more than that."""
+        validates = read.stale is not None or read.reason == cache_status.REQUEST
+        if validates or self._fetcher.asks_second_level or self._flights.find(read.request.key) is not None:
+            return None
+        fetch = self._fetcher.begin(exchange, scope, _wanted(read, read.request.key))
+        delivery = Delivery(exchange, unsent, read, fetch.flight, leads=True)
+        fetch.flight.enter(delivery)
+        return Led(self, self._fetcher, fetch, delivery)
+
+    async def go_on(self, delivery: Delivery, scope: Scope, send: Send) -> None:
+        """Serve a read whose flight has begun."""
+        delivery.send = send
+        if not await self._served(delivery):
+            await self.serve(delivery.exchange, scope, send, delivery.read)
 
     def refresh(self, exchange: Exchange, scope: Scope, read: Read) -> None:
         """Validate a stale answer in the background, unless that is under way or enough others are."""
@@ -93,17 +88,15 @@ class Misses:
         return not wants_its_own and self._trust.covers(now, now)
 
     def _fly(self, exchange: Exchange, scope: Scope, read: Read, flight_key: Hashable) -> Flight:
-        wanted = Wanted(
-            key=read.request.key,
-            flight_key=flight_key,
-            route=read.route,
-            asked=read.asked,
-            stale=read.stale,
-            second_level=read.reason != cache_status.REQUEST,
-        )
-        return self._fetcher.start(exchange, scope, wanted)
+        return self._fetcher.start(exchange, scope, _wanted(read, flight_key))
 
-    async def _deliver(self, delivery: "_Delivery") -> bool:
+    async def _served(self, delivery: Delivery) -> bool:
+        try:
+            return await self._deliver(delivery)
+        finally:
+            delivery.flight.leave(delivery)
+
+    async def _deliver(self, delivery: Delivery) -> bool:
         """Send the flight's answer; False where this read must fly again."""
         flight, read = delivery.flight, delivery.read
         try:
@@ -115,7 +108,7 @@ class Misses:
         if flight.status >= 500 and await self._sent_instead_of_error(delivery, flight.status):
             return True
         if delivery.leads:
-            self._lead(delivery)
+            self.take_lead(delivery)
         elif not (flight.shared and reuse.selects(flight.vary, read.request.fields)):
             return False
         if flight.from_second_level:
@@ -126,12 +119,7 @@ class Misses:
         await self._pass_on(delivery)
         return True
 
-    def _lead(self, delivery: "_Delivery") -> None:
-        delivery.take_over_exchange()
-        if not delivery.flight.shared:
-            self._not_shared[delivery.read.request.key] = None
-
-    async def _confirmed(self, delivery: "_Delivery") -> bool:
+    async def _confirmed(self, delivery: Delivery) -> bool:
         """A 304 came: send what it confirms, or fly again without asking for a 304."""
         stored = delivery.flight.stored
         if stored is None:
@@ -140,7 +128,7 @@ class Misses:
         await self._send_stored(delivery, stored, "revalidated", 304)
         return True
 
-    async def _sent_instead_of_error(self, delivery: "_Delivery", status: int) -> bool:
+    async def _sent_instead_of_error(self, delivery: Delivery, status: int) -> bool:
         """Send the stale answer in place of an error, where that is allowed (RFC 5861 §4)."""
         read, now = delivery.read, self._monotonic()
         stale = read.stale
@@ -153,25 +141,35 @@ class Misses:
         await self._send_stored(delivery, stale, "stale", status)
         return True
 
-    async def _pass_on(self, delivery: "_Delivery") -> None:
+    async def _pass_on(self, delivery: Delivery) -> None:
         flight, read = delivery.flight, delivery.read
         if read.request.conditional and flight.kept:
             await flight.landed()
             if flight.stored is not None:
                 await self._send_stored(delivery, flight.stored, delivery.outcome, flight.status)
                 return
-        delivery.exchange.outcome = delivery.outcome
-        delivery.exchange.cache_status = status = self._status(delivery, 0)
-        fields = headers.end_to_end(flight.fields)
-        if not delivery.leads:
-            fields = _for_another(fields)
-        start = [*fields, (b"cache-status", status.encode("ascii"))]
+        start = self.head(delivery)
         await delivery.send({"type": "http.response.start", "status": flight.status, "headers": start})
         async for chunk in flight.chunks(delivery):
             await delivery.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await delivery.send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_second_level(self, delivery: "_Delivery") -> None:
+    def head(self, delivery: Delivery) -> list[headers.Header]:
+        """Return the header fields of the flight's answer as this read gets them."""
+        delivery.exchange.outcome = delivery.outcome
+        delivery.exchange.cache_status = status = self._status(delivery, 0)
+        fields = headers.end_to_end(delivery.flight.fields)
+        if not delivery.leads:
+            fields = _for_another(fields)
+        return [*fields, (b"cache-status", status.encode("ascii"))]
+
+    def take_lead(self, delivery: Delivery) -> None:
+        """Let the read that its flight was begun for know what came of it."""
+        delivery.take_over_exchange()
+        if not delivery.flight.shared:
+            self._not_shared[delivery.read.request.key] = None
+
+    async def _send_second_level(self, delivery: Delivery) -> None:
         stored, now = delivery.flight.stored, self._monotonic()
         if stored is None:
             raise ClientDisconnected
@@ -179,11 +177,11 @@ class Misses:
         told = cache_status.hit(self._name, stored.terms.lifetime - stored.age(now), "second-level")
         await send_hit(hit.told_as("hit", told), delivery.exchange, delivery.send)
 
-    async def _send_stored(self, delivery: "_Delivery", stored: Stored, outcome: str, status: int) -> None:
+    async def _send_stored(self, delivery: Delivery, stored: Stored, outcome: str, status: int) -> None:
         hit = answer(stored, delivery.read.request, "GET", self._monotonic(), self._name)
         await send_hit(hit.told_as(outcome, self._status(delivery, status)), delivery.exchange, delivery.send)
 
-    def _status(self, delivery: "_Delivery", status: int) -> str:
+    def _status(self, delivery: Delivery, status: int) -> str:
         flight = delivery.flight
         kept = flight.kept and not flight.doomed
         return cache_status.forwarded(
@@ -196,44 +194,55 @@ class Misses:
         )
 
 
-@dataclass(slots=True, eq=False)
-class _Delivery:
-    """One reader's share in a flight."""
+class Led:
+    """A read that leads a flight, from its beginning on. Its answer comes whole, or else a task goes on."""
 
-    exchange: Exchange
-    send: Send
-    read: Read
-    flight: Flight
-    leads: bool
-    """Whether the flight was started for this read."""
+    def __init__(self, misses: Misses, fetcher: Fetcher, fetch: Fetch, delivery: Delivery) -> None:
+        self._misses = misses
+        self._fetcher = fetcher
+        self._fetch = fetch
+        self._delivery = delivery
 
     @property
-    def outcome(self) -> str:
-        return "forwarded" if self.leads else "collapsed"
+    def exchange(self) -> Exchange:
+        """The flight's own Exchange."""
+        return self._fetch.flight.exchange
 
-    def take_over_exchange(self) -> None:
-        """Let the request's Exchange know what the flight's learned upstream."""
-        flown = self.flight.exchange
-        self.exchange.upstream = flown.upstream
-        self.exchange.upstream_request_id = flown.upstream_request_id
-        self.exchange.response_headers += flown.response_headers
-        flown.response_headers = []
-        for stage, seconds in flown.waits.items():
-            self.exchange.waited(stage, seconds, flown.waits_begun[stage])
+    @property
+    def scope(self) -> Scope:
+        """The flight's request."""
+        return self._fetch.scope
+
+    def landed(self, status: int, fields: list[headers.Header], body: bytes) -> list[headers.Header]:
+        """Store what may be stored of the whole answer; return its fields as the read gets them."""
+        self._fetcher.land(self._fetch, status, fields, body)
+        self._misses.take_lead(self._delivery)
+        told = self._misses.head(self._delivery)
+        self.leave()
+        return told
+
+    def fly(self, app: ASGIApp) -> None:
+        """Let a task go on: ``app`` answers the flight's request."""
+        self._fetcher.fly(self._fetch, app)
+
+    def leave(self) -> None:
+        """Nobody waits for the answer to the read."""
+        self._fetch.flight.leave(self._delivery)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the read with what the task fetches; an ASGI application."""
+        await self._misses.go_on(self._delivery, scope, send)
 
 
-async def send_hit(hit: Hit, exchange: Exchange, send: Send) -> None:
-    """Send an answer from memory, and note on the Exchange that it was one."""
-    exchange.outcome = hit.outcome
-    exchange.cache_status = hit.cache_status
-    await send({"type": "http.response.start", "status": hit.status, "headers": hit.headers})
-    await send({"type": "http.response.body", "body": hit.body, "more_body": False})
-
-
-def note_pass(exchange: Exchange, status: str) -> None:
-    """Note on the Exchange that the request passes the cache; ``status`` is its Cache-Status."""
-    exchange.cache_status = status
-    exchange.response_headers.append((b"cache-status", status.encode("ascii")))
+def _wanted(read: Read, flight_key: Hashable) -> Wanted:
+    return Wanted(
+        key=read.request.key,
+        flight_key=flight_key,
+        route=read.route,
+        asked=read.asked,
+        stale=read.stale,
+        second_level=read.reason != cache_status.REQUEST,
+    )
 
 
 def _for_another(fields: list[headers.Header]) -> list[headers.Header]:

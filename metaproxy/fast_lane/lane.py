@@ -99,8 +99,11 @@ class FastLane:
                 self._planner.plan(octets, exchange, scope, concerned, request)
             return self._hit(hit, exchange, scope, keep_alive=keep_alive)
         passing: Passing | None = None
-        if decided and request is None and keep_alive and not self._cache.has_route(scope["path"]):
-            passing = self._onward.pass_on(exchange, scope, concerned, octets)
+        if decided and keep_alive and hit is None:
+            if request is not None:
+                passing = self._onward.fetch(exchange, scope, concerned, request)
+            elif not self._cache.has_route(scope["path"]):
+                passing = self._onward.pass_on(exchange, scope, concerned, octets)
         return passing or partial(self._trace.run, exchange, self._charges[0])
 
     def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | Passing | None:

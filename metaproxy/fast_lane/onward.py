@@ -1,4 +1,4 @@
-"""Sends reads on that the cache is not for and that every stage lets through, where a connection is idle.
+"""Sends reads on that memory has no answer to and that every stage lets through, where a connection is idle.
 
 Each way here answers None where sending takes the line: nothing has been charged then.
 """
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from starlette.types import Scope
 
+from metaproxy.cache.requests import CacheRequest
 from metaproxy.exchange import SCOPE_KEY, Exchange
-from metaproxy.fast_lane.passing import Passing
+from metaproxy.fast_lane.fetching import Fetching
+from metaproxy.fast_lane.passing import End, Passing
 from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.plans import Plan, PlanKey
 from metaproxy.filters.cache import MetadataCache
@@ -51,6 +53,26 @@ class Onward:
         if octets and lease.can_be_repeated:
             self._planner.plan_section(octets, exchange, scope, sent)
         return self._send(lease, sent, exchange, scope, stages)
+
+    def fetch(
+        self, exchange: Exchange, scope: Scope, stages: Sequence[DecidingStage], request: CacheRequest
+    ) -> Passing | None:
+        """Ask for what ``request`` asked of the cache in vain; ``stages`` have let the read through."""
+        lease = self._lease()
+        if lease is None:
+            return None
+        try:
+            sent = lease.message(exchange, scope)
+        except TransportError:
+            lease.give_back()
+            return None
+        led = self._cache.lead(exchange, scope, request)
+        if led is None:
+            lease.give_back()
+            return None
+        fetching = Fetching(self._trace, exchange, scope, _enter(stages, exchange), led)
+        fetching.passage = lease.send(sent, led.exchange, led.scope, fetching)
+        return fetching
 
     def pass_again(self, plan: Plan, exchange: Exchange, octets: bytes) -> Passing | None:
         """Send a read on that was sent on before; raises Fault where a stage now refuses it."""
@@ -110,7 +132,12 @@ class Onward:
         stages: Sequence[DecidingStage | Prepared],
     ) -> Passing:
         self._cache.note_bypass(exchange)
-        entered = [stage.enter(exchange) for stage in stages]
-        passing = Passing(self._trace, exchange, scope, [end for end in entered if end is not None])
+        passing = Passing(self._trace, exchange, scope, _enter(stages, exchange))
         passing.passage = lease.send(sent, exchange, scope, passing)
         return passing
+
+
+def _enter(stages: Sequence[DecidingStage | Prepared], exchange: Exchange) -> list[End]:
+    """Begin what lasts as long as the request; return what ends it."""
+    entered = [stage.enter(exchange) for stage in stages]
+    return [end for end in entered if end is not None]

@@ -58,11 +58,15 @@ class Passing:
 
     def client_left(self) -> None:
         """The client has hung up."""
-        if self.passage is not None:
-            self.passage.abandon()
+        self.give_up()
         self._exchange.outcome = "aborted"
         self._exchange.reason = self._exchange.reason or "client_disconnected"
         self._end(0, 0)
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.passage is not None:
+            self.passage.abandon()
 
     # What comes of it upstream.
 

@@ -11,17 +11,18 @@ other about writes stands in ``cache.replicas``.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy import clock
 from metaproxy.cache.admission import Admission, Asked
 from metaproxy.cache.answering import special_answer
 from metaproxy.cache.collections import Collections
+from metaproxy.cache.deliveries import Read, note_pass, send_hit
 from metaproxy.cache.fetch import Fetcher
 from metaproxy.cache.flights import Flights
 from metaproxy.cache.inventory import Inventory
 from metaproxy.cache.memory import MemoryStore
-from metaproxy.cache.misses import Misses, Read, note_pass, send_hit
+from metaproxy.cache.misses import Led, Misses
 from metaproxy.cache.partitions import Partitions
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.replicas import Replicas
@@ -29,13 +30,13 @@ from metaproxy.cache.requests import CacheRequest, RequestReader, has_unchecked_
 from metaproxy.cache.routes import CacheRoute, CacheRoutes
 from metaproxy.cache.second_level import SecondLevel
 from metaproxy.cache.stored import Hit
+from metaproxy.cache.write_through import WriteThrough
 from metaproxy.cache.writes import Writes
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Stage
-from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, reuse
-from metaproxy.protocol.caching.invalidation import also_invalidated, is_write
+from metaproxy.protocol.caching.invalidation import is_write
 from metaproxy.protocol.caching.reuse import MustValidate
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.routes import Match
@@ -46,9 +47,6 @@ from metaproxy.telemetry.metrics import Metrics
 __all__ = ["CacheRoute", "MetadataCache"]
 
 READ_METHODS = frozenset({"GET", "HEAD"})
-
-UNCERTAIN = frozenset({202})
-"""Answers to a write that is not done yet; with every 5xx, its effect is not certain."""
 
 
 class MetadataCache(Stage):
@@ -111,6 +109,7 @@ class MetadataCache(Stage):
         purges = Purges(self._store, flights, writes)
         self._replicas = Replicas(broadcast or LocalBroadcast(), purges, entries=entries, monotonic=monotonic)
         self._trust = self._replicas.trust
+        self._write_through = WriteThrough(self._routes, self._replicas)
         self._fetcher = Fetcher(
             app,
             admission=Admission(respect_origin=respect_origin, hit_status=hit_status),
@@ -176,6 +175,17 @@ class MetadataCache(Stage):
         if now < stored.fresh_until and request.plain and scope["method"] == "GET":
             return stored.hit(now, self._name)
         return special_answer(stored, request, scope["method"], now, self._name)
+
+    def lead(self, exchange: Exchange, scope: Scope, request: CacheRequest) -> Led | None:
+        """Begin to fetch what was ``read`` and not found; the caller asks. None where it takes the stage."""
+        match = self._routes.match(scope["path"]) if request.plain and scope["method"] == "GET" else None
+        if match is None:
+            return None
+        self._replicas.start()
+        led = self._misses.lead(exchange, scope, self._forwarded_read(exchange, scope, request, match))
+        if led is not None:
+            self._fetch_collection(exchange, scope, request, match)
+        return led
 
     def has_route(self, path: str) -> bool:
         """Say whether answers to reads of ``path`` may be stored."""
@@ -261,34 +271,12 @@ class MetadataCache(Stage):
         )
 
     async def _write(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        host = headers.get(scope["headers"], b"host") or b""
-        target = scope["raw_path"]
+        note_pass(exchange, cache_status.forwarded(self._name, cache_status.METHOD))
         tags = self._routes.written_tags(scope["path"])
-        if not tags:
-            await self._pass(exchange, scope, receive, send, cache_status.METHOD)
-            return
-        write = await self._replicas.begin(tags)
-        ended = False
-
-        async def end(status: int, fields: headers.Headers) -> None:
-            nonlocal ended
-            ended = True
-            also = self._routes.also_written_tags(also_invalidated(host, target, fields))
-            if also:
-                await self._replicas.purge(also)
-            settled = 0 < status < 500 and status not in UNCERTAIN
-            await self._replicas.end(write, tags, settled=settled)
-
-        async def send_after_purge(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await end(message["status"], message["headers"])
-            await send(message)
-
-        try:
-            await self._pass(exchange, scope, receive, send_after_purge, cache_status.METHOD)
-        finally:
-            if not ended:
-                await end(0, ())
+        if tags:
+            await self._write_through.pass_on(self.app, tags, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
     async def _pass(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, reason: str, detail: str = ""

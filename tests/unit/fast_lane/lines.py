@@ -97,7 +97,7 @@ class Line:
                 (TOKEN, "alice", "t1"),
             )
         )
-        cache = MetadataCache(
+        self.cache = cache = MetadataCache(
             forward or upstream,
             routes=[
                 CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60, negative_ttl=5),
@@ -134,9 +134,20 @@ class Line:
         edge = Edge(EdgeLimits(), trace.via, record, trace.date, lane if fast else None)
         config = uvicorn.Config(trace, lifespan="off", log_config=None, ws="none")
         config.load()
-        self.protocol = EdgeProtocol(config, ServerState(), {}, edge=edge)
+        self._connecting = config, edge
         self.wire = Wire()
-        self.protocol.connection_made(self.wire)
+        self.protocol = self.connect(self.wire)
+
+    def connect(self, wire: "Wire | None" = None) -> EdgeProtocol:
+        """Open a connection."""
+        config, edge = self._connecting
+        protocol = EdgeProtocol(config, ServerState(), {}, edge=edge)
+        protocol.connection_made(wire or Wire())
+        return protocol
+
+    def stored(self) -> list[bytes]:
+        """Return the paths of which answers are stored."""
+        return sorted(key[3] for key in self.cache._store._slots)
 
     async def send(self, pieces: Sequence[bytes]) -> None:
         """Let ``pieces`` arrive, and wait until nothing is left to do."""

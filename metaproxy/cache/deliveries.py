@@ -1,0 +1,72 @@
+"""What a read gets: a share in the answer of a flight, or an answer from memory."""
+
+from dataclasses import dataclass
+
+from starlette.types import Message, Send
+
+from metaproxy.cache.admission import Asked
+from metaproxy.cache.flights import Flight
+from metaproxy.cache.requests import CacheRequest
+from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.stored import Hit, Stored
+from metaproxy.exchange import Exchange
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Read:
+    """A read that goes forward."""
+
+    request: CacheRequest
+    route: CacheRoute
+    asked: Asked
+    reason: str
+    """RFC 9211's word for why it goes forward."""
+    stale: Stored | None
+    """What memory has, to be validated or to fall back on."""
+    trusted: bool
+    """Whether ``stale`` may be sent without asking, where stale answers may."""
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One reader's share in a flight."""
+
+    exchange: Exchange
+    send: Send
+    read: Read
+    flight: Flight
+    leads: bool
+    """Whether the flight was started for this read."""
+
+    @property
+    def outcome(self) -> str:
+        """How the read ends, in the word that the log has for it."""
+        return "forwarded" if self.leads else "collapsed"
+
+    def take_over_exchange(self) -> None:
+        """Let the request's Exchange know what the flight's learned upstream."""
+        flown = self.flight.exchange
+        self.exchange.upstream = flown.upstream
+        self.exchange.upstream_request_id = flown.upstream_request_id
+        self.exchange.response_headers += flown.response_headers
+        flown.response_headers = []
+        for stage, seconds in flown.waits.items():
+            self.exchange.waited(stage, seconds, flown.waits_begun[stage])
+
+
+async def send_hit(hit: Hit, exchange: Exchange, send: Send) -> None:
+    """Send an answer from memory, and note on the Exchange that it was one."""
+    exchange.outcome = hit.outcome
+    exchange.cache_status = hit.cache_status
+    await send({"type": "http.response.start", "status": hit.status, "headers": hit.headers})
+    await send({"type": "http.response.body", "body": hit.body, "more_body": False})
+
+
+def note_pass(exchange: Exchange, status: str) -> None:
+    """Note on the Exchange that the request passes the cache; ``status`` is its Cache-Status."""
+    exchange.cache_status = status
+    exchange.response_headers.append((b"cache-status", status.encode("ascii")))
+
+
+async def unsent(message: Message) -> None:
+    """Stands for the ``send`` of a read that no task serves."""

@@ -1,0 +1,57 @@
+"""A read that fills the cache: asked for without a task.
+
+It leads a flight, as such a read on the line does, so that others may join; its answer is stored and
+handed on when its last byte is there. What takes longer than that goes on in tasks: one for the flight,
+one for the read.
+"""
+
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.cache.misses import Led
+from metaproxy.exchange import Exchange
+from metaproxy.fast_lane.passing import End, Passing
+from metaproxy.filters.trace import Trace
+from metaproxy.protocol.headers import Header
+
+
+class Fetching(Passing):
+    """One such read; ``led`` is the flight."""
+
+    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope, ends: Iterable[End], led: Led) -> None:
+        super().__init__(trace, exchange, scope, ends)
+        self._led = led
+        self._has_left = False
+
+    def give_up(self) -> None:
+        """The client has hung up. The flight goes on: it is not this client's alone."""
+        self._has_left = True
+        self._led.leave()
+
+    def answered(self, status: int, fields: list[Header], body: bytes) -> None:
+        """The upstream's answer is complete."""
+        try:
+            fields = self._led.landed(status, fields, body)
+        except Exception as error:  # noqa: BLE001 - the line tells it, to the client and to the log
+            if not self._has_left:
+                super().handed_over(_Raising(error))
+            return
+        if not self._has_left:
+            super().answered(status, fields, body)
+
+    def handed_over(self, app: ASGIApp) -> None:
+        """``app`` goes on with the flight."""
+        self._led.fly(app)
+        if not self._has_left:
+            super().handed_over(self._led.serve)
+
+
+class _Raising:
+    """An application that can only tell why there is no answer."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise self._error
