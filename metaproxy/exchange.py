@@ -6,7 +6,6 @@ adds its own fields; none reaches back. Stages never wrap ``send`` to add a head
 """
 
 from collections.abc import Mapping, MutableMapping
-from copy import copy
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -125,7 +124,8 @@ class Exchange:
 
     def for_flight(self) -> "Exchange":
         """Return a copy for a request made on this one's behalf, which has not waited and answers nobody."""
-        flown = copy(self)
+        flown = Exchange(self.request_id, self.started)
+        flown.__dict__.update(self.__dict__)
         flown.response_headers = []
         flown.waits = flown.waits_begun = NO_WAITS
         return flown

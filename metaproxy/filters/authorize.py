@@ -29,7 +29,7 @@ MEMO_PATH_LENGTH = 512
 
 
 class _PathPolicy(NamedTuple):
-    tenants: tuple[str, ...]
+    tenants: Sequence[str]
     methods: frozenset[str] | None
     rules: PathRules
 
@@ -105,13 +105,13 @@ class Authorize(DecidingStage):
         operation, resource = self._operations.match(path), resource_path(path)
         if operation is None and resource != path:
             operation = self._operations.match(resource)
-        tenants: dict[str, None] = {}
+        tenants: list[str] = []
         if self._tenant_in_path:
             if operation is not None and TENANT in operation.captures:
-                tenants[operation.captures[TENANT]] = None
-            tenants |= dict.fromkeys(_tenants(self._tenant_table, path))
+                tenants.append(operation.captures[TENANT])
+            tenants += _tenants(self._tenant_table, path)
         allowed = operation.value if operation is not None and self._methods else None
-        policy = _PathPolicy(tuple(tenants), allowed, self._rules.for_path(path))
+        policy = _PathPolicy(tenants, allowed, self._rules.for_path(path))
         if len(path) <= MEMO_PATH_LENGTH:
             if len(self._policies) >= MEMO_ENTRIES:
                 self._policies.clear()
@@ -145,8 +145,7 @@ def _tenant_table(templates: Iterable[str]) -> RouteTable[None]:
 
 def _tenants(table: RouteTable[None], path: str) -> list[str]:
     """Return what may be a tenant in ``path``: anything but a collection that stands in its place."""
-    found = [match.captures[TENANT] for match in table.matches(path)]
-    return [segment for segment in found if not is_top_level_resource(segment)]
+    return [segment for segment in table.captured(path, TENANT) if not is_top_level_resource(segment)]
 
 
 def _acting_for(identity: Identity, tenant: str, scope: Scope) -> Identity:

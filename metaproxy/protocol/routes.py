@@ -130,6 +130,14 @@ class RouteTable(Generic[T]):
         segments = _split(path)
         return tuple([_match(end, indexes, segments) for end, indexes in found])
 
+    def captured(self, path: str, name: str) -> list[str]:
+        """Return what every template that matches ``path`` and has ``name`` captures by it."""
+        found = self._find(path)
+        if not found:
+            return []
+        segments = _split(path)
+        return [segments[indexes[end[2].index(name)]] for end, indexes in found if name in end[2]]
+
     def _find(self, path: str) -> "tuple[_Found[T], ...]":
         key = shape(path) if self._is_shaped else path
         found = self._memo.get(key)

@@ -119,7 +119,7 @@ class RateTable:
         found = self._memo.get((group, method, path))
         if found is None:
             found = self._find(method, path, group)
-            if len(path) <= MEMO_PATH_LENGTH:
+            if found and len(path) <= MEMO_PATH_LENGTH:
                 if len(self._memo) >= MEMO_ENTRIES:
                     self._memo.clear()
                 self._memo[group, method, path] = found

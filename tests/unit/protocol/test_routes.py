@@ -50,6 +50,14 @@ def test_what_a_template_matches(template: str, path: str, matches: bool) -> Non
     assert (table(template).match(path) is not None) is matches
 
 
+def test_a_name_is_told_of_every_template_that_has_it() -> None:
+    templates = table("/v2/{tenant_id}/**", "/v2/{tenant_id}/images", "/v2/{other}/images", "/v2/images")
+
+    assert templates.captured("/v2/t1/images", "tenant_id") == ["t1", "t1"]
+    assert templates.captured("/v2/images", "tenant_id") == ["images"]
+    assert templates.captured("/v3/t1", "tenant_id") == []
+
+
 def test_the_most_specific_template_comes_first() -> None:
     routes = table("/**", "/images/**", "/images/{id}", "/images/{id:[0-9]+}", "/images/7")
 
