@@ -138,7 +138,9 @@ class FastLane:
         hit = self._cache.find(plan.request, plan.scope) if plan.request is not None else None
         if hit is None or hit.revalidate:
             for decision in plan.decisions:
-                decision.refuse(exchange)
+                fault = decision.refuse(exchange)
+                if fault is not None:
+                    return self._refusal(fault, exchange, plan.scope, keep_alive=True)
             if plan.request is None:
                 self._planner.plans.drop(key)
             return None

@@ -21,6 +21,9 @@ from metaproxy.protocol.limits.table import CompiledRule
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.telemetry.metrics import Metrics
 
+FAULTS_KEPT = 64
+"""So many answers to refused requests are kept: they differ in the seconds until a retry alone."""
+
 
 class RateLimit(DecidingStage):
     """Lets a request through if every rate that it meets has room, and charges all of them; else none.
@@ -58,6 +61,7 @@ class RateLimit(DecidingStage):
             raise ValueError("give rates or rules, not both")
         self.rates = rates = rates if rates is not None else Rates(rules, monotonic=monotonic)
         self._over_limit_status = over_limit_status
+        self._fault_told_before = lru_cache(maxsize=FAULTS_KEPT)(self._fault)
         self._headers = headers
         metrics = metrics or Metrics()
         refused = refusals(metrics)
@@ -114,17 +118,17 @@ class RateLimit(DecidingStage):
         if taken is not None:
             self._conclude(exchange, charges, taken)
 
-    def refuse_one(self, exchange: Exchange, charge: Charge) -> None:
-        """Do what ``refuse`` does for the one counter that most requests meet."""
+    def refuse_one(self, exchange: Exchange, charge: Charge) -> Fault | None:
+        """Return the Fault that ``refuse`` would raise for the one counter that most requests meet."""
         taken = self.rates.refusal_of_one(charge)
         if taken is None:
-            return
+            return None
         exchange.charged, rule = True, charge.rule
         if self._headers:
             exchange.response_headers += _told_one(rule, taken)
         self._refused[rule.rule.name].value += 1
         seconds = whole_seconds(rule.policy.wait(taken.states[0], taken.now))
-        raise self._fault(seconds, is_global=rule.rule.is_global)
+        return self._fault_told_before(seconds, is_global=rule.rule.is_global)
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
         """Return the decision on requests like this one: the counters that they meet are known."""
@@ -170,9 +174,10 @@ class RateLimit(DecidingStage):
         return self._fault(seconds, is_global=is_global)
 
     def _fault(self, seconds: int, *, is_global: bool) -> Fault:
-        message = _message(seconds, is_global=is_global)
         if is_global:
+            message = f"The service is at its limit. Retry after {seconds} seconds."
             return Fault(503, message, reason="global_rate_exceeded", retry_after=seconds)
+        message = f"This request was rate-limited. Retry after {seconds} seconds."
         return Fault(self._over_limit_status, message, reason="rate_exceeded", retry_after=seconds)
 
 
@@ -189,8 +194,9 @@ class _PreparedLimit(Prepared):
     def decide(self, exchange: Exchange) -> bool:
         return self._limit.charge(exchange, self._charges)
 
-    def refuse(self, exchange: Exchange) -> None:
+    def refuse(self, exchange: Exchange) -> Fault | None:
         self._limit.refuse(exchange, self._charges)
+        return None
 
 
 class _PreparedLimitOfOne(_PreparedLimit):
@@ -199,15 +205,8 @@ class _PreparedLimitOfOne(_PreparedLimit):
     def decide(self, exchange: Exchange) -> bool:
         return self._limit.charge_one(exchange, self._charges[0])
 
-    def refuse(self, exchange: Exchange) -> None:
-        self._limit.refuse_one(exchange, self._charges[0])
-
-
-@lru_cache(maxsize=64)
-def _message(seconds: int, *, is_global: bool) -> str:
-    if is_global:
-        return f"The service is at its limit. Retry after {seconds} seconds."
-    return f"This request was rate-limited. Retry after {seconds} seconds."
+    def refuse(self, exchange: Exchange) -> Fault | None:
+        return self._limit.refuse_one(exchange, self._charges[0])
 
 
 def _told(charges: Sequence[Charge], taken: Taken) -> tuple[Header, Header]:

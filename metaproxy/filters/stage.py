@@ -121,10 +121,14 @@ class Prepared:
         """Begin what lasts as long as the request, as the stage's ``enter`` does."""
         return self._stage.enter(exchange)
 
-    def refuse(self, exchange: Exchange) -> None:
-        """Raise the Fault of a request that is refused now; count nothing for one that is not."""
+    def refuse(self, exchange: Exchange) -> Fault | None:
+        """Return or raise the Fault of a request that is refused now; count nothing for one that is not.
+
+        What is returned is never raised: others may be told the same one.
+        """
         if not self._stage.charges:
             self._stage.decide(exchange, self._scope)
+        return None
 
 
 class Responder:

@@ -127,7 +127,7 @@ class Stand:
         log: Path | None = None,
         core: int = machine.SERVER_CORE,
     ) -> Server:
-        pid = self._running.enter_context(_process(machine.pinned(core, *command), folder, port))
+        pid = self._running.enter_context(running(machine.pinned(core, *command), folder, port))
         return Server(name, port, pid, log)
 
     def _new_folder(self, name: str) -> Path:
@@ -138,7 +138,7 @@ class Stand:
 
 
 @contextmanager
-def _process(command: list[str], folder: Path, port: int) -> Iterator[int]:
+def running(command: list[str], folder: Path, port: int) -> Iterator[int]:
     """Run ``command`` until the end of the block; yield its process id when it listens on ``port``."""
     # Appended to: after the file has been emptied, the next line goes to its beginning.
     with (folder / "output").open("ab") as output, (folder / "errors").open("ab") as errors:
