@@ -1,7 +1,7 @@
 """Stage 4: may they.
 
-Everything that a path says (its tenant, its methods, its rules) is worked out once per path and kept;
-a request then costs a lookup and a few comparisons.
+Everything that a path says (where its tenant stands, its methods, its rules) is worked out once for paths of
+a kind and kept; a request then costs a lookup and a few comparisons.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,11 +16,12 @@ from metaproxy.protocol.access_rules import AccessRule, AccessRules, PathRules, 
 from metaproxy.protocol.compute_api import (
     TENANT_PATHS,
     is_top_level_resource,
+    kind_of_path,
     known_operations,
     resource_path,
 )
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.routes import RouteTable, template_names
+from metaproxy.protocol.routes import RouteTable, segments_of, template_names
 
 TENANT = "tenant_id"
 MEMO_ENTRIES = 1024
@@ -29,9 +30,22 @@ MEMO_PATH_LENGTH = 512
 
 
 class _PathPolicy(NamedTuple):
-    tenants: Sequence[str]
+    """What paths of a kind have in common. Tenants are told by their segments' positions."""
+
+    tenant_of_operation: int
+    """-1 for none."""
+    tenants: Sequence[int]
+    """What may be one: not where a collection stands in its place."""
     methods: frozenset[str] | None
     rules: PathRules
+
+    def tenants_in(self, path: str) -> list[str]:
+        segments = segments_of(path)
+        found = [segments[at] for at in self.tenants]
+        found = [segment for segment in found if not is_top_level_resource(segment)]
+        if self.tenant_of_operation >= 0:
+            found.insert(0, segments[self.tenant_of_operation])
+        return found
 
 
 class Authorize(DecidingStage):
@@ -74,15 +88,17 @@ class Authorize(DecidingStage):
         self._rules = AccessRules(rules)
         self._methods = methods
         self._masked = mask_as_not_found
+        tables = self._operations, self._tenant_table, self._rules
+        self._is_shaped = all(table.is_shaped for table in tables)
         self._policies: dict[str, _PathPolicy] = {}
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Decide; always from memory, so always True. Raises Fault. May be repeated."""
         path, method = scope["path"], scope["method"]
-        policy = self._policies.get(path) or self._policy(path)
+        policy = self._policy(path)
         identity = exchange.identity
         if identity is not None:
-            for tenant in policy.tenants:
+            for tenant in policy.tenants_in(path):
                 if tenant != identity.project_id:
                     identity = exchange.identity = self._other_tenant(identity, tenant, scope)
         if policy.methods is not None and method not in policy.methods:
@@ -102,21 +118,33 @@ class Authorize(DecidingStage):
         await self.app(scope, receive, send)
 
     def _policy(self, path: str) -> _PathPolicy:
-        operation, resource = self._operations.match(path), resource_path(path)
-        if operation is None and resource != path:
-            operation = self._operations.match(resource)
-        tenants: list[str] = []
-        if self._tenant_in_path:
-            if operation is not None and TENANT in operation.captures:
-                tenants.append(operation.captures[TENANT])
-            tenants += _tenants(self._tenant_table, path)
-        allowed = operation.value if operation is not None and self._methods else None
-        policy = _PathPolicy(tenants, allowed, self._rules.for_path(path))
-        if len(path) <= MEMO_PATH_LENGTH:
-            if len(self._policies) >= MEMO_ENTRIES:
-                self._policies.clear()
-            self._policies[path] = policy
+        kind = kind_of_path(path) if self._is_shaped else path
+        policy = self._policies.get(kind)
+        if policy is None:
+            policy = self._policy_of(path)
+            if len(kind) <= MEMO_PATH_LENGTH:
+                if len(self._policies) >= MEMO_ENTRIES:
+                    self._policies.clear()
+                self._policies[kind] = policy
         return policy
+
+    def _policy_of(self, path: str) -> _PathPolicy:
+        named = path
+        operation = self._operations.match(path)
+        if operation is None:
+            named = resource_path(path)
+            operation = self._operations.match(named)
+        first = -1
+        others: list[int] = []
+        if self._tenant_in_path:
+            first = self._operations.positions(named, TENANT)[0] if operation is not None else -1
+            others = self._tenant_table.positions(path, TENANT)
+        return _PathPolicy(
+            first,
+            others,
+            operation.value if operation is not None and self._methods else None,
+            self._rules.for_path(path),
+        )
 
     def _other_tenant(self, identity: Identity, tenant: str, scope: Scope) -> Identity:
         """Return who acts on ``tenant``, which is not the project of ``identity``; raises Fault."""
@@ -141,11 +169,6 @@ def _tenant_table(templates: Iterable[str]) -> RouteTable[None]:
             raise ValueError(f"a tenant path names {{{TENANT}}}: {template!r}")
         table.add(template, None)
     return table
-
-
-def _tenants(table: RouteTable[None], path: str) -> list[str]:
-    """Return what may be a tenant in ``path``: anything but a collection that stands in its place."""
-    return [segment for segment in table.captured(path, TENANT) if not is_top_level_resource(segment)]
 
 
 def _acting_for(identity: Identity, tenant: str, scope: Scope) -> Identity:

@@ -72,6 +72,11 @@ class AccessRules:
             roles = None if isinstance(rule.roles, Everything) else frozenset(rule.roles)
             self._table.add(rule.path, _Compiled(position, methods, roles, rule.all_roles))
 
+    @property
+    def is_shaped(self) -> bool:
+        """Whether paths of one shape meet the same rules."""
+        return self._table.is_shaped
+
     def for_path(self, path: str) -> PathRules:
         """Return the rules that speak of ``path``, in order, for each resource it may name.
 

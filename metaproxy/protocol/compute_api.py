@@ -8,8 +8,9 @@ A path that ends in ``.json`` or ``.xml`` names the same resource in that format
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.routes import RouteTable, shape
 
 PREFIXES = ("", "/v2", "/v2.1", "/v2/{tenant_id}", "/v2.1/{tenant_id}")
 
@@ -56,6 +57,16 @@ def resource_path(path: str) -> str:
     for suffix in FORMATS:
         stem = stem.removesuffix(suffix)
     return stem or "/"
+
+
+@lru_cache(maxsize=1)
+def kind_of_path(path: str) -> str:
+    """Return what two paths have in common that shaped tables match alike, and so do their resources.
+
+    That is the shape; of a path with a format or a final slash it is the path itself, because the shape does
+    not tell what is left of the last segment without them.
+    """
+    return path if path.endswith(ENDINGS) else shape(path)
 
 
 def is_top_level_resource(segment: str) -> bool:

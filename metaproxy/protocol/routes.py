@@ -11,7 +11,7 @@ paths in which an escaped slash or dot could change the segments.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
@@ -90,8 +90,8 @@ class RouteTable(Generic[T]):
         self._root: _Node[T] = _Node()
         self._memo_entries = memo_entries
         self._memo: dict[str, tuple[_Found[T], ...]] = {}
-        # Templates can insist on what such a segment is; then each path is remembered as it is.
-        self._is_shaped = True
+        self.is_shaped = True
+        """Whether paths of one shape match alike: no template insists on what the name of a thing is."""
         # What has another number of segments need not be walked.
         self._lengths: set[int] = set()
         self._shortest_rest: float = math.inf
@@ -108,11 +108,11 @@ class RouteTable(Generic[T]):
         names: list[str] = []
         for segment in segments:
             if segment.literal is not None:
-                self._is_shaped = self._is_shaped and _NAME.search("/" + segment.literal) is None
+                self.is_shaped = self.is_shaped and _NAME.search("/" + segment.literal) is None
                 node = node.literals.setdefault(segment.literal, _Node())
                 continue
             names.append(segment.name)
-            self._is_shaped = self._is_shaped and segment.pattern is None
+            self.is_shaped = self.is_shaped and segment.pattern is None
             node = node.capture(segment.pattern)
         (node.rests if has_rest else node.ends).append((value, template, tuple(names)))
         if has_rest:
@@ -127,22 +127,21 @@ class RouteTable(Generic[T]):
         found = self._find(path)
         if not found:
             return ()
-        segments = _split(path)
+        segments = segments_of(path)
         return tuple([_match(end, indexes, segments) for end, indexes in found])
 
-    def captured(self, path: str, name: str) -> list[str]:
-        """Return what every template that matches ``path`` and has ``name`` captures by it."""
-        found = self._find(path)
-        if not found:
-            return []
-        segments = _split(path)
-        return [segments[indexes[end[2].index(name)]] for end, indexes in found if name in end[2]]
+    def positions(self, path: str, name: str) -> list[int]:
+        """Return for each match of ``path``, most specific first, which of its segments ``name`` captures.
+
+        That is -1 for a template without that name.
+        """
+        return [indexes[end[2].index(name)] if name in end[2] else -1 for end, indexes in self._find(path)]
 
     def _find(self, path: str) -> "tuple[_Found[T], ...]":
-        key = shape(path) if self._is_shaped else path
+        key = shape(path) if self.is_shaped else path
         found = self._memo.get(key)
         if found is None:
-            segments, ends = _split(path), list[_Found[T]]()
+            segments, ends = segments_of(path), list[_Found[T]]()
             if len(segments) in self._lengths or len(segments) >= self._shortest_rest:
                 _walk(self._root, segments, 0, (), ends)
             found = tuple(ends)
@@ -162,14 +161,22 @@ class RouteTable(Generic[T]):
         if not found:
             return None
         end, indexes = found[0]
-        return _match(end, indexes, _split(path))
+        return _match(end, indexes, segments_of(path))
+
+
+def are_shaped(templates: Iterable[str]) -> bool:
+    """Say whether a table of ``templates`` would be shaped; raises TemplateError."""
+    table: RouteTable[None] = RouteTable()
+    for template in templates:
+        table.add(template, None)
+    return table.is_shaped
 
 
 def parse_template(template: str) -> tuple[list[_Segment], bool]:
     """Return the segments of ``template`` and whether it ends in ``**``; raises TemplateError."""
     if not template.startswith("/"):
         raise TemplateError(f"a path template starts with '/': {template!r}")
-    parts = _split(template)
+    parts = segments_of(template)
     has_rest = bool(parts) and parts[-1] == "**"
     segments = [_parse_segment(part, template) for part in (parts[:-1] if has_rest else parts)]
     names = [segment.name for segment in segments if segment.name]
@@ -206,7 +213,8 @@ def _parse_segment(part: str, template: str) -> _Segment:
 
 
 @lru_cache(maxsize=1)
-def _split(path: str) -> Sequence[str]:
+def segments_of(path: str) -> Sequence[str]:
+    """Return the segments of ``path``."""
     # One path is asked for in several tables: what they remember of it shares its segments.
     return path[1:].split("/") if len(path) > 1 else []
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metaproxy.exchange import SCOPE_KEY, Exchange, Identity
@@ -246,3 +246,34 @@ async def test_the_memory_of_paths_is_bounded() -> None:
 
     assert len(stage._policies) <= MEMO_ENTRIES
     assert max(map(len, stage._policies)) < 1000
+
+
+SEGMENTS = st.sampled_from(
+    ["v2", "v2.1", "p1", "12345678", "images", "servers", "os-volumes-2", "limits", "metadata", "abcdef1", ""]
+)
+ENDINGS = st.sampled_from(["", "", "", "/", ".json", "1.json"])
+PATHS = st.builds(
+    lambda segments, end: "/" + "/".join(segments) + end, st.lists(SEGMENTS, max_size=6), ENDINGS
+)
+
+
+@pytest.mark.parametrize("constraint", ["", ":[0-9]+"])
+@given(paths=st.lists(PATHS, min_size=2, max_size=12))
+@example(paths=["/v2.1/p1/12345678", "/v2.1/p1/abcdef1.json"])
+def test_what_other_paths_came_before_decides_nothing(constraint: str, paths: list[str]) -> None:
+    rules = [
+        AccessRule(path="/v2/{tenant_id}/servers/{id" + constraint + "}", roles=("none",)),
+        AccessRule(path="/v2.1/*/abcdef1", methods=("GET",), roles=("none",)),
+    ]
+    busy = Authorize(upstream, rules=rules)
+
+    def decision(stage: Authorize, path: str) -> object:
+        exchange = Exchange("r", 0.0, identity=replace(ALICE, project_id="p1", tenant_ids=("12345678",)))
+        try:
+            stage.decide(exchange, make_scope("GET", path))
+        except Fault as fault:
+            return fault.status, fault.reason
+        return exchange.identity
+
+    for path in paths:
+        assert decision(busy, path) == decision(Authorize(upstream, rules=rules), path)

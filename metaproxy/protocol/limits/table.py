@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, quote
 
-from metaproxy.protocol.compute_api import resource_path
+from metaproxy.protocol.compute_api import kind_of_path, resource_path
 from metaproxy.protocol.limits import fields
 from metaproxy.protocol.limits.consumers import consumer_of
 from metaproxy.protocol.limits.fixed_window import FixedWindow
 from metaproxy.protocol.limits.gcra import Gcra
 from metaproxy.protocol.limits.policy import MICROSECONDS, Policy
 from metaproxy.protocol.limits.rates import RateRule, RuleError
-from metaproxy.protocol.routes import Match, RouteTable
+from metaproxy.protocol.routes import Match, RouteTable, are_shaped
 
 MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
@@ -112,17 +112,22 @@ class RateTable:
         self._exempt: RouteTable[None] = RouteTable()
         for template in exempt:
             self._exempt.add(template, None)
+        # A counter of its own for each captured text, or an expression, looks at more than the kind of path.
+        of_paths = any(rule.captured or rule.rule.regex for rule in self.rules)
+        templates = [rule.path for rule in rules if rule.path]
+        self._is_shaped = not of_paths and are_shaped([*templates, *exempt])
         self._memo: dict[tuple[str, str, str], Targets] = {}
 
     def targets(self, method: str, path: str, query_string: bytes, group: str) -> Targets:
         """Return the rules that a consumer of ``group`` meets with this request, in their order."""
-        found = self._memo.get((group, method, path))
+        kind = kind_of_path(path) if self._is_shaped else path
+        found = self._memo.get((group, method, kind))
         if found is None:
             found = self._find(method, path, group)
-            if found and len(path) <= MEMO_PATH_LENGTH:
+            if len(kind) <= MEMO_PATH_LENGTH:
                 if len(self._memo) >= MEMO_ENTRIES:
                     self._memo.clear()
-                self._memo[group, method, path] = found
+                self._memo[group, method, kind] = found
         return _with_query(found, query_string) if self._has_queries else found
 
     def for_group(self, group: str) -> tuple[CompiledRule, ...]:

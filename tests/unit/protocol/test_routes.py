@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaproxy.protocol.routes import RouteTable, TemplateError, template_names
+from metaproxy.protocol.routes import RouteTable, TemplateError, are_shaped, template_names
 
 
 def table(*templates: str) -> RouteTable[str]:
@@ -50,12 +50,22 @@ def test_what_a_template_matches(template: str, path: str, matches: bool) -> Non
     assert (table(template).match(path) is not None) is matches
 
 
-def test_a_name_is_told_of_every_template_that_has_it() -> None:
-    templates = table("/v2/{tenant_id}/**", "/v2/{tenant_id}/images", "/v2/{other}/images", "/v2/images")
+def test_a_name_is_told_by_its_position_in_every_match() -> None:
+    templates = table("/v2/{tenant_id}/**", "/v2/{other}/images", "/v2/images", "/{tenant_id}/{any}/images")
 
-    assert templates.captured("/v2/t1/images", "tenant_id") == ["t1", "t1"]
-    assert templates.captured("/v2/images", "tenant_id") == ["images"]
-    assert templates.captured("/v3/t1", "tenant_id") == []
+    assert templates.positions("/v2/t1/images", "tenant_id") == [-1, 1, 0]
+    assert templates.positions("/v2/images", "tenant_id") == [-1, 1]
+    assert templates.positions("/v3/t1", "tenant_id") == []
+
+
+@pytest.mark.parametrize(
+    ("template", "shaped"),
+    [("/a/{b}/**", True), ("/a/{b:[0-9]+}", False), ("/a/12345", False), ("/a/*/detail", True)],
+)
+def test_a_template_that_insists_on_what_a_name_is_looks_at_more_than_the_shape(
+    template: str, shaped: bool
+) -> None:
+    assert are_shaped(["/other", template]) is shaped
 
 
 def test_the_most_specific_template_comes_first() -> None:

@@ -2,6 +2,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.limits.table import MEMO_ENTRIES, RateTable, _Expressions
@@ -105,3 +107,39 @@ def test_the_rules_of_a_group_are_its_own_and_the_global_ones() -> None:
     table = table_of(rate("vip", groups=("vip",)), rate("default"), rate("all", per=("global",)))
     assert [rule.rule.name for rule in table.for_group("vip")] == ["vip", "all"]
     assert [rule.rule.name for rule in table.for_group("")] == ["default", "all"]
+
+
+SEGMENTS = st.sampled_from(["v2", "p1", "12345678", "images", "abcdef1", "limits", "metadata1"])
+PATHS = st.builds(
+    lambda segments, end: "/" + "/".join(segments) + end,
+    st.lists(SEGMENTS, max_size=4),
+    st.sampled_from(["", "", "/", ".json", "1.json"]),
+)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"path": "/v2/{tenant_id}/images"},
+        {"path": "/v2/{tenant_id}/{id:[0-9]+}"},
+        {"path": "/v2/{id}/**", "per": ("id",)},
+        {"regex": "/v2/[0-9]+/.*"},
+        {"path": "/**"},
+        {},
+    ],
+)
+@given(paths=st.lists(PATHS, min_size=2, max_size=12))
+@example(paths=["/v2/p1/12345678", "/v2/p1/abcdef1.json"])
+def test_what_other_paths_came_before_decides_nothing(more: dict[str, Any], paths: list[str]) -> None:
+    rules = [
+        RateRule(name="a", limit=1, period_seconds=60, **more),
+        RateRule(name="b", limit=1, period_seconds=60, path="/v2/*/abcdef1", methods=frozenset({"GET"})),
+    ]
+
+    def met(table: RateTable, path: str) -> list[tuple[str, str]]:
+        return [(target.rule.rule.name, target.key) for target in table.targets("GET", path, b"", "")]
+
+    busy = RateTable(rules, algorithm="gcra", exempt=["/v2/{tenant_id}/limits"])
+    for path in paths:
+        fresh = RateTable(rules, algorithm="gcra", exempt=["/v2/{tenant_id}/limits"])
+        assert met(busy, path) == met(fresh, path)
