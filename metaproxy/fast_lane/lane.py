@@ -24,6 +24,7 @@ from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage, outcome_of
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
+from metaproxy.protocol.compute_api import kind_of_path
 from metaproxy.protocol.faults import Fault
 
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
@@ -62,6 +63,7 @@ class FastLane:
         # What charges comes last: where another cannot decide, nothing has been charged.
         self._in_turn = sorted(charges, key=lambda stage: stage.charges)
         self._cache = cache
+        self._concerns_kinds = all(stage.concerns_kinds for stage in charges)
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
         self._planner = Planner(authenticate)
         self._onward = Onward(trace, cache, forward, self._planner)
@@ -178,16 +180,17 @@ class FastLane:
         return answer
 
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
-        """The stages that have anything to decide for method and path; found out once for each."""
+        """The stages that have anything to decide for method and path; found out once for each kind."""
         method, path = scope["method"], scope["path"]
-        known = self._concerned.get((method, path))
+        kind = kind_of_path(path) if self._concerns_kinds else path
+        known = self._concerned.get((method, kind))
         if known is not None:
             return known
         concerned = tuple([stage for stage in self._in_turn if stage.concerns(method, path)])
-        if len(path) <= MEMO_PATH_LENGTH:
+        if len(kind) <= MEMO_PATH_LENGTH:
             if len(self._concerned) >= MEMO_ENTRIES:
                 self._concerned.clear()
-            self._concerned[method, path] = concerned
+            self._concerned[method, kind] = concerned
         return concerned
 
     def _hit(self, hit: Hit, exchange: Exchange, scope: Scope, *, keep_alive: bool) -> bytes:

@@ -75,6 +75,9 @@ class DecidingStage(Stage):
     charges = False
     """Whether ``decide`` counts the request against something."""
 
+    concerns_kinds = True
+    """Whether ``concerns`` says the same of all paths of a kind (``compute_api.kind_of_path``)."""
+
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Decide from memory: True lets the request go on, False means that ``handle`` must be asked.
 

@@ -209,3 +209,10 @@ async def test_several_paths_may_be_the_endpoint() -> None:
     app = LimitsEndpoint(Upstream(NOVA), rates=Rates([]), path=("/limits", "/v2.1/limits"))
     for path in ("/limits", "/v2.1/limits"):
         assert (await drive(app, "GET", path)).exchange.outcome == "answered"
+
+
+@pytest.mark.parametrize(
+    ("path", "kinds"), [("/v2/{tenant_id}/limits", True), ("/v2/{id:[0-9]+}/limits", False)]
+)
+def test_it_tells_whether_paths_of_a_kind_are_all_its_own(path: str, kinds: bool) -> None:
+    assert LimitsEndpoint(Upstream(NOVA), rates=Rates([]), path=path).concerns_kinds is kinds
