@@ -26,9 +26,18 @@ OF_REQUEST_LINE = ("method", "path", "raw_path", "query_string")
 MAX_SECTIONS = 4096
 
 UNREPEATED = frozenset(
-    {b"x-openstack-request-id", b"traceparent", b"tracestate", STORAGE_TOKEN, SERVICE_TOKEN}
+    {
+        b"authorization",
+        b"cookie",
+        b"proxy-authorization",
+        b"traceparent",
+        b"tracestate",
+        b"x-openstack-request-id",
+        SERVICE_TOKEN,
+        STORAGE_TOKEN,
+    }
 )
-"""Fields with which a head is not worth a plan: it names one request, or has more than one token."""
+"""Fields with which a head gets no plan: it names one request, or holds a secret beside its token."""
 
 
 class Planner:

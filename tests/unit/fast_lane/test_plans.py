@@ -1,12 +1,15 @@
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Scope
 
 from metaproxy.exchange import Exchange, Identity
-from metaproxy.fast_lane.planner import Planner
+from metaproxy.fast_lane.planner import UNREPEATED, Planner
 from metaproxy.fast_lane.plans import MAX_SEEN, Plan, Plans
+from metaproxy.forward.client import NO_BODY
+from metaproxy.forward.engine.request import message
 from metaproxy.protocol.faults import Fault
 from tests.asgi_driver import make_scope
 
@@ -77,6 +80,21 @@ def test_a_refusal_that_has_nothing_to_do_with_the_token_gets_no_plan() -> None:
         planner.plan_refusal(b"octets", exchange, scope_of(client=("192.0.2.1", 1)), FAULT)
 
     assert len(planner.plans) == 0
+
+
+@pytest.mark.parametrize("name", sorted(UNREPEATED))
+def test_a_head_that_names_one_request_or_holds_another_secret_gets_no_plan(name: bytes) -> None:
+    octets = b"GET /a HTTP/1.1\r\n" + name + b": x\r\n\r\n"
+    exchange = Exchange("req-1", 0.0, client_address="192.0.2.1")
+    scope = scope_of(client=("192.0.2.1", 1), headers=[(name, b"x")])
+    sent = message("GET", b"/a", [(b"x-openstack-request-id", b"req-1")], NO_BODY)
+    planner = Planner(None)
+
+    for _ in range(3):
+        planner.plan(octets, exchange, scope, (), None)
+        planner.plan_section(octets, exchange, scope, sent)
+
+    assert len(planner.plans) == len(planner.sections) == 0
 
 
 def test_a_plan_that_is_dropped_is_gone() -> None:
