@@ -10,6 +10,7 @@ from metaproxy.cache.answering import answer
 from metaproxy.cache.deliveries import Delivery, Read, send_hit, unsent
 from metaproxy.cache.fetch import Fetch, Fetcher, Wanted
 from metaproxy.cache.flights import Flight, Flights
+from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Stored
 from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
@@ -60,10 +61,13 @@ class Misses:
             names = (name for name, _ in flight.vary)
             flight_key = read.request.key, reuse.vary_values(names, tuple(read.request.fields.items()))
 
+    def may_lead(self, request: CacheRequest) -> bool:
+        """Say whether nothing else than the next application can have the answer."""
+        return not self._fetcher.asks_second_level and self._flights.find(request.key) is None
+
     def lead(self, exchange: Exchange, scope: Scope, read: Read) -> "Led | None":
-        """Begin a flight for ``read``, which the caller flies; None where the read takes more than that."""
-        validates = read.stale is not None or read.reason == cache_status.REQUEST
-        if validates or self._fetcher.asks_second_level or self._flights.find(read.request.key) is not None:
+        """Begin a flight for a read that ``may_lead``; the caller flies it. None for one that validates."""
+        if read.stale is not None or read.reason == cache_status.REQUEST:
             return None
         fetch = self._fetcher.begin(exchange, scope, _wanted(read, read.request.key))
         delivery = Delivery(exchange, unsent, read, fetch.flight, leads=True)

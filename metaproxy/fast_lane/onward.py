@@ -3,7 +3,7 @@
 Each way here answers None where sending takes the line: nothing has been charged then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from starlette.types import Scope
 
@@ -42,14 +42,10 @@ class Onward:
         self, exchange: Exchange, scope: Scope, stages: Sequence[DecidingStage], octets: bytes
     ) -> Passing | None:
         """Send a read on that ``stages`` have let through."""
-        lease = self._lease()
-        if lease is None:
+        ready = self._ready(exchange, scope)
+        if ready is None:
             return None
-        try:
-            sent = lease.message(exchange, scope)
-        except TransportError:
-            lease.give_back()
-            return None
+        lease, sent = ready
         if octets and lease.can_be_repeated:
             self._planner.plan_section(octets, exchange, scope, sent)
         return self._send(lease, sent, exchange, scope, stages)
@@ -58,14 +54,10 @@ class Onward:
         self, exchange: Exchange, scope: Scope, stages: Sequence[DecidingStage], request: CacheRequest
     ) -> Passing | None:
         """Ask for what ``request`` asked of the cache in vain; ``stages`` have let the read through."""
-        lease = self._lease()
-        if lease is None:
+        ready = self._ready(exchange, scope) if self._cache.may_lead(request, scope) else None
+        if ready is None:
             return None
-        try:
-            sent = lease.message(exchange, scope)
-        except TransportError:
-            lease.give_back()
-            return None
+        lease, sent = ready
         led = self._cache.lead(exchange, scope, request)
         if led is None:
             lease.give_back()
@@ -76,17 +68,11 @@ class Onward:
 
     def pass_again(self, plan: Plan, exchange: Exchange, octets: bytes) -> Passing | None:
         """Send a read on that was sent on before; raises Fault where a stage now refuses it."""
-        lease = self._lease() if plan.passed is not None else None
-        if lease is None or plan.passed is None:
+        if plan.passed is None:
             return None
-        try:
-            for decision in plan.decisions:
-                if not decision.decide(exchange):
-                    lease.give_back()
-                    return None
-        except Fault:
-            lease.give_back()
-            raise
+        lease = self._lease_if(decision.decide(exchange) for decision in plan.decisions)
+        if lease is None:
+            return None
         scope = {**plan.scope, SCOPE_KEY: exchange}
         sent = plan.passed.message(scope["method"], plan.request_line, octets, exchange.request_id)
         return self._send(lease, sent, exchange, scope, plan.decisions)
@@ -104,17 +90,11 @@ class Onward:
 
         ``key`` is what a plan for ``octets`` is known by.
         """
-        lease = self._lease() if section.passed is not None else None
-        if lease is None or section.passed is None:
+        if section.passed is None:
             return None
-        try:
-            for stage in stages:
-                if not stage.decide(exchange, scope):
-                    lease.give_back()
-                    return None
-        except Fault:
-            lease.give_back()
-            raise
+        lease = self._lease_if(stage.decide(exchange, scope) for stage in stages)
+        if lease is None:
+            return None
         line = lease.request_line(scope)
         self._planner.plan_by_section(key, section, exchange, scope, stages, line)
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
@@ -122,6 +102,34 @@ class Onward:
 
     def _lease(self) -> Lease | None:
         return self._forward.lease() if self._forward is not None else None
+
+    def _ready(self, exchange: Exchange, scope: Scope) -> tuple[Lease, OutgoingRequest] | None:
+        """An idle connection, and what is to be sent on it."""
+        lease = self._lease()
+        if lease is None:
+            return None
+        try:
+            return lease, lease.message(exchange, scope)
+        except TransportError:
+            lease.give_back()
+            return None
+
+    def _lease_if(self, decisions: Iterator[bool]) -> Lease | None:
+        """An idle connection, if every stage then lets the read through; raises Fault.
+
+        ``decisions`` are made one after the other, and none of them where no connection is idle.
+        """
+        lease = self._lease()
+        if lease is None:
+            return None
+        try:
+            if all(decisions):
+                return lease
+        except Fault:
+            lease.give_back()
+            raise
+        lease.give_back()
+        return None
 
     def _send(
         self,

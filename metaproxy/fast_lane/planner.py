@@ -169,11 +169,10 @@ class Planner:
         kept = _kept(scope)
         self.plans.put(
             key,
-            Plan(
+            replace(
+                section,
                 scope=kept,
                 exchange=exchange,
-                token_key=section.token_key,
-                verdict=section.verdict,
                 decisions=tuple(stage.prepared(exchange, kept) for stage in stages),
                 request_line=request_line,
                 passed=section.passed if request_line else None,

@@ -176,9 +176,13 @@ class MetadataCache(Stage):
             return stored.hit(now, self._name)
         return special_answer(stored, request, scope["method"], now, self._name)
 
+    def may_lead(self, request: CacheRequest, scope: Scope) -> bool:
+        """Say whether it is worth a try to ``lead`` a flight for what was ``read`` and not found."""
+        return request.plain and scope["method"] == "GET" and self._misses.may_lead(request)
+
     def lead(self, exchange: Exchange, scope: Scope, request: CacheRequest) -> Led | None:
-        """Begin to fetch what was ``read`` and not found; the caller asks. None where it takes the stage."""
-        match = self._routes.match(scope["path"]) if request.plain and scope["method"] == "GET" else None
+        """Begin to fetch what it ``may_lead``; the caller asks. None where it takes the stage."""
+        match = self._routes.match(scope["path"])
         if match is None:
             return None
         self._replicas.start()

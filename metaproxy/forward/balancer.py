@@ -39,8 +39,6 @@ class Balancer:
         return any(target not in tried and target.breaker.allows(now) for target in self._targets)
 
     def _in_turn(self) -> Sequence[Target]:
-        if len(self._targets) == 1:
-            return self._targets
         # Of equals, min() takes the first: let it be another one each time.
         self._turn = (self._turn + 1) % len(self._targets)
         return self._targets[self._turn :] + self._targets[: self._turn]

@@ -11,7 +11,7 @@ paths in which an escaped slash or dot could change the segments.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
@@ -162,14 +162,6 @@ class RouteTable(Generic[T]):
             return None
         end, indexes = found[0]
         return _match(end, indexes, segments_of(path))
-
-
-def are_shaped(templates: Iterable[str]) -> bool:
-    """Say whether a table of ``templates`` would be shaped; raises TemplateError."""
-    table: RouteTable[None] = RouteTable()
-    for template in templates:
-        table.add(template, None)
-    return table.is_shaped
 
 
 def parse_template(template: str) -> tuple[list[_Segment], bool]:

@@ -76,7 +76,6 @@ class RequestRecord:
             "Time that requests waited for something outside the process, by what.",
             ("stage",),
         )
-        self._waits_of: dict[str, Row] = {}
         self._bytes = metrics.counter(
             "metaproxy_response_body_bytes", "Bytes of answers' bodies sent."
         ).cell()
@@ -93,10 +92,7 @@ class RequestRecord:
         self._bytes.value += body_bytes
         if exchange.waits:
             for stage, waited in exchange.waits.items():
-                row = self._waits_of.get(stage)
-                if row is None:
-                    row = self._waits_of[stage] = self._waits.row((stage,))
-                row.observe(waited)
+                self._waits.observe((stage,), waited)
         if self._access_log is None:
             return
         if self._sample == 1.0 or not 0 < status < 400 or self._chance() < self._sample:

@@ -61,11 +61,21 @@ def read_counts(output: str) -> Counts:
 
 
 class Load:
-    """Sends ``requests`` in turn over ``connections``; ``folder`` is for the file in which wrk finds them."""
+    """Sends ``requests`` in turn over ``connections``, from ``core`` alone or, for None, from any.
+
+    ``folder`` is for the file in which wrk finds the requests.
+    """
 
     _starts: Iterator[int] = count(0, NUMBERS_PER_RUN)
 
-    def __init__(self, requests: Sequence[Request], connections: int, folder: Path) -> None:
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        connections: int,
+        folder: Path,
+        core: int | None = machine.LOAD_CORE,
+    ) -> None:
+        self._core = core
         self.requests = requests
         self.connections = connections
         self._file = folder / "requests"
@@ -76,7 +86,7 @@ class Load:
         wrk = [machine.program("wrk"), "--threads", "1", "--connections", str(self.connections)]
         done = subprocess.run(
             machine.pinned(
-                machine.LOAD_CORE,
+                self._core,
                 *wrk,
                 *("--duration", f"{seconds}s", "--timeout", "5s", "--script", str(SCRIPT)),
                 f"http://127.0.0.1:{server.port}",

@@ -37,8 +37,10 @@ def require_all() -> None:
         raise BenchError("two cores are needed: one for the server under test, one for the load")
 
 
-def pinned(core: int, *command: str) -> list[str]:
-    """Return ``command`` so that it runs on ``core`` alone."""
+def pinned(core: int | None, *command: str) -> list[str]:
+    """Return ``command`` so that it runs on ``core`` alone; None is any core."""
+    if core is None:
+        return [*command]
     return [program("taskset"), "--cpu-list", str(core), *command]
 
 

@@ -24,6 +24,11 @@ class Setup:
 
     access_log: bool = True
     rules: int = 1
+    workers: int = 1
+    store: str = ""
+    """The Redis that workers share."""
+    core: int | None = machine.SERVER_CORE
+    """The only core that it runs on; None for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +114,11 @@ class Stand:
             keystone_port=self.keystone.port,
             access_log=setup.access_log,
             rules=setup.rules,
+            workers=setup.workers,
+            store=setup.store,
         )
         command = [sys.executable, "-m", "metaproxy", "serve", "--config", str(path)]
-        return self._run("metaproxy", command, folder, port, folder / "output")
+        return self._run("metaproxy", command, folder, port, folder / "output", setup.core)
 
     def _start_module(self, module: str, core: int, name: str = "") -> Server:
         port = machine.free_port()
@@ -125,9 +132,9 @@ class Stand:
         folder: Path,
         port: int,
         log: Path | None = None,
-        core: int = machine.SERVER_CORE,
+        core: int | None = machine.SERVER_CORE,
     ) -> Server:
-        pid = self._running.enter_context(running(machine.pinned(core, *command), folder, port))
+        pid = self._running.enter_context(_process(machine.pinned(core, *command), folder, port))
         return Server(name, port, pid, log)
 
     def _new_folder(self, name: str) -> Path:
@@ -138,7 +145,7 @@ class Stand:
 
 
 @contextmanager
-def running(command: list[str], folder: Path, port: int) -> Iterator[int]:
+def _process(command: list[str], folder: Path, port: int) -> Iterator[int]:
     """Run ``command`` until the end of the block; yield its process id when it listens on ``port``."""
     # Appended to: after the file has been emptied, the next line goes to its beginning.
     with (folder / "output").open("ab") as output, (folder / "errors").open("ab") as errors:

@@ -12,15 +12,23 @@ IMAGE_LIST = "/v2.1/{tenant_id}/images/detail"
 
 
 def write_settings(
-    folder: Path, *, port: int, upstream_port: int, keystone_port: int, access_log: bool, rules: int
+    folder: Path,
+    *,
+    port: int,
+    upstream_port: int,
+    keystone_port: int,
+    access_log: bool,
+    rules: int,
+    workers: int = 1,
+    store: str = "",
 ) -> Path:
     """Write the configuration into ``folder``; return its path.
 
     ``rules`` is the number of rate rules, of role rules and of cached routes; all but the last of each are
-    for other paths than the requests that are measured.
+    for other paths than the requests that are measured. ``store`` is the Redis that ``workers`` share.
     """
     settings = {
-        "server": {"listen": f"127.0.0.1:{port}"},
+        "server": {"listen": f"127.0.0.1:{port}", "workers": workers},
         "admin": {"listen": []},
         "upstream": {"targets": [f"http://127.0.0.1:{upstream_port}"]},
         "identity": _identity(keystone_port),
@@ -31,6 +39,8 @@ def write_settings(
         },
         "logging": {"access": access_log},
     }
+    if store:
+        settings["store"] = {"url": store}
     path = folder / "metaproxy.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
     return path

@@ -16,7 +16,7 @@ from metaproxy.protocol.limits.fixed_window import FixedWindow
 from metaproxy.protocol.limits.gcra import Gcra
 from metaproxy.protocol.limits.policy import MICROSECONDS, Policy
 from metaproxy.protocol.limits.rates import RateRule, RuleError
-from metaproxy.protocol.routes import Match, RouteTable, are_shaped
+from metaproxy.protocol.routes import Match, RouteTable
 
 MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
@@ -112,10 +112,7 @@ class RateTable:
         self._exempt: RouteTable[None] = RouteTable()
         for template in exempt:
             self._exempt.add(template, None)
-        # A counter of its own for each captured text, or an expression, looks at more than the kind of path.
-        of_paths = any(rule.captured or rule.rule.regex for rule in self.rules)
-        templates = [rule.path for rule in rules if rule.path]
-        self._is_shaped = not of_paths and are_shaped([*templates, *exempt])
+        self._is_shaped = self._exempt.is_shaped and all(finder.is_shaped for finder in self._finders)
         self._memo: dict[tuple[str, str, str], Targets] = {}
 
     def targets(self, method: str, path: str, query_string: bytes, group: str) -> Targets:
@@ -153,9 +150,13 @@ class _Templates:
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         self._table: RouteTable[Target] = RouteTable()
+        counts_apart = False
         for rule in rules:
             if rule.rule.path:
                 self._table.add(rule.rule.path, Target(rule, ()))
+                counts_apart = counts_apart or bool(rule.captured)
+        # A counter of its own for each captured text looks at more than the kind of path.
+        self.is_shaped = self._table.is_shaped and not counts_apart
 
     def __len__(self) -> int:
         return len(self._table)
@@ -166,6 +167,8 @@ class _Templates:
 
 class _Expressions:
     """Rules with a regular expression, sorted by the first segment that they insist on."""
+
+    is_shaped = False
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         self._count = sum(1 for rule in rules if rule.rule.regex)
@@ -197,6 +200,8 @@ class _Expressions:
 
 class _Everywhere:
     """Rules that name no path."""
+
+    is_shaped = True
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         self._targets = tuple(Target(rule, ()) for rule in rules if not (rule.rule.path or rule.rule.regex))

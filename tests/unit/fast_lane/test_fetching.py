@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.fast_lane.fronts import ALICE, OK, READ, SCRIPTS, SERVERS, fronts, until
 from tests.unit.fast_lane.lines import request
-from tests.unit.forward.scripted import Peer, answers
+from tests.unit.forward.scripted import Peer, Script, answers
 
 ITEMS = "/v2.1/t1/images/i1/metadata"
 
@@ -66,8 +66,8 @@ async def test_a_read_that_fills_the_cache_takes_no_task() -> None:
         assert front.line.stored() == [b"/v2.1/t1/images/i1/metadata/a"]
 
 
-async def test_a_client_that_leaves_does_not_take_what_it_had_fetched() -> None:
-    asked, go = asyncio.Event(), asyncio.Event()
+def held(asked: asyncio.Event, go: asyncio.Event) -> Script:
+    """A script that answers one request at once, and the second when it may."""
 
     async def script(peer: Peer) -> None:
         await peer.head()
@@ -77,7 +77,13 @@ async def test_a_client_that_leaves_does_not_take_what_it_had_fetched() -> None:
         await go.wait()
         await peer.send(OK)
 
-    async with fronts(script) as (front, _):
+    return script
+
+
+async def test_a_client_that_leaves_does_not_take_what_it_had_fetched() -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async with fronts(held(asked, go)) as (front, _):
         await front.send(READ)
         front.line.protocol.data_received(request(path=f"{ITEMS}/a", fields=ALICE))
         await asked.wait()
@@ -93,15 +99,7 @@ async def test_a_client_that_leaves_does_not_take_what_it_had_fetched() -> None:
 async def test_others_get_the_answer_that_a_read_without_a_task_has_asked_for() -> None:
     asked, go = asyncio.Event(), asyncio.Event()
 
-    async def script(peer: Peer) -> None:
-        await peer.head()
-        await peer.send(OK)
-        await peer.head()
-        asked.set()
-        await go.wait()
-        await peer.send(OK)
-
-    async with fronts(script) as (front, _):
+    async with fronts(held(asked, go)) as (front, _):
         await front.send(READ)
         other = front.line.connect()
         front.line.protocol.data_received(request(path=f"{ITEMS}/a", fields=ALICE))
@@ -119,15 +117,7 @@ async def test_others_get_the_answer_that_a_read_without_a_task_has_asked_for() 
 async def test_a_fetch_that_a_write_overtakes_is_not_stored() -> None:
     asked, go = asyncio.Event(), asyncio.Event()
 
-    async def script(peer: Peer) -> None:
-        await peer.head()
-        await peer.send(OK)
-        await peer.head()
-        asked.set()
-        await go.wait()
-        await peer.send(OK)
-
-    async with fronts(script, answers(OK)) as (front, _):
+    async with fronts(held(asked, go), answers(OK)) as (front, _):
         await front.send(READ)
         other = front.line.connect()
         front.line.protocol.data_received(request(path=f"{ITEMS}/a", fields=ALICE))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaproxy.protocol.routes import RouteTable, TemplateError, are_shaped, template_names
+from metaproxy.protocol.routes import RouteTable, TemplateError, template_names
 
 
 def table(*templates: str) -> RouteTable[str]:
@@ -65,7 +65,7 @@ def test_a_name_is_told_by_its_position_in_every_match() -> None:
 def test_a_template_that_insists_on_what_a_name_is_looks_at_more_than_the_shape(
     template: str, shaped: bool
 ) -> None:
-    assert are_shaped(["/other", template]) is shaped
+    assert table("/other", template).is_shaped is shaped
 
 
 def test_the_most_specific_template_comes_first() -> None:
