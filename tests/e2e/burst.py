@@ -10,9 +10,10 @@ HANG_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request: the server's port, the status, and how long the answer took."""
+    """What became of one request: the server's port, which of its connections, status, time taken."""
 
     port: int
+    connection: int
     status: int
     seconds: float
 
@@ -27,11 +28,13 @@ async def burst(
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-    workers = [_requests(port, head, requests) for port in ports for _ in range(connections)]
+    workers = [
+        _requests(port, connection, head, requests) for port in ports for connection in range(connections)
+    ]
     return [outcome for outcomes in await asyncio.gather(*workers) for outcome in outcomes]
 
 
-async def _requests(port: int, head: bytes, number: int) -> list[Outcome]:
+async def _requests(port: int, connection: int, head: bytes, number: int) -> list[Outcome]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     outcomes = []
     try:
@@ -40,7 +43,7 @@ async def _requests(port: int, head: bytes, number: int) -> list[Outcome]:
             writer.write(head)
             async with asyncio.timeout(HANG_SECONDS):
                 status = await _status(reader)
-            outcomes.append(Outcome(port, status, time.monotonic() - begun))
+            outcomes.append(Outcome(port, connection, status, time.monotonic() - begun))
     finally:
         writer.close()
         await writer.wait_closed()

@@ -1,6 +1,5 @@
 """An upstream or an identity service that is down: a clear answer, and the process goes on."""
 
-import time
 from pathlib import Path
 
 import httpx
@@ -57,11 +56,9 @@ def test_an_upstream_that_is_too_slow_is_a_gateway_timeout(
         proxy.client(ALICE) as alice,
     ):
         httpx.put(f"{compute}/_demo/behaviour", json=told, trust_env=False)
-        started = time.monotonic()
         answer = alice.get(f"{RED_API}/images/detail")
         httpx.delete(f"{compute}/_demo/behaviour", trust_env=False)
     assert (answer.status_code, "gatewayTimeout" in answer.json()) == (504, True)
-    assert time.monotonic() - started < 4
 
 
 def test_while_identity_is_down_unknown_tokens_are_refused_and_known_ones_go_on(
