@@ -17,6 +17,8 @@ SCOPE_KEY = "metaproxy.exchange"
 NO_WAITS: dict[str, float] = {}
 """Stands in every Exchange that has not waited; never changed."""
 
+NO_CAPTURES: Mapping[str, str] = MappingProxyType({})
+
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -84,7 +86,7 @@ class Exchange:
     """What another service called the request, where it has sent a valid X-OpenStack-Request-ID."""
     route: str = ""
     """The template of the known operation, or "" for a path that none matches."""
-    captures: Mapping[str, str] = MappingProxyType({})
+    captures: Mapping[str, str] = NO_CAPTURES
     """What the route's template captured."""
     identity_headers_stripped: bool = False
     """Whether the client's identity headers are off."""
@@ -121,6 +123,14 @@ class Exchange:
         self.response_headers: list[tuple[bytes, bytes]] = []
         if fields:
             self.__dict__.update(fields)
+
+    def again(self, request_id: str, started: float) -> "Exchange":
+        """Return the Exchange of another request with the same head, of which only that is known."""
+        exchange = Exchange(request_id, started)
+        exchange.client_address, exchange.scheme = self.client_address, self.scheme
+        exchange.identity_headers_stripped, exchange.identity = True, self.identity
+        exchange.route, exchange.captures = self.route, self.captures
+        return exchange
 
     def for_flight(self) -> "Exchange":
         """Return a copy for a request made on this one's behalf, which has not waited and answers nobody."""

@@ -10,7 +10,6 @@ from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit, Stored
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import ranges, reuse, validation
-from metaproxy.protocol.caching.directives import NOTHING_ASKED
 from metaproxy.protocol.caching.reuse import Fresh, MustValidate
 
 
@@ -19,16 +18,10 @@ def special_answer(stored: Stored, request: CacheRequest, method: str, now: floa
 
     None where the origin must be asked. A stale answer says so: ``Hit.revalidate``.
     """
-    unasked = request.directives is NOTHING_ASKED and now < stored.fresh_until
-    if unasked and request.answered is not None:
-        before, hit = request.answered
-        if before is stored and hit.age == int(stored.age(now)):
-            return hit
     verdict = reuse.assess(stored.terms, stored.age(now), request.directives)
     if isinstance(verdict, MustValidate):
         return None
     hit = answer(stored, request, method, now, cache)
-    request.answered = (stored, hit) if unasked else None
     return hit if isinstance(verdict, Fresh) else replace(hit, revalidate=verdict.revalidate)
 
 

@@ -8,6 +8,7 @@ room is needed.
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from metaproxy.cache.stored import Stored
@@ -17,6 +18,16 @@ Key = tuple[Any, ...]
 """Partition, scheme, host, path, query, representation, and what else tells answers apart."""
 
 MAX_VARIANTS = 16
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """What is stored under a key. A reader may hold on to one for as long as it is ``current``."""
+
+    variants: list[Stored]
+    current: bool = True
+    used: bool = False
+    """Whether somebody who holds on to it has used it: it is then recent, whatever its place."""
 
 
 class MemoryStore:
@@ -32,7 +43,7 @@ class MemoryStore:
         self.max_entry_bytes = min(max_entry_bytes, max_bytes)
         self.bytes = 0
         self.evictions = 0
-        self._slots: OrderedDict[Key, list[Stored]] = OrderedDict()
+        self._slots: OrderedDict[Key, Slot] = OrderedDict()
         self._sizes: dict[Key, int] = {}
         self._tagged: dict[str, set[Key]] = {}
 
@@ -47,24 +58,28 @@ class MemoryStore:
 
         Using a key makes it recent.
         """
-        slot = self._slots.get(key)
+        slot = self.slot(key)
         if slot is None:
             return None
         self._slots.move_to_end(key)
-        for stored in reversed(slot):
+        for stored in reversed(slot.variants):
             if selects(stored.vary, request):
                 return stored
         return None
+
+    def slot(self, key: Key) -> Slot | None:
+        """Return what is stored under ``key``; the order of use stays as it is."""
+        return self._slots.get(key)
 
     def put(self, key: Key, stored: Stored) -> bool:
         """Store one answer in place of the variant that it renews; False where it is too large."""
         if stored.size > self.max_entry_bytes:
             return False
-        others = [variant for variant in self._slots.get(key, ()) if variant.vary != stored.vary]
+        slot = self._slots.get(key)
+        others = [variant for variant in slot.variants if variant.vary != stored.vary] if slot else []
         self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored])
         while self.bytes > self.max_bytes:
-            self._remove(next(iter(self._slots)))
-            self.evictions += 1
+            self._evict()
         return True
 
     def purge(self, tag: str) -> int:
@@ -77,6 +92,8 @@ class MemoryStore:
     def purge_all(self) -> int:
         """Remove everything; return how many keys there were."""
         count = len(self._slots)
+        for slot in self._slots.values():
+            slot.current = False
         self._slots.clear()
         self._sizes.clear()
         self._tagged.clear()
@@ -86,7 +103,7 @@ class MemoryStore:
     def tagged(self, tag: str) -> Iterator[tuple[Key, Stored]]:
         """Yield every stored answer with ``tag``, without making it recent."""
         for key in tuple(self._tagged.get(tag, ())):
-            for stored in self._slots[key]:
+            for stored in self._slots[key].variants:
                 yield key, stored
 
     def tags(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -95,9 +112,19 @@ class MemoryStore:
             if tag.startswith(prefix):
                 yield tag, len(keys)
 
+    def _evict(self) -> None:
+        """Remove the key that was used least recently."""
+        key, slot = next(iter(self._slots.items()))
+        while slot.used:
+            slot.used = False
+            self._slots.move_to_end(key)
+            key, slot = next(iter(self._slots.items()))
+        self._remove(key)
+        self.evictions += 1
+
     def _set(self, key: Key, variants: list[Stored]) -> None:
         self._remove(key)
-        self._slots[key] = variants
+        self._slots[key] = Slot(variants)
         self._sizes[key] = size = sum(stored.size for stored in variants) + key_size(key)
         self.bytes += size
         for stored in variants:
@@ -105,11 +132,12 @@ class MemoryStore:
                 self._tagged.setdefault(tag, set()).add(key)
 
     def _remove(self, key: Key) -> None:
-        variants = self._slots.pop(key, None)
-        if variants is None:
+        slot = self._slots.pop(key, None)
+        if slot is None:
             return
+        slot.current = False
         self.bytes -= self._sizes.pop(key)
-        for tag in {tag for stored in variants for tag in stored.tags}:
+        for tag in {tag for stored in slot.variants for tag in stored.tags}:
             keys = self._tagged[tag]
             keys.discard(key)
             if not keys:

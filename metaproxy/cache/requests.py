@@ -11,7 +11,6 @@ token is never part of a key: the partition stands for it.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
@@ -20,9 +19,6 @@ from metaproxy.protocol import faults, headers
 from metaproxy.protocol.caching import directives
 from metaproxy.protocol.caching.directives import NOTHING_ASKED, RequestDirectives
 from metaproxy.protocol.caching.validation import CONDITIONAL, NOT_FOR_CACHES
-
-if TYPE_CHECKING:
-    from metaproxy.cache.stored import Hit, Stored
 
 KEYED = frozenset(
     {
@@ -77,8 +73,6 @@ class CacheRequest:
     directives: RequestDirectives = NOTHING_ASKED
     bypass: str = ""
     """The word that says why it goes past the cache; empty where it does not."""
-    answered: "tuple[Stored, Hit] | None" = None
-    """What it got last: when the same request is asked again, that may still be it."""
 
     @property
     def conditional(self) -> bool:

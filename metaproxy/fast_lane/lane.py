@@ -17,8 +17,9 @@ from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.fast_lane.onward import Onward
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
-from metaproxy.fast_lane.plans import Plan, PlanKey
-from metaproxy.fast_lane.writing import Refusals, lines
+from metaproxy.fast_lane.plans import PassedOn, PlanKey
+from metaproxy.fast_lane.repeats import Repeats
+from metaproxy.fast_lane.writing import Refusals
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage, outcome_of
@@ -26,6 +27,7 @@ from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.protocol.compute_api import kind_of_path
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import lines
 
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 """With one of these a request is more than a plain read: the line takes it."""
@@ -65,10 +67,11 @@ class FastLane:
         self._cache = cache
         self._concerns_kinds = all(stage.concerns_kinds for stage in charges)
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
-        self._planner = Planner(authenticate)
+        self._planner = Planner(trace, authenticate, cache)
         self._onward = Onward(trace, cache, forward, self._planner)
         self._refusals = Refusals()
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
+        self._repeats = Repeats(self._refusals, self._via, trace.date)
 
     def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | Passing | ASGIApp:
         """Return the whole answer to the request of ``scope``, or who will give it.
@@ -114,47 +117,34 @@ class FastLane:
         That is all of them, or all but the request line. Whatever can have changed since is asked again:
         the token, the rates, what is stored.
         """
+        now = self._trace.clock()
         key = self._planner.plans.key(octets, address, scheme)
         plan = self._planner.plans.get(key)
         if plan is None:
-            return self._with_known_section(key, octets)
-        if not self._planner.still_holds(plan):
+            return self._with_known_section(key, octets, now)
+        if not self._planner.still_holds(plan, now):
             return None
-        exchange = self._trace.begin_again(plan.exchange)
         answer: bytes | Passing | None
-        try:
-            if plan.passed is not None:
-                answer = self._onward.pass_again(plan, exchange, octets)
-            elif plan.refusal is not None:
-                answer = self._refusal(plan.refusal, exchange, plan.scope, keep_alive=True)
-            else:
-                answer = self._hit_again(key, plan, exchange)
-        except Fault as fault:
-            answer = self._refusal(fault, exchange, plan.scope, keep_alive=True)
-        if answer is not None:
-            self._planner.count(plan)
+        if isinstance(plan, PassedOn):
+            answer = self._pass_again(plan, octets)
+        else:
+            answer = self._repeats.answer(plan, now)
+            if answer is None and plan.read is None:
+                self._planner.plans.drop(key)
+        if answer is not None and plan.looked_up is not None:
+            plan.looked_up.value += 1
         return answer
 
-    def _hit_again(self, key: PlanKey, plan: Plan, exchange: Exchange) -> bytes | None:
-        """Return the answer from memory, None where it is not there or not certain; raises Fault."""
-        hit = self._cache.find(plan.request, plan.scope) if plan.request is not None else None
-        if hit is None or hit.revalidate:
-            for decision in plan.decisions:
-                fault = decision.refuse(exchange)
-                if fault is not None:
-                    return self._refusal(fault, exchange, plan.scope, keep_alive=True)
-            if plan.request is None:
-                self._planner.plans.drop(key)
-            return None
-        for decision in plan.decisions:
-            # Where a stage cannot decide, none has charged; the line begins anew.
-            if not decision.decide(exchange):
-                return None
-        return self._hit(hit, exchange, plan.scope, keep_alive=True)
+    def _pass_again(self, plan: PassedOn, octets: bytes) -> bytes | Passing | None:
+        exchange = self._trace.begin_again(plan.exchange)
+        try:
+            return self._onward.pass_again(plan, exchange, octets)
+        except Fault as fault:
+            return self._refusal(fault, exchange, plan.scope, keep_alive=True)
 
-    def _with_known_section(self, key: PlanKey, octets: bytes) -> bytes | Passing | None:
+    def _with_known_section(self, key: PlanKey, octets: bytes, now: float) -> bytes | Passing | None:
         """Answer a read with which only the header section came before; None where that takes a parser."""
-        found = self._planner.section_of(octets, key[1], key[2])
+        found = self._planner.section_of(octets, key[1], key[2], now)
         if found is None:
             return None
         section, read = found
@@ -175,8 +165,8 @@ class FastLane:
             if concerned:
                 self._planner.plan_by_section(key, section, exchange, scope, concerned)
             answer = self._refusal(fault, exchange, scope, keep_alive=True)
-        if answer is not None:
-            self._planner.count(section)
+        if answer is not None and section.looked_up is not None:
+            section.looked_up.value += 1
         return answer
 
     def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:

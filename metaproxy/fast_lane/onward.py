@@ -12,7 +12,7 @@ from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.fast_lane.fetching import Fetching
 from metaproxy.fast_lane.passing import End, Passing
 from metaproxy.fast_lane.planner import Planner
-from metaproxy.fast_lane.plans import Plan, PlanKey
+from metaproxy.fast_lane.plans import PassedOn, PlanKey
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.filters.trace import Trace
@@ -66,10 +66,8 @@ class Onward:
         fetching.passage = lease.send(sent, led.exchange, led.scope, fetching)
         return fetching
 
-    def pass_again(self, plan: Plan, exchange: Exchange, octets: bytes) -> Passing | None:
+    def pass_again(self, plan: PassedOn, exchange: Exchange, octets: bytes) -> Passing | None:
         """Send a read on that was sent on before; raises Fault where a stage now refuses it."""
-        if plan.passed is None:
-            return None
         lease = self._lease_if(decision.decide(exchange) for decision in plan.decisions)
         if lease is None:
             return None
@@ -80,7 +78,7 @@ class Onward:
     def pass_target(
         self,
         key: PlanKey,
-        section: Plan,
+        section: PassedOn,
         exchange: Exchange,
         scope: Scope,
         stages: Sequence[DecidingStage],
@@ -90,8 +88,6 @@ class Onward:
 
         ``key`` is what a plan for ``octets`` is known by.
         """
-        if section.passed is None:
-            return None
         lease = self._lease_if(stage.decide(exchange, scope) for stage in stages)
         if lease is None:
             return None

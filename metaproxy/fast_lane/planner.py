@@ -6,18 +6,23 @@ from dataclasses import replace
 from starlette.types import Scope
 
 from metaproxy.cache.requests import CacheRequest
+from metaproxy.clock import wall
 from metaproxy.exchange import Exchange
-from metaproxy.fast_lane.plans import MAX_OCTETS, Plan, PlanKey, Plans
+from metaproxy.fast_lane.plans import MAX_OCTETS, PassedOn, Plan, PlanKey, Plans, Remembered
 from metaproxy.fast_lane.reads import Read, read_of
 from metaproxy.fast_lane.writing import ANSWER_KIND, answer_kind
 from metaproxy.filters.authenticate import Authenticate
+from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage
+from metaproxy.filters.trace import Trace
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.repeating import repeated_section
-from metaproxy.identity.validator import Rejected, Verdict
+from metaproxy.identity.token_cache import Known
+from metaproxy.identity.validator import Rejected
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS
+from metaproxy.telemetry.metrics import Cell
 
 OF_CONNECTION = ("type", "scheme", "client", "http_version")
 OF_REQUEST_LINE = ("method", "path", "raw_path", "query_string")
@@ -44,44 +49,43 @@ class Planner:
     """Makes plans for heads that came before and into which nothing went but the head and the token.
 
     Args:
+        trace, cache: the stages of that name.
         authenticate: knows tokens; None where none are checked.
     """
 
-    def __init__(self, authenticate: Authenticate | None) -> None:
-        self._authenticate = authenticate
-        self._verdict_under = authenticate.validator.peek if authenticate is not None else None
-        self.plans = Plans()
-        self.sections = Plans(MAX_SECTIONS)
+    def __init__(self, trace: Trace, authenticate: Authenticate | None, cache: MetadataCache) -> None:
+        self._trace = trace
+        self._validator = authenticate.validator if authenticate is not None else None
+        self._cache = cache
+        self._wall = self._validator.wall if self._validator is not None else wall
+        self.plans: Plans[Remembered | PassedOn] = Plans()
+        self.sections: Plans[PassedOn] = Plans(MAX_SECTIONS)
 
-    def still_holds(self, plan: Plan) -> bool:
-        """Say whether the token still has the verdict that ``plan`` was made with."""
-        if self._verdict_under is None:
-            return True
-        return plan.verdict is not None and self._verdict_under(plan.token_key) is plan.verdict
-
-    def count(self, plan: Plan) -> None:
-        """Count the look-up of the token of a request that was answered by ``plan``."""
-        if self._authenticate is not None and plan.verdict is not None:
-            self._authenticate.count(plan.verdict)
+    def still_holds(self, plan: Plan, now: float) -> bool:
+        """Say whether the token still has the verdict that ``plan`` was made with, ``now`` (monotonic)."""
+        return plan.known is None or plan.known.is_fresh(now, self._wall())
 
     def plan_refusal(self, octets: bytes, exchange: Exchange, scope: Scope, fault: Fault) -> None:
         """Perhaps plan for a request that was refused with ``fault`` before its rates were asked."""
         key = self._key(octets, exchange, scope)
         if key is None:
             return
-        token_key, verdict = self._verdict(scope)
+        known = self._known(scope)
+        verdict = known.verdict if known is not None else None
         if not isinstance(verdict, Rejected) or verdict.reason != fault.reason:
             return
         # A fault that was raised holds on to all that its traceback has seen; a new one does not.
         again = Fault(fault.status, fault.message, reason=fault.reason, headers=fault.headers)
+        kept = _kept(scope)
         self.plans.put(
             key,
-            Plan(
-                scope=_kept(scope),
+            Remembered(
+                scope=kept,
                 exchange=exchange,
-                token_key=token_key,
-                verdict=verdict,
+                known=known,
+                looked_up=self._looked_up(known),
                 refusal=again,
+                end=self._trace.prepared(exchange, kept),
             ),
         )
 
@@ -100,8 +104,8 @@ class Planner:
         key = self._key(octets, exchange, scope)
         if key is None:
             return
-        token_key, verdict = self._verdict(scope)
-        if not self._is_of(verdict, exchange):
+        known = self._known(scope)
+        if not self._is_of(known, exchange):
             return
         if request is not None:
             fields = {name: value for name, value in request.fields.items() if name not in TOKEN_FIELDS}
@@ -109,13 +113,14 @@ class Planner:
         kept = _kept(scope)
         self.plans.put(
             key,
-            Plan(
+            Remembered(
                 scope=kept,
                 exchange=exchange,
-                token_key=token_key,
-                verdict=verdict,
+                known=known,
+                looked_up=self._looked_up(known),
                 decisions=tuple(stage.prepared(exchange, kept) for stage in stages),
-                request=request,
+                read=self._cache.prepared(request, kept) if request is not None else None,
+                end=self._trace.prepared(exchange, kept),
             ),
         )
 
@@ -127,34 +132,36 @@ class Planner:
         key = self.sections.key(read.section, exchange.client_address, scope["scheme"])
         if self.sections.is_new(key):
             return
-        token_key, verdict = self._verdict(scope)
+        known = self._known(scope)
         token = get(scope["headers"], TOKEN) or b""
         section = repeated_section(passed, octets, token=token, request_id=exchange.request_id)
-        if section is None or not self._is_of(verdict, exchange):
+        if section is None or not self._is_of(known, exchange):
             return
         self.sections.put(
             key,
-            Plan(
+            PassedOn(
                 scope=_kept_of_section(scope),
                 exchange=exchange,
-                token_key=token_key,
-                verdict=verdict,
+                known=known,
+                looked_up=self._looked_up(known),
                 passed=section,
             ),
         )
 
-    def section_of(self, octets: bytes, address: str, scheme: str) -> tuple[Plan, Read] | None:
-        """Return the plan for the header section of ``octets``, if there is one that holds."""
+    def section_of(
+        self, octets: bytes, address: str, scheme: str, now: float
+    ) -> tuple[PassedOn, Read] | None:
+        """Return the plan for the header section of ``octets``, if there is one that holds ``now``."""
         read = read_of(octets) if len(octets) <= MAX_OCTETS else None
         if read is None:
             return None
         plan = self.sections.get(self.sections.key(read.section, address, scheme))
-        return (plan, read) if plan is not None and self.still_holds(plan) else None
+        return (plan, read) if plan is not None and self.still_holds(plan, now) else None
 
     def plan_by_section(
         self,
         key: PlanKey,
-        section: Plan,
+        section: PassedOn,
         exchange: Exchange,
         scope: Scope,
         stages: Sequence[DecidingStage],
@@ -167,17 +174,22 @@ class Planner:
         if self.plans.is_new(key):
             return
         kept = _kept(scope)
-        self.plans.put(
-            key,
-            replace(
-                section,
+        decisions = tuple(stage.prepared(exchange, kept) for stage in stages)
+        plan: Remembered | PassedOn
+        if request_line:
+            plan = replace(
+                section, scope=kept, exchange=exchange, decisions=decisions, request_line=request_line
+            )
+        else:
+            plan = Remembered(
                 scope=kept,
                 exchange=exchange,
-                decisions=tuple(stage.prepared(exchange, kept) for stage in stages),
-                request_line=request_line,
-                passed=section.passed if request_line else None,
-            ),
-        )
+                known=section.known,
+                looked_up=section.looked_up,
+                decisions=decisions,
+                end=self._trace.prepared(exchange, kept),
+            )
+        self.plans.put(key, plan)
 
     def _key(self, octets: bytes, exchange: Exchange, scope: Scope) -> PlanKey | None:
         """The key of a head that is worth a plan."""
@@ -186,15 +198,18 @@ class Planner:
         key = self.plans.key(octets, exchange.client_address, scope["scheme"])
         return None if self.plans.is_new(key) else key
 
-    def _is_of(self, verdict: Verdict | None, exchange: Exchange) -> bool:
-        """Say whether ``verdict`` is all that is known of who has sent the request of ``exchange``."""
-        return self._authenticate is None or (verdict is not None and verdict is exchange.identity)
+    def _is_of(self, known: Known | None, exchange: Exchange) -> bool:
+        """Say whether what is ``known`` of the token is all that is known of who sent the request."""
+        if self._validator is None:
+            return True
+        return known is not None and known.verdict is exchange.identity
 
-    def _verdict(self, scope: Scope) -> tuple[bytes, Verdict | None]:
+    def _known(self, scope: Scope) -> Known | None:
         token = get(scope["headers"], TOKEN)
-        if self._authenticate is None or not token:
-            return b"", None
-        return self._authenticate.verdict_on(token)
+        return self._validator.peek(token) if self._validator is not None and token else None
+
+    def _looked_up(self, known: Known | None) -> Cell | None:
+        return self._validator.found(known.verdict) if self._validator is not None and known else None
 
 
 def _is_worth_a_plan(octets: bytes, exchange: Exchange, scope: Scope) -> bool:

@@ -14,16 +14,19 @@ came once may never come again (many carry an id of their own): only the second 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from starlette.types import Scope
 
-from metaproxy.cache.requests import CacheRequest
+from metaproxy.cache.lookup import PreparedRead
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Prepared
+from metaproxy.filters.trace import PreparedEnd
 from metaproxy.forward.repeating import RepeatedSection
 from metaproxy.identity.digests import keyed_digest
-from metaproxy.identity.validator import Verdict
+from metaproxy.identity.token_cache import Known
 from metaproxy.protocol.faults import Fault
+from metaproxy.telemetry.metrics import Cell
 
 MAX_PLANS = 16384
 MAX_SEEN = 16384
@@ -35,35 +38,55 @@ PlanKey = tuple[bytes, str, str]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Plan:
-    """How a request is answered whose head, or whose header section, was read before.
+    """What is known of a request whose head, or whose header section, was read before.
 
-    ``scope`` has what the stages after authorize look at, no token; ``exchange`` is that of the request
-    which made the plan: who asked, from where, for what. ``token_key`` is what the token cache knows the
-    token by, empty where no tokens are checked, and ``verdict`` what it said. What follows is the refusal
-    that the verdict means, or else ``decisions``, and then what is asked of the cache, None where that is
-    not concerned; ``request_line`` and ``passed`` are what the upstream then gets.
-
-    The plan for a header section has ``passed`` alone of these, and a scope without method and target.
+    ``scope`` has what the stages after authorize look at, no token; for a header section it is without
+    method and target. ``exchange`` is that of the request which made the plan: who asked, from where, for
+    what. ``known`` is what the token cache knows of the token, and ``looked_up`` counts that it was asked;
+    both None where no tokens are checked.
     """
 
     scope: Scope
     exchange: Exchange
-    token_key: bytes
-    verdict: Verdict | None
+    known: Known | None
+    looked_up: Cell | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Remembered(Plan):
+    """A request that memory answers: with the ``refusal`` that its token means, or after ``decisions``.
+
+    ``read`` is what is asked of the cache, None where that is not concerned; ``end`` is how it ends.
+    """
+
+    end: PreparedEnd
     refusal: Fault | None = None
     decisions: Sequence[Prepared] = ()
-    request: CacheRequest | None = None
+    read: PreparedRead | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class PassedOn(Plan):
+    """A request that is passed on: ``passed`` is what the upstream gets after the ``request_line``.
+
+    The plan for a header section has neither that nor ``decisions``.
+    """
+
+    passed: RepeatedSection
     request_line: bytes = b""
-    passed: RepeatedSection | None = None
+    decisions: Sequence[Prepared] = ()
 
 
-class Plans:
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+
+
+class Plans(Generic[AnyPlan]):
     """Plans by the octets that they are for; when there are too many, the oldest goes."""
 
     def __init__(self, max_plans: int = MAX_PLANS) -> None:
         self._digest = keyed_digest(b"plan")
         self._max_plans = max_plans
-        self._plans: dict[PlanKey, Plan] = {}
+        self._plans: dict[PlanKey, AnyPlan] = {}
         self._seen: set[PlanKey] = set()
 
     def __len__(self) -> int:
@@ -73,7 +96,7 @@ class Plans:
         """Return the name of what came as ``octets`` from ``address``."""
         return self._digest(octets), address, scheme
 
-    def get(self, key: PlanKey) -> Plan | None:
+    def get(self, key: PlanKey) -> AnyPlan | None:
         """Return the plan for what has that name, if there is one."""
         return self._plans.get(key)
 
@@ -86,7 +109,7 @@ class Plans:
         self._seen.add(key)
         return True
 
-    def put(self, key: PlanKey, plan: Plan) -> None:
+    def put(self, key: PlanKey, plan: AnyPlan) -> None:
         """Keep a plan."""
         if len(self._plans) >= self._max_plans:
             del self._plans[next(iter(self._plans))]

@@ -1,6 +1,6 @@
 """Answers as HTTP/1.1 writes them (RFC 9112 §2.1)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -8,29 +8,23 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from metaproxy.filters.stage import fault_answer
 from metaproxy.protocol.compute_api import FORMATS
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Header, combined
+from metaproxy.protocol.headers import Header, combined, lines
 
 MEMO_ENTRIES = 1024
 MEMO_ACCEPT_BYTES = 256
 
 
+AnswerKind = tuple[bytes, str, bool]
+
 ANSWER_KIND = "metaproxy.answer_kind"
 """The key of a plan's scope under which ``answer_kind`` of it stands."""
 
 
-def answer_kind(scope: Scope) -> tuple[bytes, str, bool]:
+def answer_kind(scope: Scope) -> AnswerKind:
     """Return what of a request decides how a fault is told to it."""
     path = scope["path"]
     suffix = next((suffix for suffix in FORMATS if path.endswith(suffix)), "")
     return combined(scope["headers"], b"accept"), suffix, scope["method"] == "HEAD"
-
-
-_line = b": ".join
-
-
-def lines(fields: Iterable[Header]) -> bytes:
-    """Return header fields, each with its line break."""
-    return b"\r\n".join([*map(_line, fields), b""])
 
 
 def serialised(status: int, fields: Sequence[Header], body: bytes, *, keep_alive: bool) -> bytes:
@@ -44,6 +38,17 @@ class Refusals:
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+        self._kept: dict[tuple[Fault, AnswerKind], tuple[bytes, bytes]] = {}
+
+    def of_kept(self, fault: Fault, scope: Scope) -> tuple[bytes, bytes]:
+        """Do what ``of`` does for a fault that others are told, too, and a scope with its kind of answer."""
+        key = fault, scope[ANSWER_KIND]
+        known = self._kept.get(key)
+        if known is None:
+            if len(self._kept) >= MEMO_ENTRIES:
+                self._kept.clear()
+            known = self._kept[key] = self.of(fault, scope)
+        return known
 
     def of(self, fault: Fault, scope: Scope) -> tuple[bytes, bytes]:
         """Return the answer that tells ``fault`` up to the last of its own fields, and the body."""

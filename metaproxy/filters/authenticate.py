@@ -107,15 +107,6 @@ class Authenticate(DecidingStage):
         """Let through what needs a token: whose it is does not rest on the target."""
         return not self._is_anonymous(scope)
 
-    def verdict_on(self, token: bytes) -> tuple[bytes, Verdict | None]:
-        """Return what the token cache knows ``token`` by, and its verdict where it is fresh; uncounted."""
-        key = self.validator.key_of(token)
-        return key, self.validator.peek(key)
-
-    def count(self, verdict: Verdict) -> None:
-        """Count a decision that was made with ``verdict``."""
-        self.validator.count(verdict)
-
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its identity; raises Fault."""
         if not self.decide(exchange, scope):

@@ -15,12 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy import clock
 from metaproxy.cache.admission import Admission, Asked
-from metaproxy.cache.answering import special_answer
 from metaproxy.cache.collections import Collections
 from metaproxy.cache.deliveries import Read, note_pass, send_hit
 from metaproxy.cache.fetch import Fetcher
 from metaproxy.cache.flights import Flights
 from metaproxy.cache.inventory import Inventory
+from metaproxy.cache.lookup import Lookup, PreparedRead
 from metaproxy.cache.memory import MemoryStore
 from metaproxy.cache.misses import Led, Misses
 from metaproxy.cache.partitions import Partitions
@@ -109,6 +109,14 @@ class MetadataCache(Stage):
         purges = Purges(self._store, flights, writes)
         self._replicas = Replicas(broadcast or LocalBroadcast(), purges, entries=entries, monotonic=monotonic)
         self._trust = self._replicas.trust
+        self._lookup = Lookup(
+            store=self._store,
+            collections=self._collections,
+            routes=self._routes,
+            trust=self._trust,
+            name=name,
+            monotonic=monotonic,
+        )
         self._write_through = WriteThrough(self._routes, self._replicas)
         self._fetcher = Fetcher(
             app,
@@ -166,15 +174,11 @@ class MetadataCache(Stage):
 
     def find(self, request: CacheRequest, scope: Scope) -> Hit | None:
         """Return the answer to what was ``read``, or None: the other half of ``lookup``."""
-        stored = self._store.select(request.key, request.fields)
-        if stored is None:
-            stored = self._collections.item(request, self._routes.match(scope["path"]))
-        now = self._monotonic()
-        if stored is None or not self._trust.covers(stored.asked_at, now):
-            return None
-        if now < stored.fresh_until and request.plain and scope["method"] == "GET":
-            return stored.hit(now, self._name)
-        return special_answer(stored, request, scope["method"], now, self._name)
+        return self._lookup.find(request, scope)
+
+    def prepared(self, request: CacheRequest, scope: Scope) -> PreparedRead:
+        """Return what memory answers to what was ``read``, for when it comes again."""
+        return PreparedRead(self._lookup, request, scope)
 
     def may_lead(self, request: CacheRequest, scope: Scope) -> bool:
         """Say whether it is worth a try to ``lead`` a flight for what was ``read`` and not found."""

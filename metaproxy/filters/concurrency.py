@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import DecidingStage
+from metaproxy.filters.stage import GOES_ON, Decided, DecidingStage, Prepared
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import consumer_of
 from metaproxy.telemetry.metrics import Metrics
@@ -57,7 +57,12 @@ class ConcurrencyLimit(DecidingStage):
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Refuse a request whose consumer has enough running. One that ends at once need not be counted."""
-        if self._running.get(self._consumer(exchange), 0) >= self._maximum:
+        self.check(self._consumer(exchange))
+        return True
+
+    def check(self, consumer: str) -> None:
+        """Raise Fault where ``consumer`` has enough running."""
+        if self._running.get(consumer, 0) >= self._maximum:
             self._refusals.add(("concurrent",))
             raise Fault(
                 self._status,
@@ -65,7 +70,10 @@ class ConcurrencyLimit(DecidingStage):
                 reason="concurrency_exceeded",
                 retry_after=RETRY_AFTER_SECONDS,
             )
-        return True
+
+    def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
+        """Return the decision on requests like this one: whose they are is known."""
+        return _PreparedConcurrency(self, exchange, scope, self._consumer(exchange))
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the request for as long as it runs."""
@@ -90,3 +98,18 @@ class ConcurrencyLimit(DecidingStage):
     def _consumer(self, exchange: Exchange) -> str:
         who = exchange.identity or NOBODY
         return self._consumer_of(who.project_id, who.user_id, exchange.client_address)
+
+
+class _PreparedConcurrency(Prepared):
+    """Looks at what runs of one consumer."""
+
+    __slots__ = ("_check", "_consumer")
+
+    def __init__(self, stage: ConcurrencyLimit, exchange: Exchange, scope: Scope, consumer: str) -> None:
+        super().__init__(stage, exchange, scope)
+        self._check = stage.check
+        self._consumer = consumer
+
+    def admit(self, now: float) -> Decided:
+        self._check(self._consumer)
+        return GOES_ON

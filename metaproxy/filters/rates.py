@@ -17,7 +17,7 @@ from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
 from metaproxy.protocol.limits.top import ConsumerCount, TopConsumers
 from metaproxy.store.counters import UNCOUNTED, Charge, SharedCounters, Taken
-from metaproxy.store.memory import MemoryCounters
+from metaproxy.store.memory import MemoryCounters, Meter
 from metaproxy.store.unavailable import StoreUnavailable
 
 OnStoreFailure = Literal["local", "allow", "deny"]
@@ -59,9 +59,9 @@ class Rates:
         self._shared = shared
         self._on_store_failure = on_store_failure
         self._local = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
-        self._top = TopConsumers()
         self._monotonic = monotonic
         self.rules = tuple(rules)
+        self.top_consumers = TopConsumers()
         self.without_store = 0
         """How many requests were decided while the shared counters were away."""
 
@@ -100,15 +100,6 @@ class Rates:
             return self._recorded(charges, self._local.take(charges))
         return None if self._shared.available else self._without_store(charges)
 
-    def take_one(self, charge: Charge) -> Taken | None:
-        """Do what ``take`` does for the one counter that most requests meet."""
-        if self._shared is not None:
-            return self.take((charge,))
-        seconds = self._monotonic()
-        taken = self._local.take_one(charge, seconds)
-        self._top.record(charge.consumer, seconds, refused=not taken.admitted)
-        return taken
-
     def refusal(self, charges: Sequence[Charge]) -> Taken | None:
         """Return what ``take`` would, where that refuses; None where it does not, or cannot tell.
 
@@ -122,15 +113,12 @@ class Rates:
         taken = self._local.refusal(charges)
         return None if taken is None else self._recorded(charges, taken)
 
-    def refusal_of_one(self, charge: Charge) -> Taken | None:
-        """Do what ``refusal`` does for the one counter that most requests meet."""
-        if self._shared is not None:
-            return self.refusal((charge,))
-        seconds = self._monotonic()
-        taken = self._local.refusal_of_one(charge, seconds)
-        if taken is not None:
-            self._top.record(charge.consumer, seconds, refused=True)
-        return taken
+    def meter(self, charge: Charge) -> Meter | None:
+        """Return the counter of ``charge`` for who charges it again and again; None where it is shared.
+
+        Who charges it so tells ``top_consumers`` of it.
+        """
+        return self._local.meter(charge) if self._shared is None else None
 
     async def take_shared(self, charges: Sequence[Charge]) -> Taken:
         """Charge all or none in the shared store; raises as ``take`` does where it fails."""
@@ -164,14 +152,14 @@ class Rates:
 
     def top(self, number: int) -> list[ConsumerCount]:
         """Return the consumers that sent most through this process in the last minutes."""
-        return self._top.top(number, self._monotonic())
+        return self.top_consumers.top(number, self._monotonic())
 
     async def reset(self, consumer: str) -> int:
         """Give ``consumer`` (``project:a1``) all its rates anew; return how many counters it had.
 
         Raises StoreUnavailable while the shared counters are away.
         """
-        self._top.forget(consumer)
+        self.top_consumers.forget(consumer)
         removed = self._local.reset(consumer)
         return removed if self._shared is None else removed + await self._shared.reset(consumer)
 
@@ -201,11 +189,11 @@ class Rates:
     def _recorded(self, charges: Sequence[Charge], taken: Taken) -> Taken:
         now = self._monotonic()
         if len(charges) == 1:
-            self._top.record(charges[0].consumer, now, refused=not taken.admitted)
+            self.top_consumers.record(charges[0].consumer, now, refused=not taken.admitted)
             return taken
         # Each consumer once, however many of its rules were met.
         for consumer in {consumer for _, consumer, _ in charges}:
-            self._top.record(consumer, now, refused=not taken.admitted)
+            self.top_consumers.record(consumer, now, refused=not taken.admitted)
         return taken
 
     def _group(self, who: Identity) -> str:

@@ -11,6 +11,7 @@ close the connection, so that half an answer never looks like a whole one.
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeAlias
 from urllib.parse import quote
 
 import structlog
@@ -104,16 +105,30 @@ class DecidingStage(Stage):
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
         """Return the decision on requests that differ from this one in nothing but when they come."""
-        return Prepared(self, scope)
+        return Prepared(self, exchange, scope)
+
+
+Decided: TypeAlias = tuple[Fault | None, bytes]
+"""Why a request is refused, None where it may go on; and lines for the head of the answer.
+
+The Fault is never raised: others may be told the same one."""
+
+GOES_ON: Decided = (None, b"")
 
 
 class Prepared:
-    """The decision of a stage on one request, for when the same request comes again."""
+    """The decision of a stage on one request, for when the same request comes again.
 
-    __slots__ = ("_scope", "_stage")
+    Args:
+        stage: the stage.
+        exchange, scope: the request; the stage has let it through, or could have.
+    """
 
-    def __init__(self, stage: DecidingStage, scope: Scope) -> None:
+    __slots__ = ("_exchange", "_scope", "_stage")
+
+    def __init__(self, stage: DecidingStage, exchange: Exchange, scope: Scope) -> None:
         self._stage = stage
+        self._exchange = exchange
         self._scope = scope
 
     def decide(self, exchange: Exchange) -> bool:
@@ -124,14 +139,19 @@ class Prepared:
         """Begin what lasts as long as the request, as the stage's ``enter`` does."""
         return self._stage.enter(exchange)
 
-    def refuse(self, exchange: Exchange) -> Fault | None:
-        """Return or raise the Fault of a request that is refused now; count nothing for one that is not.
+    def admit(self, now: float) -> Decided | None:
+        """Decide on a request that comes ``now`` (monotonic seconds), and is answered at once.
 
-        What is returned is never raised: others may be told the same one.
+        None where memory cannot decide. Raises Fault where no other request is told the same one.
         """
-        if not self._stage.charges:
-            self._stage.decide(exchange, self._scope)
-        return None
+        exchange = self._exchange.again("", now)
+        if not self._stage.decide(exchange, self._scope):
+            return None
+        return (None, headers.lines(exchange.response_headers)) if exchange.response_headers else GOES_ON
+
+    def refuse(self, now: float) -> Decided | None:
+        """Do what ``admit`` does for a request that is refused now; count nothing for one that is not."""
+        return None if self._stage.charges else self.admit(now)
 
 
 class Responder:

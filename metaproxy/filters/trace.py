@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
-from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.exchange import NO_CAPTURES, SCOPE_KEY, Exchange
 from metaproxy.filters.stage import Responder, edited
 from metaproxy.protocol.headers import Header, Headers, get
 from metaproxy.protocol.routes import RouteTable
@@ -49,7 +49,7 @@ class Trace:
         self.record = record or RequestRecord(Metrics())
         self._spans = spans
         self._routes = routes or RouteTable()
-        self._clock = clock
+        self.clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
@@ -68,7 +68,7 @@ class Trace:
 
     def begin(self, scope: Scope) -> Exchange:
         """Make the Exchange of a request and put it into ``scope``."""
-        exchange = scope[SCOPE_KEY] = Exchange(new_request_id(), self._clock())
+        exchange = scope[SCOPE_KEY] = Exchange(new_request_id(), self.clock())
         client = scope.get("client")
         if client:
             exchange.client_address = client[0]
@@ -87,22 +87,16 @@ class Trace:
 
     def begin_again(self, before: Exchange) -> Exchange:
         """Make the Exchange of a request whose head is that of ``before``, to the octet."""
-        exchange = self._begin_with_fields_of(before)
-        exchange.route, exchange.captures = before.route, before.captures
-        return exchange
+        return before.again(new_request_id(), self.clock())
 
     def begin_at(self, path: str, before: Exchange) -> Exchange:
         """Make the Exchange of a request on ``path`` whose header section is that of ``before``."""
-        exchange = self._begin_with_fields_of(before)
+        exchange = before.again(new_request_id(), self.clock())
         match = self._routes.match(path)
         if match is not None:
             exchange.route, exchange.captures = match.template, match.captures
-        return exchange
-
-    def _begin_with_fields_of(self, before: Exchange) -> Exchange:
-        exchange = Exchange(new_request_id(), self._clock())
-        exchange.client_address, exchange.scheme = before.client_address, before.scheme
-        exchange.identity_headers_stripped, exchange.identity = True, before.identity
+        else:
+            exchange.route, exchange.captures = "", NO_CAPTURES
         return exchange
 
     def head(self, exchange: Exchange, answered: Headers) -> list[Header]:
@@ -119,10 +113,72 @@ class Trace:
 
     def end(self, exchange: Exchange, scope: Scope, status: int, body_bytes: int) -> None:
         """Record that the request has ended."""
-        seconds = self._clock() - exchange.started
+        seconds = self.clock() - exchange.started
         self.record.ended(exchange, scope["method"], scope["path"], status, body_bytes, seconds)
         if self._spans is not None:
             self._spans.ended(exchange, scope, status, seconds)
+
+    def prepared(self, exchange: Exchange, scope: Scope) -> "PreparedEnd":
+        """Return how requests with the head of this one end, all of which memory answers."""
+        if self._spans is None:
+            return PreparedEnd(self, exchange, scope)
+        return _PreparedEndWithSpans(self, exchange, scope)
+
+
+class PreparedEnd:
+    """The end of requests that differ in nothing but when they come and what memory answers.
+
+    Args:
+        trace: the stage.
+        exchange, scope: one of them.
+    """
+
+    __slots__ = ("_ended", "clock")
+
+    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope) -> None:
+        self.clock = trace.clock
+        """The monotonic clock."""
+        self._ended = trace.record.prepared(exchange, scope["method"], scope["path"]).ended
+
+    def end(
+        self,
+        request_id: str,
+        started: float,
+        status: int,
+        body_bytes: int,
+        outcome: str,
+        reason: str = "",
+        cache_status: str = "",
+    ) -> None:
+        """Record that the request with this id, begun at ``started`` (monotonic seconds), has ended."""
+        seconds = self.clock() - started
+        self._ended(request_id, status, outcome, reason, cache_status, body_bytes, seconds)
+
+
+class _PreparedEndWithSpans(PreparedEnd):
+    """Spans are made of the Exchange."""
+
+    __slots__ = ("_exchange", "_scope", "_trace")
+
+    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope) -> None:
+        super().__init__(trace, exchange, scope)
+        self._trace = trace
+        self._exchange = exchange
+        self._scope = scope
+
+    def end(
+        self,
+        request_id: str,
+        started: float,
+        status: int,
+        body_bytes: int,
+        outcome: str,
+        reason: str = "",
+        cache_status: str = "",
+    ) -> None:
+        exchange = self._exchange.again(request_id, started)
+        exchange.outcome, exchange.reason, exchange.cache_status = outcome, reason, cache_status
+        self._trace.end(exchange, self._scope, status, body_bytes)
 
 
 class _TracedResponder(Responder):

@@ -18,11 +18,11 @@ from metaproxy.identity.digests import fingerprint, keyed_digest
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import Revocation, RevokedTokens
-from metaproxy.identity.token_cache import TokenCache
+from metaproxy.identity.token_cache import Known, TokenCache
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
 from metaproxy.tasks import TaskSet
-from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.metrics import Cell, Metrics
 
 _HIT, _NEGATIVE_HIT, _MISS, _STALE = ("hit",), ("negative_hit",), ("miss",), ("stale",)
 
@@ -41,7 +41,7 @@ class CachedValidator(TokenValidator):
         max_validations: bound of validations under way; above it is IdentityUnavailable (busy).
         probe_interval: seconds between two probes while identity fails.
         metrics: where lookups and entries are counted.
-        monotonic, wall: the clocks.
+        monotonic, wall: the clocks; ``wall`` is there for others, too.
         chance: returns numbers from 0 to 1.
     """
 
@@ -64,6 +64,7 @@ class CachedValidator(TokenValidator):
     ) -> None:
         metrics = metrics or Metrics()
         self.health = IdentityHealth(monotonic)
+        self.wall = wall
         self._inner = inner
         self._headers = headers or IdentityHeaders()
         self._max_validations = max_validations
@@ -106,22 +107,19 @@ class CachedValidator(TokenValidator):
 
     def known(self, token: bytes, *, allow_expired: bool = False) -> Verdict | None:
         """Return the verdict on ``token`` that is known and fresh, or None. Awaits nothing."""
-        verdict = self._cache.fresh((self._digest_for_expired if allow_expired else self._digest)(token))
-        if verdict is not None:
-            self.count(verdict)
-        return verdict
+        known = self._cache.fresh((self._digest_for_expired if allow_expired else self._digest)(token))
+        if known is None:
+            return None
+        self.found(known.verdict).value += 1
+        return known.verdict
 
-    def count(self, verdict: Verdict) -> None:
-        """Count a look-up that found ``verdict``."""
-        (self._hits if isinstance(verdict, Identity) else self._negative_hits).value += 1
+    def peek(self, token: bytes) -> Known | None:
+        """Return what is known of ``token`` and fresh, or None; uncounted."""
+        return self._cache.fresh(self._digest(token))
 
-    def key_of(self, token: bytes) -> bytes:
-        """Return what ``token`` is known by here."""
-        return self._digest(token)
-
-    def peek(self, key: bytes) -> Verdict | None:
-        """Return the verdict under ``key`` that is known and fresh, or None; uncounted."""
-        return self._cache.fresh(key)
+    def found(self, verdict: Verdict) -> Cell:
+        """Return the number in which a look-up is counted that found ``verdict``."""
+        return self._hits if isinstance(verdict, Identity) else self._negative_hits
 
     async def resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:
         """Return the verdict on ``token``, asking identity where it is not known.

@@ -24,15 +24,40 @@ RETRY_STALE = 1.0
 """Seconds for which a stale verdict is used before identity, which failed, is asked again."""
 
 
-@dataclass(slots=True)
-class _Valid:
-    """A token found valid. Instants are monotonic seconds, ``expires_at`` is by the wall clock."""
+@dataclass(slots=True, eq=False)
+class Known:
+    """A verdict that is kept. Instants are monotonic seconds, ``expires_at`` is by the wall clock.
 
-    identity: Identity
-    fingerprint: bytes
+    Who holds on to one need not look it up again: once it is kept no longer, it is not fresh.
+    """
+
+    verdict: Verdict
     fresh_until: float
     stale_until: float
-    expires_at: float
+    expires_at: float = NEVER
+    fingerprint: bytes = b""
+
+    def is_fresh(self, monotonic: float, wall: float) -> bool:
+        """Say whether the verdict needs no asking at this time on both clocks."""
+        return monotonic < self.fresh_until and wall < self.expires_at
+
+    def end(self) -> None:
+        """Be fresh no longer."""
+        self.fresh_until = -NEVER
+
+
+class _Kept(TLRUCache[bytes, Known]):
+    """What leaves before its time is not fresh any more, whoever holds on to it."""
+
+    def popitem(self) -> tuple[bytes, Known]:
+        key, known = super().popitem()
+        known.end()
+        return key, known
+
+    def drop(self, key: bytes) -> None:
+        known = self.pop(key, None)
+        if known is not None:
+            known.end()
 
 
 class TokenCache:
@@ -62,25 +87,20 @@ class TokenCache:
     ) -> None:
         self._ttl, self._grace, self._jitter = ttl, grace, jitter
         self._monotonic, self._wall, self._chance = monotonic, wall, chance
-        self._valid: TLRUCache[bytes, _Valid] = TLRUCache(
-            max_entries, ttu=lambda _key, entry, _now: entry.stale_until, timer=monotonic
-        )
+        self._negative_ttl = negative_ttl
+        self._valid = _Kept(max_entries, ttu=_until, timer=monotonic)
         # Some of the same entries again; whatever takes one out above takes it out here.
-        self._recent: dict[bytes, _Valid] = {}
-        self._rejected: TLRUCache[bytes, Rejected] = TLRUCache(
-            max_entries, ttu=lambda _key, _verdict, now: now + negative_ttl, timer=monotonic
-        )
+        self._recent: dict[bytes, Known] = {}
+        self._rejected = _Kept(max_entries, ttu=_until, timer=monotonic)
 
-    def fresh(self, key: bytes) -> Verdict | None:
-        """Return the verdict under ``key`` that needs no asking, or None."""
-        entry = self._recent.get(key) or self._make_recent(key)
-        if entry is None:
-            return self._rejected.get(key)
-        if self._monotonic() < entry.fresh_until and self._wall() < entry.expires_at:
-            return entry.identity
+    def fresh(self, key: bytes) -> Known | None:
+        """Return what is known under ``key`` and needs no asking, or None."""
+        known = self._recent.get(key) or self._make_recent(key) or self._rejected.get(key)
+        if known is not None and known.is_fresh(self._monotonic(), self._wall()):
+            return known
         return None
 
-    def _make_recent(self, key: bytes) -> _Valid | None:
+    def _make_recent(self, key: bytes) -> Known | None:
         """The entry under ``key``, found in a tenth of the time from now on."""
         entry = self._valid.get(key)
         if entry is not None:
@@ -92,10 +112,10 @@ class TokenCache:
     def stale(self, key: bytes) -> Identity | None:
         """Return the identity under ``key`` that may be used while identity fails; fresh for a moment."""
         entry = self._valid.get(key)
-        if entry is None or self._wall() >= entry.expires_at:
+        if entry is None or self._wall() >= entry.expires_at or isinstance(entry.verdict, Rejected):
             return None
         entry.fresh_until = min(self._monotonic() + RETRY_STALE, entry.stale_until)
-        return entry.identity
+        return entry.verdict
 
     def keep(self, key: bytes, identity: Identity, fingerprint: bytes, *, past_expiry: bool = False) -> None:
         """Keep a valid verdict; ``past_expiry`` where the token's own expiry does not count."""
@@ -104,15 +124,14 @@ class TokenCache:
         ttl = min(self._ttl * (1 - self._jitter * self._chance()), remaining)
         if ttl > 0:
             stale = min(ttl + self._grace, remaining)
-            self._rejected.pop(key, None)
-            self._recent.pop(key, None)
-            self._valid[key] = _Valid(identity, fingerprint, now + ttl, now + stale, expires_at)
+            self._drop(key)
+            self._valid[key] = Known(identity, now + ttl, now + stale, expires_at, fingerprint)
 
     def reject(self, key: bytes, verdict: Rejected) -> None:
         """Keep a rejection, in place of what was kept before."""
-        self._recent.pop(key, None)
-        self._valid.pop(key, None)
-        self._rejected[key] = verdict
+        self._drop(key)
+        until = self._monotonic() + self._negative_ttl
+        self._rejected[key] = Known(verdict, until, until)
 
     def forget(self, revocation: Revocation) -> int:
         """Forget every valid verdict that ``revocation`` speaks of; return how many there were."""
@@ -120,18 +139,27 @@ class TokenCache:
         found = [
             key
             for key, entry in list(self._valid.items())
-            if revocation.matches(entry.identity, entry.fingerprint)
+            if isinstance(entry.verdict, Identity) and revocation.matches(entry.verdict, entry.fingerprint)
         ]
         for key in found:
-            self._valid.pop(key, None)
+            self._valid.drop(key)
         return len(found)
 
     def doubt(self) -> None:
         """Let every valid verdict be stale from now on."""
         self._recent.clear()
         for entry in list(self._valid.values()):
-            entry.fresh_until = float("-inf")
+            entry.end()
 
     def counts(self) -> list[tuple[tuple[str, ...], float]]:
         """Return how many verdicts of each kind are held, as a gauge shows them."""
         return [(("valid",), len(self._valid)), (("rejected",), len(self._rejected))]
+
+    def _drop(self, key: bytes) -> None:
+        self._recent.pop(key, None)
+        self._valid.drop(key)
+        self._rejected.drop(key)
+
+
+def _until(key: bytes, known: Known, now: float) -> float:
+    return known.stale_until

@@ -44,6 +44,14 @@ def combined(headers: Iterable[Header], name: bytes) -> bytes:
     return b", ".join(get_all(headers, name))
 
 
+_line = b": ".join
+
+
+def lines(headers: Iterable[Header]) -> bytes:
+    """Return ``headers`` as HTTP/1.1 writes them (RFC 9112 §5), each with its line break."""
+    return b"\r\n".join([*map(_line, headers), b""])
+
+
 def list_members(field_value: bytes) -> Iterator[bytes]:
     """Yield the members of a comma-separated list of tokens, empty ones left out (RFC 9110 §5.6.1)."""
     for member in field_value.split(b","):

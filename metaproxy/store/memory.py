@@ -7,10 +7,10 @@ from cachetools import TLRUCache
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, State
-from metaproxy.protocol.limits.table import CompiledRule
 from metaproxy.store.counters import Charge, Taken, belongs_to
 
 MAX_RECENT = 4096
+NEVER = float("-inf")
 
 
 class MemoryCounters:
@@ -27,7 +27,7 @@ class MemoryCounters:
 
     def __init__(self, *, max_counters: int = 100_000, monotonic: Clock = clock.monotonic) -> None:
         self._monotonic = monotonic
-        self._cells: TLRUCache[str, _Cell] = TLRUCache(max_counters, ttu=_kept_until, timer=monotonic)
+        self._cells = _Cells(max_counters, ttu=_kept_until, timer=monotonic)
         # The same cells again, found in a tenth of the time; cleared when there are too many.
         self._recent: dict[str, _Cell] = {}
 
@@ -37,71 +37,53 @@ class MemoryCounters:
     def take(self, charges: Sequence[Charge], cost: int = 1) -> Taken:
         """Charge ``cost`` to every counter, or to none if one of them has no room."""
         seconds = self._monotonic()
-        if len(charges) == 1:
-            return self.take_one(charges[0], seconds, cost)
         now = round(seconds * MICROSECONDS)
-        cells = [self._cell(charge.key) for charge in charges]
+        cells = [self.cell(charge.key) for charge in charges]
         pairs = list(zip(charges, cells, strict=True))
         verdicts = [charge.rule.policy.admit(cell.state, now, cost) for charge, cell in pairs]
         if all(fits for fits, _ in verdicts):
-            for (key, _, rule), cell, (_, state) in zip(charges, cells, verdicts, strict=True):
-                self._keep(key, cell, rule, state, seconds)
+            for charge, cell, (_, state) in zip(charges, cells, verdicts, strict=True):
+                self.keep(charge, cell, state, seconds)
             return Taken(admitted=True, states=[state for _, state in verdicts], now=now)
         # Nothing was charged, so each stands where it stood: also those that had room.
         states = [charge.rule.policy.settle(cell.state, now) for charge, cell in pairs]
         return Taken(admitted=False, states=states, now=now)
 
-    def take_one(self, charge: Charge, seconds: float, cost: int = 1) -> Taken:
-        """Charge the one counter that most requests meet, at the monotonic time ``seconds``."""
-        now = round(seconds * MICROSECONDS)
-        key, _, rule = charge
-        cell = self._recent.get(key) or self._cell(key)
-        admitted, state = rule.policy.admit(cell.state, now, cost)
-        if admitted:
-            self._keep(key, cell, rule, state, seconds)
-        return Taken(admitted, (state,), now)
-
-    def _keep(self, key: str, cell: "_Cell", rule: CompiledRule, state: State, seconds: float) -> None:
+    def keep(self, charge: Charge, cell: "_Cell", state: State, seconds: float) -> None:
+        """Keep ``state`` in the cell of ``charge``, for as long as it counts from ``seconds`` on."""
         cell.state = state
-        if cell.kept_until < seconds + rule.keep_seconds:
-            cell.kept_until = seconds + 2 * rule.keep_seconds
-            self._cells[key] = cell
+        if cell.kept_until < seconds + charge.rule.keep_seconds:
+            cell.kept_until = seconds + 2 * charge.rule.keep_seconds
+            self._cells[charge.key] = cell
 
     def refusal(self, charges: Sequence[Charge], cost: int = 1) -> Taken | None:
         """Return what ``take`` would, where it would refuse; else None. Charges nothing."""
-        seconds = self._monotonic()
-        if len(charges) == 1:
-            return self.refusal_of_one(charges[0], seconds, cost)
-        now = round(seconds * MICROSECONDS)
+        now = round(self._monotonic() * MICROSECONDS)
         for key, _, rule in charges:
-            if not rule.policy.admit(self._cell(key).state, now, cost)[0]:
-                states = [rule.policy.settle(self._cell(key).state, now) for key, _, rule in charges]
+            if not rule.policy.admit(self.cell(key).state, now, cost)[0]:
+                states = [rule.policy.settle(self.cell(key).state, now) for key, _, rule in charges]
                 return Taken(admitted=False, states=states, now=now)
         return None
-
-    def refusal_of_one(self, charge: Charge, seconds: float, cost: int = 1) -> Taken | None:
-        """Do what ``refusal`` does for the one counter that most requests meet, at the time ``seconds``."""
-        now = round(seconds * MICROSECONDS)
-        key, _, rule = charge
-        cell = self._recent.get(key) or self._cell(key)
-        admitted, state = rule.policy.admit(cell.state, now, cost)
-        return None if admitted else Taken(admitted=False, states=(state,), now=now)
 
     def peek(self, charges: Sequence[Charge]) -> Taken:
         """Return the counters as they stand, without charging anything."""
         now = round(self._monotonic() * MICROSECONDS)
-        states = [rule.policy.settle(self._cell(key).state, now) for key, _, rule in charges]
+        states = [rule.policy.settle(self.cell(key).state, now) for key, _, rule in charges]
         return Taken(admitted=True, states=states, now=now)
 
     def reset(self, consumer: str) -> int:
         """Forget every counter of ``consumer`` (``project:a1``); return how many there were."""
         found = [key for key in self._cells if belongs_to(key, consumer)]
         for key in found:
-            self._cells.pop(key, None)
+            self._cells.pop(key).kept_until = NEVER
         self._recent.clear()
         return len(found)
 
-    def _cell(self, key: str) -> "_Cell":
+    def meter(self, charge: Charge) -> "Meter":
+        """Return the counter of ``charge`` for who charges it again and again."""
+        return Meter(self, charge)
+
+    def cell(self, key: str) -> "_Cell":
         """The cell of a counter, or an untouched one that is not kept yet."""
         cell = self._recent.get(key)
         if cell is None:
@@ -117,7 +99,57 @@ class _Cell:
 
     def __init__(self) -> None:
         self.state = UNTOUCHED
-        self.kept_until = 0.0
+        self.kept_until = NEVER
+
+
+class _Cells(TLRUCache[str, _Cell]):
+    """A cell that makes way for another says so to whoever holds on to it."""
+
+    def popitem(self) -> tuple[str, _Cell]:
+        key, cell = super().popitem()
+        cell.kept_until = NEVER
+        return key, cell
+
+
+class Meter:
+    """One of the counters. It is found once, and again when it is not kept any more.
+
+    Args:
+        counters: where it is kept.
+        charge: what is charged to it.
+    """
+
+    __slots__ = ("_admit", "_cell", "_charge", "_counters", "_keep_seconds")
+
+    def __init__(self, counters: MemoryCounters, charge: Charge) -> None:
+        self._counters = counters
+        self._charge = charge
+        self._keep_seconds = charge.rule.keep_seconds
+        self._admit = charge.rule.policy.admit
+        self._cell = _Cell()
+
+    def take(self, seconds: float) -> tuple[bool, State, int]:
+        """Charge one request at the monotonic time ``seconds``, if it has room.
+
+        Returns whether it had, the counter's state, and the moment (microseconds) that this refers to.
+        """
+        now = round(seconds * MICROSECONDS)
+        cell = self._cell
+        is_kept = cell.kept_until >= seconds + self._keep_seconds
+        if not is_kept:
+            cell = self._cell = self._counters.cell(self._charge.key)
+        admitted, state = self._admit(cell.state, now)
+        if is_kept and admitted:
+            cell.state = state
+        elif admitted:
+            self._counters.keep(self._charge, cell, state, seconds)
+        return admitted, state, now
+
+    def refusal(self, seconds: float) -> tuple[State, int] | None:
+        """Return what ``take`` would, but for its saying so, where it has no room; charges nothing."""
+        now = round(seconds * MICROSECONDS)
+        admitted, state = self._admit(self._counters.cell(self._charge.key).state, now)
+        return None if admitted else (state, now)
 
 
 def _kept_until(key: str, cell: _Cell, now: float) -> float:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from metaproxy.clock import Clock, wall
-from metaproxy.exchange import Exchange
+from metaproxy.exchange import NO_WAITS, Exchange
 from metaproxy.telemetry.access_log import AccessLog
 from metaproxy.telemetry.metrics import Cell, Metrics, Row
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+Kind = tuple[str, str, int, str, str]
+"""Route, method, status, outcome and reason."""
 
 
 class AccessLine(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +63,7 @@ class RequestRecord:
     ) -> None:
         self._access_log = access_log
         self._sample = sample
-        self._time = time
+        self.time = time
         self._chance = chance
         self._requests = metrics.counter(
             "metaproxy_requests",
@@ -76,27 +80,34 @@ class RequestRecord:
             "Time that requests waited for something outside the process, by what.",
             ("stage",),
         )
-        self._bytes = metrics.counter(
-            "metaproxy_response_body_bytes", "Bytes of answers' bodies sent."
-        ).cell()
-        self._bound: dict[tuple[str, str, int, str, str], tuple[Cell, Row]] = {}
+        self.bytes = metrics.counter("metaproxy_response_body_bytes", "Bytes of answers' bodies sent.").cell()
+        self._bound: dict[Kind, tuple[Cell, Row]] = {}
 
     def ended(
         self, exchange: Exchange, method: str, path: str, status: int, body_bytes: int, seconds: float
     ) -> None:
         """Record one request. ``status`` is 0 where no answer was started."""
         key = (exchange.route, method, status, exchange.outcome, exchange.reason)
-        bound = self._bound.get(key) or self._bind(key)
-        bound[0].value += 1
-        bound[1].observe(seconds)
-        self._bytes.value += body_bytes
+        cell, row = self.bound(key)
+        cell.value += 1
+        row.observe(seconds)
+        self.bytes.value += body_bytes
         if exchange.waits:
             for stage, waited in exchange.waits.items():
                 self._waits.observe((stage,), waited)
-        if self._access_log is None:
-            return
+        access_log = self.logs(status)
+        if access_log is not None:
+            access_log.write(self._line(exchange, method, path, status, body_bytes, seconds))
+
+    def prepared(self, exchange: Exchange, method: str, path: str) -> "PreparedRecord":
+        """Return the record of requests with the head of this one, all of which memory answers."""
+        return PreparedRecord(self, exchange, method, path)
+
+    def logs(self, status: int) -> AccessLog | None:
+        """Return where the line goes of a request that ended with ``status``; None for no line."""
         if self._sample == 1.0 or not 0 < status < 400 or self._chance() < self._sample:
-            self._access_log.write(self._line(exchange, method, path, status, body_bytes, seconds))
+            return self._access_log
+        return None
 
     def by_outcome(self) -> dict[str, int]:
         """Return how many requests have ended, by outcome."""
@@ -114,8 +125,11 @@ class RequestRecord:
             counted[labels[label]] = counted.get(labels[label], 0) + int(number)
         return counted
 
-    def _bind(self, key: tuple[str, str, int, str, str]) -> tuple[Cell, Row]:
+    def bound(self, key: Kind) -> tuple[Cell, Row]:
         """Return the numbers that a request of this kind is counted in."""
+        return self._bound.get(key) or self._bind(key)
+
+    def _bind(self, key: Kind) -> tuple[Cell, Row]:
         route, method, status, outcome, reason = key
         known = method if method in METHODS else "other"
         bound = (
@@ -131,7 +145,7 @@ class RequestRecord:
     ) -> AccessLine:
         identity = exchange.identity
         return AccessLine(
-            round(self._time(), 3),
+            round(self.time(), 3),
             "request",
             exchange.request_id,
             exchange.global_request_id,
@@ -151,3 +165,66 @@ class RequestRecord:
             exchange.upstream,
             exchange.upstream_request_id,
         )
+
+
+class PreparedRecord:
+    """Records requests that differ in nothing but when they come and what memory answers.
+
+    Args:
+        record: what they are recorded in.
+        exchange, method, path: one of them.
+    """
+
+    __slots__ = ("_client", "_method", "_path", "_project", "_record", "_route", "_user")
+
+    def __init__(self, record: RequestRecord, exchange: Exchange, method: str, path: str) -> None:
+        identity = exchange.identity
+        self._record = record
+        self._client = exchange.client_address
+        self._method = method
+        self._path = path
+        self._route = exchange.route
+        self._project = identity.project_id if identity is not None else ""
+        self._user = identity.user_id if identity is not None else ""
+
+    def ended(
+        self,
+        request_id: str,
+        status: int,
+        outcome: str,
+        reason: str,
+        cache_status: str,
+        body_bytes: int,
+        seconds: float,
+    ) -> None:
+        """Record one of them."""
+        record = self._record
+        cell, row = record.bound((self._route, self._method, status, outcome, reason))
+        cell.value += 1
+        row.observe(seconds)
+        record.bytes.value += body_bytes
+        access_log = record.logs(status)
+        if access_log is None:
+            return
+        line = AccessLine(
+            round(record.time(), 3),
+            "request",
+            request_id,
+            "",
+            self._client,
+            self._method,
+            self._path,
+            self._route,
+            status,
+            outcome,
+            reason,
+            cache_status,
+            self._project,
+            self._user,
+            body_bytes,
+            round(seconds, 6),
+            NO_WAITS,
+            "",
+            "",
+        )
+        access_log.write(line)

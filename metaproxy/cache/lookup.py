@@ -1,0 +1,107 @@
+"""Reads answered from memory: once, or again and again."""
+
+from starlette.types import Scope
+
+from metaproxy.cache.answering import special_answer
+from metaproxy.cache.collections import Collections
+from metaproxy.cache.memory import MemoryStore, Slot
+from metaproxy.cache.requests import CacheRequest
+from metaproxy.cache.routes import CacheRoutes
+from metaproxy.cache.stored import Hit, Stored
+from metaproxy.cache.trust import Trust
+from metaproxy.clock import Clock
+from metaproxy.protocol.caching.directives import NOTHING_ASKED
+
+
+class Lookup:
+    """Finds what a read gets from memory.
+
+    Args:
+        store: what is stored.
+        collections: what items may be made of.
+        routes: what may be stored.
+        trust: whether what is stored may be trusted.
+        name: our name in Cache-Status.
+        monotonic: the clock of ages.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: MemoryStore,
+        collections: Collections,
+        routes: CacheRoutes,
+        trust: Trust,
+        name: str,
+        monotonic: Clock,
+    ) -> None:
+        self.store = store
+        self.trust = trust
+        self._collections = collections
+        self._routes = routes
+        self._name = name
+        self._monotonic = monotonic
+
+    def find(self, request: CacheRequest, scope: Scope) -> Hit | None:
+        """Return what ``request`` gets, or None; changes nothing but the order of use."""
+        found = self.found(request, scope, self._monotonic())
+        return found[1] if found is not None else None
+
+    def found(self, request: CacheRequest, scope: Scope, now: float) -> tuple[Stored, Hit] | None:
+        """Return what ``request`` gets at the monotonic time ``now``, with what that is made of."""
+        stored = self.store.select(request.key, request.fields)
+        if stored is None:
+            stored = self._collections.item(request, self._routes.match(scope["path"]))
+        if stored is None or not self.trust.covers(stored.asked_at, now):
+            return None
+        if now < stored.fresh_until and request.plain and scope["method"] == "GET":
+            return stored, stored.hit(now, self._name)
+        hit = special_answer(stored, request, scope["method"], now, self._name)
+        return None if hit is None else (stored, hit)
+
+
+class PreparedRead:
+    """What memory answers to one read, for when the same read comes again.
+
+    An answer is the same until its Age changes: for a second, or until it is fresh no longer. Until then
+    it is known, if only its entry is still in the store and to be trusted.
+
+    Args:
+        lookup: finds it anew.
+        request, scope: the read.
+    """
+
+    __slots__ = ("_asked_at", "_hit", "_lookup", "_request", "_scope", "_slot", "_trust", "_until")
+
+    def __init__(self, lookup: Lookup, request: CacheRequest, scope: Scope) -> None:
+        self._lookup = lookup
+        self._trust = lookup.trust
+        self._request = request
+        self._scope = scope
+        self._slot = NO_SLOT
+        self._hit: Hit | None = None
+        self._until = self._asked_at = 0.0
+
+    def hit(self, now: float) -> Hit | None:
+        """Return the fresh answer at the monotonic time ``now``; None where the stage must be asked."""
+        slot, trust = self._slot, self._trust
+        if slot.current and now < self._until and now < trust.until and self._asked_at >= trust.since:
+            slot.used = True
+            return self._hit
+        return self._find(now)
+
+    def _find(self, now: float) -> Hit | None:
+        self._slot = NO_SLOT
+        found = self._lookup.found(self._request, self._scope, now)
+        if found is None or found[1].revalidate:
+            return None
+        stored, hit = found
+        slot = self._lookup.store.slot(self._request.key)
+        # What the client says of freshness may hold for an instant.
+        if slot is not None and self._request.directives is NOTHING_ASKED:
+            self._slot, self._hit, self._asked_at = slot, hit, stored.asked_at
+            self._until = min(stored.fresh_until, stored.born + hit.age + 1)
+        return hit
+
+
+NO_SLOT = Slot([], current=False)

@@ -1,0 +1,66 @@
+"""Requests that came before and that memory answers: the shortest way there is.
+
+Each stage has prepared its decision, and makes it anew: in this file they are put together. Nothing is
+made here that others could hold on to, no Exchange, no scope: a request that is answered at once needs none.
+"""
+
+from metaproxy.cache.stored import Hit
+from metaproxy.fast_lane.plans import Remembered
+from metaproxy.fast_lane.writing import Refusals
+from metaproxy.filters.stage import outcome_of
+from metaproxy.protocol.faults import Fault
+from metaproxy.request_id import new_request_id
+from metaproxy.telemetry.dates import DateField
+
+
+class Repeats:
+    """Answers by a plan.
+
+    Args:
+        refusals: what refusals have in common.
+        via: the line of Via, and the name of the field with the request's id.
+        date: makes the Date of refusals.
+    """
+
+    def __init__(self, refusals: Refusals, via: bytes, date: DateField) -> None:
+        self._refusals = refusals
+        self._via = via
+        self._date = date
+
+    def answer(self, plan: Remembered, now: float) -> bytes | None:
+        """Return the whole answer to a request that came ``now`` (monotonic seconds).
+
+        None where memory has none, or cannot decide; nothing has been charged then.
+        """
+        if plan.refusal is not None:
+            return self._refusal(plan, now, plan.refusal, b"")
+        hit = plan.read.hit(now) if plan.read is not None else None
+        told = b""
+        try:
+            for decision in plan.decisions:
+                decided = decision.refuse(now) if hit is None else decision.admit(now)
+                if decided is not None:
+                    fault, lines = decided
+                    told += lines
+                    if fault is not None:
+                        return self._refusal(plan, now, fault, told)
+                elif hit is not None:
+                    return None
+        except Fault as fault:
+            return self._refusal(plan, now, fault, told, is_kept=False)
+        return None if hit is None else self._hit(plan, now, hit, told)
+
+    def _hit(self, plan: Remembered, now: float, hit: Hit, told: bytes) -> bytes:
+        request_id, body = new_request_id(), hit.body
+        plan.end.end(request_id, now, hit.status, len(body), hit.outcome, "", hit.cache_status)
+        return b"".join((hit.head_bytes, told, self._via, request_id.encode(), b"\r\n\r\n", body))
+
+    def _refusal(
+        self, plan: Remembered, now: float, fault: Fault, told: bytes, *, is_kept: bool = True
+    ) -> bytes:
+        request_id = new_request_id()
+        start, body = (self._refusals.of_kept if is_kept else self._refusals.of)(fault, plan.scope)
+        plan.end.end(request_id, now, fault.status, len(body), outcome_of(fault), fault.reason)
+        via, date = self._via, self._date()
+        named = request_id.encode()
+        return b"".join((start, told, via, named, b"\r\ndate: ", date, b"\r\n\r\n", body))
