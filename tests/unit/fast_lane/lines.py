@@ -105,7 +105,9 @@ class Line:
             ],
             **times,
         )
-        rates = Rates([RateRule(name="reads", limit=12, period_seconds=60)], monotonic=self.clock)
+        self.rates = rates = Rates(
+            [RateRule(name="reads", limit=12, period_seconds=60)], monotonic=self.clock
+        )
         items = MetadataItemLimit(cache, returned=10, metrics=self.metrics)
         limit = RateLimit(items, rates=rates, metrics=self.metrics)
         body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)

@@ -5,11 +5,15 @@ the same pieces at the same times. Nothing but the request ids, which are random
 """
 
 import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from metaproxy.fast_lane.plans import Remembered
 from metaproxy.identity.revocation import Revocation
 from tests.unit.fast_lane.lines import ITEM, Line, request
 
@@ -57,12 +61,31 @@ def requests(draw: st.DrawFn) -> bytes:
     return request(draw(METHODS), draw(PATHS), version, fields)
 
 
+EVENTS: dict[str, Callable[[Line], Any]] = {
+    "none": lambda line: None,
+    "a token is revoked": lambda line: line.validator.revoke(Revocation.of_token("alice")),
+    "revocations were missed": lambda line: line.validator.doubt(),
+    "everything is purged": lambda line: line.cache.inventory.purge_all(),
+    "an image is purged": lambda line: line.cache.inventory.purge_image("i1"),
+    "purges were missed": lambda line: line.cache._trust.end(),
+    "a consumer gets its rates anew": lambda line: line.rates.reset("project:t1"),
+}
+
+
+async def happen(event: str, line: Line) -> None:
+    """Let ``event`` happen to ``line``."""
+    happening = EVENTS[event](line)
+    if inspect.isawaitable(happening):
+        await happening
+
+
 STEPS = st.lists(
     st.tuples(
         st.lists(requests(), min_size=1, max_size=3),
         st.sampled_from([0] * 3 + [10, 60]),
         st.floats(0, 40),
         st.integers(1, 5),
+        st.sampled_from([*["none"] * len(EVENTS), *EVENTS]),
     ),
     min_size=1,
     max_size=8,
@@ -72,16 +95,17 @@ STEPS = st.lists(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 async def test_the_lane_answers_charges_counts_and_logs_as_the_line_does(
-    steps: list[tuple[list[bytes], int, float, int]],
+    steps: list[tuple[list[bytes], int, float, int, str]],
 ) -> None:
     fast, slow = Line(fast=True), Line(fast=False)
 
-    for pipelined, cut, pause, times in steps:
+    for pipelined, cut, pause, times, event in steps:
         octets = b"".join(pipelined)
         for line in (fast, slow):
             for _ in range(times):
                 await line.send([octets[:cut], octets[cut:]] if cut else [octets])
             line.clock.now += pause
+            await happen(event, line)
 
     assert fast.seen() == slow.seen()
 
@@ -138,7 +162,9 @@ async def test_a_plan_holds_no_token() -> None:
 
     [plan] = line.lane._planner.plans._plans.values()
 
-    kept = repr((plan.scope["headers"], plan.request))
+    assert isinstance(plan, Remembered)
+    assert plan.read is not None
+    kept = repr((plan.scope, plan.read._request, plan.read._scope))
     assert "application/json" in kept
     assert "x-auth-token" not in kept
 
@@ -235,6 +261,27 @@ async def test_a_collection_that_must_be_counted_is_charged_once_each_time() -> 
         await line.send([octets])
 
     assert b"r=7;" in line.wire.written[-1]
+
+
+async def test_what_was_purged_is_not_answered_by_a_plan() -> None:
+    line = Line(fast=True)
+    await repeated(line)
+
+    await line.cache.inventory.purge_all()
+
+    assert line.lane.repeat(ALICE, line.protocol.address, "http") is None
+
+
+async def test_what_is_used_by_a_plan_stays_when_room_is_needed() -> None:
+    line = Line(fast=True)
+    await repeated(line)
+    [stored] = line.stored()
+    line.cache._store.max_bytes = 2 * line.cache._store.bytes
+
+    for number in range(6):
+        await line.send([ALICE, request(path=f"{ITEM}{number}", fields=["X-Auth-Token: alice"])])
+
+    assert stored in line.stored()
 
 
 async def test_a_plan_is_for_one_address() -> None:

@@ -74,3 +74,36 @@ def test_one_consumer_can_be_given_its_rates_anew(clock: FakeClock) -> None:
         counters.take([one])
     assert counters.reset("project:p") == 2
     assert [counters.take([one]).admitted for one in (*mine, *others)] == [True, True, False, False, False]
+
+
+def test_a_meter_charges_the_counter_that_others_charge(clock: FakeClock) -> None:
+    counters = MemoryCounters(monotonic=clock)
+    meters = [counters.meter(charge(limit=4)) for _ in range(2)]
+
+    verdicts = [meter.take(clock())[0] for meter in meters * 2]
+    verdicts.append(counters.take([charge(limit=4)]).admitted)
+
+    assert verdicts == [True] * 4 + [False]
+    assert [meter.refusal(clock()) is not None for meter in meters] == [True, True]
+
+
+def test_a_meter_whose_counter_made_way_for_others_keeps_it_again(clock: FakeClock) -> None:
+    counters = MemoryCounters(max_counters=1, monotonic=clock)
+    meter = counters.meter(charge(consumer="hot"))
+    meter.take(clock())
+
+    counters.take([charge(consumer="other")])
+    meter.take(clock())
+
+    assert counters.peek([charge(consumer="hot")]).states[0][0] == 2 * charge().rule.policy.weight
+    assert len(counters) == 1
+
+
+def test_a_meter_begins_anew_with_a_consumer_that_was_given_its_rates_anew(clock: FakeClock) -> None:
+    counters = MemoryCounters(monotonic=clock)
+    meter = counters.meter(charge(limit=1))
+    assert [meter.take(clock())[0] for _ in range(2)] == [True, False]
+
+    counters.reset("project:p")
+
+    assert [meter.take(clock())[0] for _ in range(2)] == [True, False]

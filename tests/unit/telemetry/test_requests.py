@@ -80,3 +80,32 @@ async def test_of_requests_that_went_well_a_share_gets_a_line(status: int, chanc
 
     assert len(os.read(reader, 10000).splitlines()) == lines
     os.close(reader)
+
+
+async def test_a_prepared_record_tells_what_is_told_of_the_request_itself() -> None:
+    told = []
+    for is_prepared in (False, True):
+        reader, writer = os.pipe()
+        log, metrics = AccessLog(writer), Metrics()
+        record = RequestRecord(metrics, log, time=lambda: 1000.12345)
+        exchange = Exchange("req-1", 0.0, client_address="192.0.2.1", route="/images/{image_id}")
+        exchange.identity = Identity(user_id="u", project_id="p")
+        prepared = record.prepared(exchange, "GET", "/images/7")
+        for status, outcome, reason in (
+            (200, "hit", ""),
+            (413, "refused", "rate_exceeded"),
+            (200, "hit", ""),
+        ):
+            exchange.outcome, exchange.reason, exchange.cache_status = outcome, reason, "metaproxy; hit"
+            if is_prepared:
+                prepared.ended("req-1", status, outcome, reason, "metaproxy; hit", 12, 0.0123456789)
+            else:
+                record.ended(exchange, "GET", "/images/7", status, 12, 0.0123456789)
+        await log.close()
+        samples = [(s.name, s.labels, s.value) for family in metrics.collect() for s in family.samples]
+        told.append((os.read(reader, 10000), samples))
+        os.close(reader)
+        os.close(writer)
+
+    assert told[0] == told[1]
+    assert b'"seconds":0.012346,' in told[0][0]

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from metaproxy.exchange import Exchange, Identity, StageTime
+from metaproxy.filters.trace import Trace
 from metaproxy.telemetry.spans import Spans, SpansUnavailable
 
 pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
@@ -12,6 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+async def nowhere(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nobody is asked")
 
 
 async def made(
@@ -126,3 +131,21 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(SpansUnavailable, match=r"metaproxy\[otel\]"):
         Spans(None, sample=1.0)
+
+
+async def test_what_memory_answers_again_has_a_span_of_its_own() -> None:
+    exporter = InMemorySpanExporter()
+    spans = Spans(exporter, sample=1.0, chance=lambda: 0.5, time=lambda: 1000.0)
+    trace = Trace(nowhere, spans=spans, clock=lambda: 10.25)
+    before = Exchange("req-1", 0.0, route="/images/{image_id}", identity=Identity(project_id="p1"))
+    scope = {"method": "GET", "path": "/images/7", "headers": []}
+
+    trace.prepared(before, scope).end("req-2", 10.0, 200, 12, "hit", cache_status="metaproxy; hit")
+    await spans.close()
+
+    span: Any
+    [span] = exporter.get_finished_spans()
+    assert span.attributes["metaproxy.outcome"] == "hit"
+    assert span.attributes["metaproxy.request_id"] == "req-2"
+    assert span.attributes["metaproxy.project"] == "p1"
+    assert span.end_time - span.start_time == 250_000_000
