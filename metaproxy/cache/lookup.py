@@ -60,6 +60,10 @@ class Lookup:
         return None if hit is None else (stored, hit)
 
 
+ROUNDING_SECONDS = 1e-6
+"""A sum of instants may be off by less than this."""
+
+
 class PreparedRead:
     """What memory answers to one read, for when the same read comes again.
 
@@ -100,7 +104,7 @@ class PreparedRead:
         # What the client says of freshness may hold for an instant.
         if slot is not None and self._request.directives is NOTHING_ASKED:
             self._slot, self._hit, self._asked_at = slot, hit, stored.asked_at
-            self._until = min(stored.fresh_until, stored.born + hit.age + 1)
+            self._until = min(stored.fresh_until, stored.born + hit.age + 1 - ROUNDING_SECONDS)
         return hit
 
 

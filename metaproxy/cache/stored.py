@@ -123,14 +123,14 @@ class Stored:
 
         ``length`` is what Content-Length says where that is not the length of ``body``; -1 for none.
         """
-        age = self.age(now)
-        ttl = self.terms.lifetime - age
-        told = cache_status.hit(cache, ttl, self.detail)
+        age = int(self.age(now))
+        # What is told is the same for a second, as Age is.
+        told = cache_status.hit(cache, self.terms.lifetime - age, self.detail)
         complete = [*fields, (b"age", b"%d" % max(age, 0)), (b"cache-status", told.encode("ascii"))]
         if length != -1:
             complete.append((b"content-length", b"%d" % (len(body) if length is None else length)))
-        outcome = "hit" if ttl > 0 else "stale"
-        return Hit(status, complete, body, int(age), told, outcome, serialised_head(status, complete))
+        outcome = "hit" if self.age(now) < self.terms.lifetime else "stale"
+        return Hit(status, complete, body, age, told, outcome, serialised_head(status, complete))
 
     @property
     def sent_fields(self) -> list[headers.Header]:
