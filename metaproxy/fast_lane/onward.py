@@ -68,9 +68,17 @@ class Onward:
 
     def pass_again(self, plan: PassedOn, exchange: Exchange, octets: bytes) -> Passing | None:
         """Send a read on that was sent on before; raises Fault where a stage now refuses it."""
-        lease = self._lease_if(decision.decide(exchange) for decision in plan.decisions)
+        lease = self._lease()
         if lease is None:
             return None
+        try:
+            for decision in plan.decisions:
+                if not decision.decide(exchange):
+                    lease.give_back()
+                    return None
+        except Fault:
+            lease.give_back()
+            raise
         scope = {**plan.scope, SCOPE_KEY: exchange}
         sent = plan.passed.message(scope["method"], plan.request_line, octets, exchange.request_id)
         return self._send(lease, sent, exchange, scope, plan.decisions)
@@ -88,9 +96,17 @@ class Onward:
 
         ``key`` is what a plan for ``octets`` is known by.
         """
-        lease = self._lease_if(stage.decide(exchange, scope) for stage in stages)
+        lease = self._lease()
         if lease is None:
             return None
+        try:
+            for stage in stages:
+                if not stage.decide(exchange, scope):
+                    lease.give_back()
+                    return None
+        except Fault:
+            lease.give_back()
+            raise
         line = lease.request_line(scope)
         self._planner.plan_by_section(key, section, exchange, scope, stages, line)
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)

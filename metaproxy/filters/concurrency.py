@@ -73,7 +73,7 @@ class ConcurrencyLimit(DecidingStage):
 
     def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
         """Return the decision on requests like this one: whose they are is known."""
-        return _PreparedConcurrency(self, exchange, scope, self._consumer(exchange))
+        return _PreparedConcurrency(self, self._consumer(exchange))
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the request for as long as it runs."""
@@ -86,7 +86,10 @@ class ConcurrencyLimit(DecidingStage):
 
     def enter(self, exchange: Exchange) -> Callable[[], None]:
         """Count a request that begins to run; return what is to be called when it has ended."""
-        consumer = self._consumer(exchange)
+        return self.count(self._consumer(exchange))
+
+    def count(self, consumer: str) -> Callable[[], None]:
+        """Count a request of ``consumer``; return what is to be called when it has ended."""
         self._running[consumer] = self._running.get(consumer, 0) + 1
         return partial(self._leave, consumer)
 
@@ -103,13 +106,19 @@ class ConcurrencyLimit(DecidingStage):
 class _PreparedConcurrency(Prepared):
     """Looks at what runs of one consumer."""
 
-    __slots__ = ("_check", "_consumer")
+    __slots__ = ("_consumer", "_limit")
 
-    def __init__(self, stage: ConcurrencyLimit, exchange: Exchange, scope: Scope, consumer: str) -> None:
-        super().__init__(stage, exchange, scope)
-        self._check = stage.check
+    def __init__(self, limit: ConcurrencyLimit, consumer: str) -> None:
+        self._limit = limit
         self._consumer = consumer
 
+    def decide(self, exchange: Exchange) -> bool:
+        self._limit.check(self._consumer)
+        return True
+
+    def enter(self, exchange: Exchange) -> Callable[[], None]:
+        return self._limit.count(self._consumer)
+
     def admit(self, now: float) -> Decided:
-        self._check(self._consumer)
+        self._limit.check(self._consumer)
         return GOES_ON

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
+from metaproxy.filters.metered import MeteredRate
 from metaproxy.filters.prepared_limit import prepared_limit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.refusals import refusals
@@ -23,6 +24,8 @@ from metaproxy.telemetry.metrics import Metrics
 
 FAULTS_KEPT = 64
 """So many refusals are kept: they differ in the seconds until a retry alone."""
+
+METERED_KEPT = 4096
 
 
 class RateLimit(DecidingStage):
@@ -56,7 +59,7 @@ class RateLimit(DecidingStage):
         monotonic: Clock = clock.monotonic,
     ) -> None:
         self.app = app
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         if rates is not None and rules:
             raise ValueError("give rates or rules, not both")
         self.rates = rates = rates if rates is not None else Rates(rules, monotonic=monotonic)
@@ -64,6 +67,7 @@ class RateLimit(DecidingStage):
         self.headers = headers
         self.kept_fault = lru_cache(maxsize=FAULTS_KEPT)(self.fault)
         """What ``fault`` returns, for who never raises it: the same again."""
+        self._metered: dict[str, MeteredRate] = {}
         metrics = metrics or Metrics()
         refused = refusals(metrics)
         self.refused = {rule.name: refused.cell((rule.name,)) for rule in rates.rules}
@@ -94,11 +98,29 @@ class RateLimit(DecidingStage):
         """Charge the counters from memory; False where the shared store must be asked."""
         if not charges:
             return True
+        metered = self.metered(charges)
+        if metered is not None:
+            return metered.decide(exchange)
         taken = self.rates.take(charges)
         if taken is None:
             return False
         self._conclude(exchange, charges, taken)
         return True
+
+    def metered(self, charges: Sequence[Charge]) -> MeteredRate | None:
+        """Return what holds the one rate that is met, where its counter is in this process; else None."""
+        if len(charges) != 1:
+            return None
+        charge = charges[0]
+        known = self._metered.get(charge.key)
+        if known is None:
+            meter = self.rates.meter(charge)
+            if meter is None:
+                return None
+            if len(self._metered) >= METERED_KEPT:
+                self._metered.clear()
+            known = self._metered[charge.key] = MeteredRate(self, charge, meter)
+        return known
 
     def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
         """Return the decision on requests like this one: the counters that they meet are known."""
@@ -112,11 +134,11 @@ class RateLimit(DecidingStage):
 
     async def _ask_store(self, exchange: Exchange, scope: Scope) -> None:
         charges = self.rates.charges(exchange, scope)
-        begun = self._monotonic()
+        begun = self.monotonic()
         try:
             taken = await self.rates.take_shared(charges)
         finally:
-            exchange.waited("store", self._monotonic() - begun, begun)
+            exchange.waited("store", self.monotonic() - begun, begun)
         self._conclude(exchange, charges, taken)
 
     def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken) -> None:

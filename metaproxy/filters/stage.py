@@ -105,7 +105,7 @@ class DecidingStage(Stage):
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared":
         """Return the decision on requests that differ from this one in nothing but when they come."""
-        return Prepared(self, exchange, scope)
+        return PreparedStage(self, exchange, scope)
 
 
 Decided: TypeAlias = tuple[Fault | None, bytes]
@@ -117,7 +117,32 @@ GOES_ON: Decided = (None, b"")
 
 
 class Prepared:
-    """The decision of a stage on one request, for when the same request comes again.
+    """The decision of a stage on one request, for when the same request comes again."""
+
+    __slots__ = ()
+
+    def decide(self, exchange: Exchange) -> bool:
+        """Decide as the stage's ``decide`` does."""
+        raise NotImplementedError
+
+    def enter(self, exchange: Exchange) -> "Callable[[], None] | None":
+        """Begin what lasts as long as the request, as the stage's ``enter`` does."""
+        return None
+
+    def admit(self, now: float) -> Decided | None:
+        """Decide on a request that comes ``now`` (monotonic seconds), and is answered at once.
+
+        None where memory cannot decide. Raises Fault where no other request is told the same one.
+        """
+        raise NotImplementedError
+
+    def refuse(self, now: float) -> Decided | None:
+        """Do what ``admit`` does for a request that is refused now; count nothing for one that is not."""
+        return self.admit(now)
+
+
+class PreparedStage(Prepared):
+    """Asks the stage each time.
 
     Args:
         stage: the stage.
@@ -132,25 +157,18 @@ class Prepared:
         self._scope = scope
 
     def decide(self, exchange: Exchange) -> bool:
-        """Decide as the stage's ``decide`` does."""
         return self._stage.decide(exchange, self._scope)
 
     def enter(self, exchange: Exchange) -> "Callable[[], None] | None":
-        """Begin what lasts as long as the request, as the stage's ``enter`` does."""
         return self._stage.enter(exchange)
 
     def admit(self, now: float) -> Decided | None:
-        """Decide on a request that comes ``now`` (monotonic seconds), and is answered at once.
-
-        None where memory cannot decide. Raises Fault where no other request is told the same one.
-        """
         exchange = self._exchange.again("", now)
         if not self._stage.decide(exchange, self._scope):
             return None
         return (None, headers.lines(exchange.response_headers)) if exchange.response_headers else GOES_ON
 
     def refuse(self, now: float) -> Decided | None:
-        """Do what ``admit`` does for a request that is refused now; count nothing for one that is not."""
         return None if self._stage.charges else self.admit(now)
 
 
