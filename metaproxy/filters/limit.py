@@ -59,7 +59,7 @@ class RateLimit(DecidingStage):
         monotonic: Clock = clock.monotonic,
     ) -> None:
         self.app = app
-        self.monotonic = monotonic
+        self._monotonic = monotonic
         if rates is not None and rules:
             raise ValueError("give rates or rules, not both")
         self.rates = rates = rates if rates is not None else Rates(rules, monotonic=monotonic)
@@ -134,11 +134,11 @@ class RateLimit(DecidingStage):
 
     async def _ask_store(self, exchange: Exchange, scope: Scope) -> None:
         charges = self.rates.charges(exchange, scope)
-        begun = self.monotonic()
+        begun = self._monotonic()
         try:
             taken = await self.rates.take_shared(charges)
         finally:
-            exchange.waited("store", self.monotonic() - begun, begun)
+            exchange.waited("store", self._monotonic() - begun, begun)
         self._conclude(exchange, charges, taken)
 
     def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken) -> None:

@@ -54,7 +54,7 @@ class MeteredRate(Prepared):
     def decide(self, exchange: Exchange) -> bool:
         """Charge the request of ``exchange``, and tell it where the consumer stands; raises Fault."""
         limit = self._limit
-        now = limit.monotonic()
+        now = limit.rates.monotonic()
         admitted, state, moment = self._meter.take(now)
         self._top.record(self._consumer, now, refused=not admitted)
         exchange.charged = True
@@ -77,7 +77,7 @@ class MeteredRate(Prepared):
         return None, self._told(state, moment)
 
     def refuse(self, now: float) -> Decided | None:
-        """Do what ``admit`` does for a request that has no room; charge and count nothing for one that has."""
+        """Do what ``admit`` does where there is no room; else charge and count nothing."""
         refused = self._meter.refusal(now)
         if refused is None:
             return None

@@ -59,7 +59,7 @@ class Rates:
         self._shared = shared
         self._on_store_failure = on_store_failure
         self._local = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self.rules = tuple(rules)
         self.top_consumers = TopConsumers()
         self.without_store = 0
@@ -152,7 +152,7 @@ class Rates:
 
     def top(self, number: int) -> list[ConsumerCount]:
         """Return the consumers that sent most through this process in the last minutes."""
-        return self.top_consumers.top(number, self._monotonic())
+        return self.top_consumers.top(number, self.monotonic())
 
     async def reset(self, consumer: str) -> int:
         """Give ``consumer`` (``project:a1``) all its rates anew; return how many counters it had.
@@ -187,7 +187,7 @@ class Rates:
                 )
 
     def _recorded(self, charges: Sequence[Charge], taken: Taken) -> Taken:
-        now = self._monotonic()
+        now = self.monotonic()
         if len(charges) == 1:
             self.top_consumers.record(charges[0].consumer, now, refused=not taken.admitted)
             return taken

@@ -157,18 +157,22 @@ class PreparedStage(Prepared):
         self._scope = scope
 
     def decide(self, exchange: Exchange) -> bool:
+        """Ask the stage."""
         return self._stage.decide(exchange, self._scope)
 
     def enter(self, exchange: Exchange) -> "Callable[[], None] | None":
+        """Ask the stage."""
         return self._stage.enter(exchange)
 
     def admit(self, now: float) -> Decided | None:
+        """Ask the stage with a new Exchange; raises Fault."""
         exchange = self._exchange.again("", now)
         if not self._stage.decide(exchange, self._scope):
             return None
         return (None, headers.lines(exchange.response_headers)) if exchange.response_headers else GOES_ON
 
     def refuse(self, now: float) -> Decided | None:
+        """Ask a stage that charges nothing; raises Fault."""
         return None if self._stage.charges else self.admit(now)
 
 
