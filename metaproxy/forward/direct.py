@@ -27,7 +27,7 @@ from metaproxy.forward.seam import httpx_response
 from metaproxy.forward.target import Attempt, Target
 from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Header, end_to_end, get
+from metaproxy.protocol.headers import HOP_BY_HOP, Header, end_to_end
 from metaproxy.tasks import TaskSet
 
 
@@ -111,7 +111,7 @@ class Lease:
 
 
 class DirectPassage:
-    """One read on its way: sent when it is made. To its connection it is who waits for the head."""
+    """One read on its way: sent when it is made. To its connection it is who takes the response."""
 
     __slots__ = (
         "_body",
@@ -151,8 +151,8 @@ class DirectPassage:
         self.message = sent
         self.target = target
         self.started = upstream.monotonic()
-        self._body = _WholeBody(connection, self)
-        connection.begin(sent, self, self._body)
+        self._body: ResponseBody | None = None
+        connection.begin_whole(sent, self)
         upstream.budget.deposit()
         self.attempt = Attempt(target)
 
@@ -162,47 +162,51 @@ class DirectPassage:
         self._connection.abandon()
         self.attempt.ended()
 
-    # What a connection tells who waits for the head.
+    # What a connection tells who takes the response.
+
+    def take(self, head: ResponseHead, body: bytes) -> bool:
+        """The whole response is there; False where it is not as plain as that."""
+        status, received = head
+        fields = dict(received)
+        if not HOP_BY_HOP.isdisjoint(fields):
+            fields = dict(received := end_to_end(received))
+        length = fields.get(b"content-length")
+        is_to_head = self._scope["method"] == "HEAD"
+        if status in BODILESS or length is None or not (is_to_head or length == b"%d" % len(body)):
+            return False
+        self._is_over = True
+        upstream, exchange, target = self._passages.upstream, self._exchange, self.target
+        waited = upstream.monotonic() - self.started
+        exchange.waited("upstream", waited, self.started)
+        exchange.upstream, exchange.upstream_request_id = target.name, upstream_request_id(fields)
+        self.attempt.answered()
+        upstream.instruments.answered(target, status, waited)
+        self.attempt.ended()
+        self._delivery.answered(status, received, b"" if is_to_head else body)
+        return True
+
+    def by_pieces(self) -> ResponseBody:
+        """The response comes piece by piece, or not at all."""
+        self._body = body = ResponseBody(self._connection)
+        return body
 
     def done(self) -> bool:
         """Say whether nobody waits any more."""
         return self._is_over
 
     def set_result(self, head: ResponseHead) -> None:
-        """The head is there; if the whole answer is not, it goes on piece by piece."""
+        """The head is there."""
         self._head = head
-        if not self._connection.is_complete:
-            self._hand_over()
+        self._hand_over()
 
     def set_exception(self, error: Exception) -> None:
         """The answer will not come."""
         self._error = error
         self._hand_over()
 
-    def completed(self) -> None:
-        """The last byte of the answer is there."""
-        if self._is_over or self._head is None:
-            return
-        body, (status, received) = self._body.whole(), self._head
-        fields = end_to_end(received)
-        length = get(fields, b"content-length")
-        is_to_head = self._scope["method"] == "HEAD"
-        if status in BODILESS or length is None or not (is_to_head or length == b"%d" % len(body)):
-            self._hand_over()
-            return
-        self._is_over = True
-        upstream, exchange = self._passages.upstream, self._exchange
-        waited = upstream.monotonic() - self.started
-        exchange.waited("upstream", waited, self.started)
-        exchange.upstream, exchange.upstream_request_id = self.target.name, upstream_request_id(fields)
-        self.attempt.answered()
-        upstream.instruments.answered(self.target, status, waited)
-        self.attempt.ended()
-        self._delivery.answered(status, fields, b"" if is_to_head else body)
-
     async def response(self) -> httpx.Response:
         """Return the response for the ``Passage`` that goes on; raises httpx.TransportError."""
-        if self._head is not None:
+        if self._head is not None and self._body is not None:
             return httpx_response(self._head, self._body)
         if self._error is None:
             raise RuntimeError("a request is handed over when something has come of it")
@@ -230,22 +234,3 @@ class DirectPassage:
     async def _go_on(self, upstream: Upstream, scope: Scope, receive: Receive, send: Send) -> None:
         with Client(receive, has_body=False, tasks=self._passages.tasks) as client:
             await Passage(upstream, scope, client, send).resume(self)
-
-
-class _WholeBody(ResponseBody):
-    """Tells when the last byte is there."""
-
-    def __init__(self, connection: Connection, passage: DirectPassage) -> None:
-        super().__init__(connection)
-        self._passage: DirectPassage | None = passage
-
-    def finish(self, error: Exception | None = None) -> None:
-        super().finish(error)
-        # Let go of each other, so that nobody has to look for them.
-        passage, self._passage = self._passage, None
-        if error is None and passage is not None:
-            passage.completed()
-
-    def whole(self) -> bytes:
-        """Return what has come, which stays to be read."""
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)

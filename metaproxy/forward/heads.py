@@ -6,6 +6,7 @@ to which every hop appends (RFC 9110 §7.6.3, RFC 7239 §4); the guard has taken
 for. The expectation of 100-continue is met by our server (RFC 9110 §10.1.1). Host comes first (§7.2).
 """
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
@@ -102,10 +103,10 @@ def response_fields(received: Headers, *, has_no_body: bool) -> list[Header]:
     return fields
 
 
-def upstream_request_id(fields: Headers) -> str:
-    """Return the id that the upstream gave the request, or ""."""
+def upstream_request_id(fields: Mapping[bytes, bytes]) -> str:
+    """Return the id that the upstream gave the request, or ""; ``fields`` are those of its answer."""
     for name in _UPSTREAM_REQUEST_IDS:
-        if (found := get(fields, name)) is not None:
+        if (found := fields.get(name)) is not None:
             return found.decode("latin-1")
     return ""
 

@@ -142,7 +142,7 @@ class Passage:
         has_no_body = response.status_code in BODILESS
         fields = response_fields(response.headers.raw, has_no_body=has_no_body)
         length = _content_length(fields)
-        self._exchange.upstream_request_id = upstream_request_id(fields)
+        self._exchange.upstream_request_id = upstream_request_id(dict(fields))
         self._begun = True
         await self._send({"type": "http.response.start", "status": response.status_code, "headers": fields})
         if has_no_body or self._scope["method"] == "HEAD":

@@ -41,6 +41,16 @@ class HeadWaiter(Protocol):
         """It will not come."""
 
 
+class Taker(HeadWaiter, Protocol):
+    """Who takes a response as a whole, if it comes so, and else waits for its head."""
+
+    def take(self, head: ResponseHead, body: bytes, /) -> bool:
+        """Take a whole response; False where it must go on as one that comes piece by piece."""
+
+    def by_pieces(self) -> ResponseBody:
+        """Return what a body is fed to that comes piece by piece."""
+
+
 class Connection(asyncio.Protocol):
     """One connection, one request at a time.
 
@@ -73,6 +83,8 @@ class Connection(asyncio.Protocol):
         # Both are set while a response is awaited, the body alone while it is read, none when idle.
         self._head: HeadWaiter | None = None
         self._body: ResponseBody | None = None
+        # In place of both, until the first bytes have come.
+        self._taker: Taker | None = None
         self.requests = 0
         self.answered = False
         """Whether any byte has come since the last request was written."""
@@ -86,11 +98,6 @@ class Connection(asyncio.Protocol):
         that the upstream has done with this connection.
         """
         return not self._transport.is_closing() and not self._readable.poll(0)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the last byte of the response has come."""
-        return self._parser.complete
 
     async def exchange(self, request: OutgoingRequest) -> tuple[ResponseHead, ResponseBody]:
         """Send ``request``; return the head of the response, and its body to be read.
@@ -114,14 +121,23 @@ class Connection(asyncio.Protocol):
 
     def begin(self, request: OutgoingRequest, head: HeadWaiter, body: ResponseBody) -> None:
         """Send ``request``, and let ``head`` and ``body`` know what comes; raises ConnectionReset."""
+        self._send_head(request)
+        self._head, self._body = head, body
+        self._upload = self._begin_upload(request)
+
+    def begin_whole(self, request: OutgoingRequest, taker: Taker) -> None:
+        """Send ``request``, which has no body, and let ``taker`` know what comes; raises ConnectionReset."""
+        self._send_head(request)
+        self._taker, self._upload = taker, None
+        self._stall.begin(self._patience.read)
+
+    def _send_head(self, request: OutgoingRequest) -> None:
         self.requests += 1
         self.answered = False
         if self._transport.is_closing():
             raise ConnectionReset("the connection ended before the request was sent")
-        self._head, self._body = head, body
         self._parser.expect(request.method)
         self._outbox.write(self._transport, request.head, self._loop)
-        self._upload = self._begin_upload(request)
 
     def abort(self) -> None:
         """Close the connection at once. Whatever is under way fails."""
@@ -146,7 +162,7 @@ class Connection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """Nobody will read the rest of the response."""
-        self._head = self._body = None
+        self._head = self._body = self._taker = None
         self._end_upload()
         self.abort()
 
@@ -170,8 +186,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
-        body = self._body
-        if body is None:
+        body, taker = self._body, self._taker
+        if body is None and taker is None:
             # Bytes that no request has asked for: the next answer could be taken for another's.
             self.abort()
             return
@@ -181,6 +197,11 @@ class Connection(asyncio.Protocol):
             received = self._parser.feed(data)
         except InvalidResponse as error:
             self._fail(error)
+            return
+        if taker is not None and self._is_taken(taker, received):
+            return
+        body = body or self._by_pieces()
+        if body is None:
             return
         if self._head is not None and self._parser.head is not None:
             self._answer(self._head, self._parser.head)
@@ -224,6 +245,29 @@ class Connection(asyncio.Protocol):
         else:
             self._stall.begin(self._patience.read)
 
+    def _is_taken(self, taker: Taker, received: bytes) -> bool:
+        """Let ``taker`` have the response if it is there as a whole; say whether it is taken."""
+        head = self._parser.head
+        if head is None or not self._parser.complete or not taker.take(head, received):
+            return False
+        self._taker = None
+        self._stall.end()
+        self._free()
+        return True
+
+    def _by_pieces(self) -> ResponseBody | None:
+        """Go on with a response that does not come as a whole; return its body."""
+        taker, self._taker = self._taker, None
+        if taker is not None:
+            self._head, self._body = taker, taker.by_pieces()
+        return self._body
+
+    def _free(self) -> None:
+        if self._parser.persistent and not self._transport.is_closing():
+            self._on_free(self)
+        else:
+            self.abort()
+
     def _answer(self, waiting: HeadWaiter, head: ResponseHead) -> None:
         self._head = None
         self._stall.end()
@@ -236,10 +280,7 @@ class Connection(asyncio.Protocol):
         self._body = None
         self._stall.end()
         body.finish()
-        if self._parser.persistent and not self._transport.is_closing():
-            self._on_free(self)
-        else:
-            self.abort()
+        self._free()
 
     def _end_upload(self) -> bool:
         """Stop sending the request's body; say whether there was more to send."""
@@ -250,7 +291,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, error: Exception | None) -> None:
         """The connection has ended: that may be the end of the body, or an error."""
-        body = self._body
+        body = self._by_pieces()
         if body is None:
             return
         if self._head is not None or error is not None:
@@ -272,6 +313,7 @@ class Connection(asyncio.Protocol):
             self._fail(httpx.WriteTimeout("the upstream took nothing in time"))
 
     def _fail(self, error: Exception) -> None:
+        self._by_pieces()
         head, body = self._head, self._body
         self._head = self._body = None
         self._stall.end()

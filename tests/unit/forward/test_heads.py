@@ -255,4 +255,4 @@ def test_a_response_that_never_has_a_body_loses_its_length() -> None:
     ],
 )
 def test_the_upstreams_request_id_is_found(fields: Fields, found: str) -> None:
-    assert upstream_request_id(fields) == found
+    assert upstream_request_id(dict(fields)) == found
