@@ -65,10 +65,8 @@ class Misses:
         """Say whether nothing else than the next application can have the answer."""
         return not self._fetcher.asks_second_level and self._flights.find(request.key) is None
 
-    def lead(self, exchange: Exchange, scope: Scope, read: Read) -> "Led | None":
-        """Begin a flight for a read that ``may_lead``; the caller flies it. None for one that validates."""
-        if read.stale is not None or read.reason == cache_status.REQUEST:
-            return None
+    def lead(self, exchange: Exchange, scope: Scope, read: Read) -> "Led":
+        """Begin a flight for a read that ``may_lead`` and validates nothing; the caller flies it."""
         fetch = self._fetcher.begin(exchange, scope, _wanted(read, read.request.key))
         delivery = Delivery(exchange, unsent, read, fetch.flight, leads=True)
         fetch.flight.enter(delivery)

@@ -106,7 +106,7 @@ class FastLane:
         passing: Passing | None = None
         if decided and keep_alive and hit is None:
             if request is not None:
-                passing = self._onward.fetch(exchange, scope, concerned, request)
+                passing = self._onward.fetch(exchange, scope, concerned, request, octets)
             elif not self._cache.has_route(scope["path"]):
                 passing = self._onward.pass_on(exchange, scope, concerned, octets)
         return passing or partial(self._trace.run, exchange, self._charges[0])
@@ -149,8 +149,7 @@ class FastLane:
             return None
         section, read = found
         path = read.line["path"]
-        if self._cache.has_route(path):
-            return None  # the fields that its key is made of are not kept
+        is_stored = self._cache.has_route(path)
         exchange = self._trace.begin_at(path, section.exchange)
         scope = {**section.scope, **read.line, SCOPE_KEY: exchange}
         concerned: Sequence[DecidingStage] = ()
@@ -160,9 +159,12 @@ class FastLane:
                 if not stage.decide_target(exchange, scope):
                     return None
             concerned = self._concerning(scope)
-            answer = self._onward.pass_target(key, section, exchange, scope, concerned, octets)
+            if is_stored:
+                answer = self._onward.fetch_target(section, exchange, scope, concerned, octets)
+            else:
+                answer = self._onward.pass_target(key, section, exchange, scope, concerned, octets)
         except Fault as fault:
-            if concerned:
+            if concerned and not is_stored:
                 self._planner.plan_by_section(key, section, exchange, scope, concerned)
             answer = self._refusal(fault, exchange, scope, keep_alive=True)
         if answer is not None and section.looked_up is not None:

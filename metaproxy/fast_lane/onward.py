@@ -3,7 +3,7 @@
 Each way here answers None where sending takes the line: nothing has been charged then.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.types import Scope
 
@@ -51,34 +51,27 @@ class Onward:
         return self._send(lease, sent, exchange, scope, stages)
 
     def fetch(
-        self, exchange: Exchange, scope: Scope, stages: Sequence[DecidingStage], request: CacheRequest
+        self,
+        exchange: Exchange,
+        scope: Scope,
+        stages: Sequence[DecidingStage],
+        request: CacheRequest,
+        octets: bytes,
     ) -> Passing | None:
         """Ask for what ``request`` asked of the cache in vain; ``stages`` have let the read through."""
         ready = self._ready(exchange, scope) if self._cache.may_lead(request, scope) else None
         if ready is None:
             return None
         lease, sent = ready
-        led = self._cache.lead(exchange, scope, request)
-        if led is None:
-            lease.give_back()
-            return None
-        fetching = Fetching(self._trace, exchange, scope, _enter(stages, exchange), led)
-        fetching.passage = lease.send(sent, led.exchange, led.scope, fetching)
-        return fetching
+        if octets and lease.can_be_repeated:
+            self._planner.plan_section(octets, exchange, scope, sent)
+        return self._lead(lease, sent, exchange, scope, stages, request)
 
     def pass_again(self, plan: PassedOn, exchange: Exchange, octets: bytes) -> Passing | None:
         """Send a read on that was sent on before; raises Fault where a stage now refuses it."""
-        lease = self._lease()
+        lease = self._lease_if(_decide_again, plan.decisions, exchange)
         if lease is None:
             return None
-        try:
-            for decision in plan.decisions:
-                if not decision.decide(exchange):
-                    lease.give_back()
-                    return None
-        except Fault:
-            lease.give_back()
-            raise
         scope = {**plan.scope, SCOPE_KEY: exchange}
         sent = plan.passed.message(scope["method"], plan.request_line, octets, exchange.request_id)
         return self._send(lease, sent, exchange, scope, plan.decisions)
@@ -96,21 +89,40 @@ class Onward:
 
         ``key`` is what a plan for ``octets`` is known by.
         """
-        lease = self._lease()
+        lease = self._lease_if(_decide, stages, exchange, scope)
         if lease is None:
             return None
-        try:
-            for stage in stages:
-                if not stage.decide(exchange, scope):
-                    lease.give_back()
-                    return None
-        except Fault:
-            lease.give_back()
-            raise
         line = lease.request_line(scope)
         self._planner.plan_by_section(key, section, exchange, scope, stages, line)
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
         return self._send(lease, sent, exchange, scope, stages)
+
+    def fetch_target(
+        self,
+        section: PassedOn,
+        exchange: Exchange,
+        scope: Scope,
+        stages: Sequence[DecidingStage],
+        octets: bytes,
+    ) -> Passing | None:
+        """Ask for what the cache has not, if it is for the read; raises Fault where a stage refuses it.
+
+        Its header ``section`` was sent on before.
+        """
+        if section.fields is None:
+            return None
+        scope["headers"] = section.fields.with_token(octets[section.passed.token])
+        request = self._cache.read(exchange, scope)
+        if request is None or self._cache.find(request, scope) is not None:
+            return None
+        if not self._cache.may_lead(request, scope):
+            return None
+        lease = self._lease_if(_decide, stages, exchange, scope)
+        if lease is None:
+            return None
+        line = lease.request_line(scope)
+        sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
+        return self._lead(lease, sent, exchange, scope, stages, request)
 
     def _lease(self) -> Lease | None:
         return self._forward.lease() if self._forward is not None else None
@@ -126,22 +138,39 @@ class Onward:
             lease.give_back()
             return None
 
-    def _lease_if(self, decisions: Iterator[bool]) -> Lease | None:
-        """An idle connection, if every stage then lets the read through; raises Fault.
+    def _lease_if(self, decide: Callable[..., bool], *asked: object) -> Lease | None:
+        """An idle connection, if ``decide(*asked)`` then lets the read through; raises Fault.
 
-        ``decisions`` are made one after the other, and none of them where no connection is idle.
+        Where no connection is idle, nothing is decided.
         """
         lease = self._lease()
         if lease is None:
             return None
         try:
-            if all(decisions):
+            if decide(*asked):
                 return lease
         except Fault:
             lease.give_back()
             raise
         lease.give_back()
         return None
+
+    def _lead(
+        self,
+        lease: Lease,
+        sent: OutgoingRequest,
+        exchange: Exchange,
+        scope: Scope,
+        stages: Sequence[DecidingStage],
+        request: CacheRequest,
+    ) -> Passing | None:
+        led = self._cache.lead(exchange, scope, request)
+        if led is None:
+            lease.give_back()
+            return None
+        fetching = Fetching(self._trace, exchange, scope, _enter(stages, exchange), led)
+        fetching.passage = lease.send(sent, led.exchange, led.scope, fetching)
+        return fetching
 
     def _send(
         self,
@@ -161,3 +190,19 @@ def _enter(stages: Sequence[DecidingStage | Prepared], exchange: Exchange) -> li
     """Begin what lasts as long as the request; return what ends it."""
     entered = [stage.enter(exchange) for stage in stages]
     return [end for end in entered if end is not None]
+
+
+def _decide(stages: Sequence[DecidingStage], exchange: Exchange, scope: Scope) -> bool:
+    """Let the stages decide one after the other; False from the first that cannot."""
+    for stage in stages:  # noqa: SIM110 - all() would make a generator of it, at twice the cost
+        if not stage.decide(exchange, scope):
+            return False
+    return True
+
+
+def _decide_again(decisions: Sequence[Prepared], exchange: Exchange) -> bool:
+    """Make the decisions one after the other; False from the first that cannot be made."""
+    for decision in decisions:  # noqa: SIM110 - as above
+        if not decision.decide(exchange):
+            return False
+    return True

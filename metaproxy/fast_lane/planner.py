@@ -16,7 +16,7 @@ from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.engine.request import OutgoingRequest
-from metaproxy.forward.repeating import repeated_section
+from metaproxy.forward.repeating import repeated_fields, repeated_section
 from metaproxy.identity.token_cache import Known
 from metaproxy.identity.validator import Rejected
 from metaproxy.protocol.faults import Fault
@@ -145,6 +145,7 @@ class Planner:
                 known=known,
                 looked_up=self._looked_up(known),
                 passed=section,
+                fields=repeated_fields(scope["headers"], TOKEN),
             ),
         )
 
@@ -178,7 +179,12 @@ class Planner:
         plan: Remembered | PassedOn
         if request_line:
             plan = replace(
-                section, scope=kept, exchange=exchange, decisions=decisions, request_line=request_line
+                section,
+                scope=kept,
+                exchange=exchange,
+                fields=None,
+                decisions=decisions,
+                request_line=request_line,
             )
         else:
             plan = Remembered(

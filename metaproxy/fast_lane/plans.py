@@ -22,7 +22,7 @@ from metaproxy.cache.lookup import PreparedRead
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Prepared
 from metaproxy.filters.trace import PreparedEnd
-from metaproxy.forward.repeating import RepeatedSection
+from metaproxy.forward.repeating import RepeatedFields, RepeatedSection
 from metaproxy.identity.digests import keyed_digest
 from metaproxy.identity.token_cache import Known
 from metaproxy.protocol.faults import Fault
@@ -69,10 +69,11 @@ class Remembered(Plan):
 class PassedOn(Plan):
     """A request that is passed on: ``passed`` is what the upstream gets after the ``request_line``.
 
-    The plan for a header section has neither that nor ``decisions``.
+    The plan for a header section has neither that nor ``decisions``, but the ``fields`` of the section.
     """
 
     passed: RepeatedSection
+    fields: RepeatedFields | None = None
     request_line: bytes = b""
     decisions: Sequence[Prepared] = ()
 

@@ -182,17 +182,18 @@ class MetadataCache(Stage):
 
     def may_lead(self, request: CacheRequest, scope: Scope) -> bool:
         """Say whether it is worth a try to ``lead`` a flight for what was ``read`` and not found."""
-        return request.plain and scope["method"] == "GET" and self._misses.may_lead(request)
+        if not request.plain or scope["method"] != "GET" or not self._misses.may_lead(request):
+            return False
+        return self._store.select(request.key, request.fields) is None
 
     def lead(self, exchange: Exchange, scope: Scope, request: CacheRequest) -> Led | None:
-        """Begin to fetch what it ``may_lead``; the caller asks. None where it takes the stage."""
+        """Begin to fetch what it ``may_lead``; the caller asks. None for a path without a route."""
         match = self._routes.match(scope["path"])
         if match is None:
             return None
         self._replicas.start()
         led = self._misses.lead(exchange, scope, self._forwarded_read(exchange, scope, request, match))
-        if led is not None:
-            self._fetch_collection(exchange, scope, request, match)
+        self._fetch_collection(exchange, scope, request, match)
         return led
 
     def has_route(self, path: str) -> bool:

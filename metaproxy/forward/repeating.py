@@ -1,13 +1,15 @@
-"""The header section of a request for the upstream, kept for when the client sends the same one again.
+"""A header section, as the client's and as the upstream's, kept for when the client sends the same one again.
 
 Two things are new each time: the request's id, and the token, which is not kept. Where the token stands in
 the client's octets is: the same header section has it in the same place, counted from its end.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from metaproxy.forward.client import NO_BODY
 from metaproxy.forward.engine.request import OutgoingRequest
+from metaproxy.protocol.headers import Header
 
 
 class RepeatedSection(NamedTuple):
@@ -31,6 +33,24 @@ class RepeatedSection(NamedTuple):
             )
         )
         return OutgoingRequest(method, head, 0, NO_BODY)
+
+
+class RepeatedFields(NamedTuple):
+    """The header fields of a request, as the line knows them, but for the token; it stands ``before`` others."""
+
+    before: Sequence[Header]
+    name: bytes
+    after: Sequence[Header]
+
+    def with_token(self, token: bytes) -> list[Header]:
+        """Return the fields; an empty ``token`` for a request without one."""
+        return [*self.before, (self.name, token), *self.after] if token else [*self.before, *self.after]
+
+
+def repeated_fields(fields: Sequence[Header], name: bytes) -> RepeatedFields:
+    """Return ``fields`` without the value of ``name``, which stands there once or not at all."""
+    at = next((at for at, field in enumerate(fields) if field[0] == name), len(fields))
+    return RepeatedFields(tuple(fields[:at]), name, tuple(fields[at + 1 :]))
 
 
 def repeated_section(
