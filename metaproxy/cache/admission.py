@@ -6,7 +6,7 @@ from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.stored import Stored
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import dates, directives, freshness, reuse, storing, validation
-from metaproxy.protocol.caching.directives import RequestDirectives
+from metaproxy.protocol.caching.directives import NOTHING_SAID, RequestDirectives
 from metaproxy.protocol.caching.freshness import Times
 from metaproxy.protocol.caching.reuse import Terms, VaryValues
 from metaproxy.protocol.caching.storing import NotStorable
@@ -44,6 +44,29 @@ class Admitted:
         return not self.terms.always_validate and self.terms.lifetime > self.age
 
 
+SPEAKING = frozenset(
+    {
+        b"age",
+        b"cache-control",
+        b"content-encoding",
+        b"expires",
+        b"pragma",
+        b"set-cookie",
+        b"set-cookie2",
+        *directives.TARGETED,
+    }
+)
+"""Fields with which an answer says something of its storing."""
+
+MEMO_ENTRIES = 1024
+
+
+def is_silent(fields: headers.Headers) -> bool:
+    """Say whether an answer leaves it to the cache what becomes of it, as the compute API's do."""
+    names = {name for name, _ in fields}
+    return SPEAKING.isdisjoint(names) and not (b"vary" in names and b"*" in headers.combined(fields, b"vary"))
+
+
 class Admission:
     """Judges answers by the operator's policy.
 
@@ -55,11 +78,20 @@ class Admission:
     def __init__(self, *, respect_origin: bool, hit_status: int) -> None:
         self._respect_origin = respect_origin
         self._hit_status = hit_status
+        self._of_kind: dict[tuple[object, ...], Terms] = {}
 
     def judge(
         self, asked: Asked, route: CacheRoute, status: int, fields: headers.Headers, times: Times
     ) -> Admitted | NotStorable:
         """Decide on an answer whose head has arrived."""
+        if is_silent(fields):
+            return self._judge_silent(asked, route, status, fields, times)
+        return self.judge_by_its_word(asked, route, status, fields, times)
+
+    def judge_by_its_word(
+        self, asked: Asked, route: CacheRoute, status: int, fields: headers.Headers, times: Times
+    ) -> Admitted | NotStorable:
+        """Decide as ``judge`` does, on an answer that may say anything."""
         said = directives.of_response(fields)
         verdict = storing.storing(
             status=status,
@@ -86,6 +118,31 @@ class Admission:
         return Admitted(
             status=status,
             fields=_dated(storing.stored_fields(fields, said), times.received),
+            terms=terms,
+            vary=reuse.vary_values(reuse.vary_names(fields), asked.lines),
+            age=age,
+            content_length=_content_length(fields),
+        )
+
+    def _judge_silent(
+        self, asked: Asked, route: CacheRoute, status: int, fields: headers.Headers, times: Times
+    ) -> Admitted | NotStorable:
+        """Decide on an answer that says nothing: what holds for one of its kind was found out before."""
+        kind = route.path, status, asked.credentials, asked.cookie, asked.directives.no_store
+        terms = self._of_kind.get(kind)
+        if terms is None:
+            of_kind = self.judge_by_its_word(asked, route, status, (), Times(times.received, times.received))
+            if isinstance(of_kind, NotStorable):
+                return self.judge_by_its_word(asked, route, status, fields, times)
+            if len(self._of_kind) >= MEMO_ENTRIES:
+                self._of_kind.clear()
+            terms = self._of_kind[kind] = of_kind.terms
+        age = freshness.initial_age(fields, times)
+        if reuse.useful_for(terms) <= age and not validation.conditions(fields):
+            return NotStorable("expired")
+        return Admitted(
+            status=status,
+            fields=_dated(storing.stored_fields(fields, NOTHING_SAID), times.received),
             terms=terms,
             vary=reuse.vary_values(reuse.vary_names(fields), asked.lines),
             age=age,

@@ -36,7 +36,7 @@ class RepeatedSection(NamedTuple):
 
 
 class RepeatedFields(NamedTuple):
-    """The header fields of a request, as the line knows them, but for the token; it stands ``before`` others."""
+    """The header fields of a request as the line knows them, without the token, whose field is ``name``."""
 
     before: Sequence[Header]
     name: bytes

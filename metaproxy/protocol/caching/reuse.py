@@ -16,6 +16,9 @@ from metaproxy.protocol.caching.directives import RequestDirectives, ResponseDir
 VaryValues = tuple[tuple[bytes, bytes | None], ...]
 """The field names that Vary lists, and what the request had there that the answer was made for."""
 
+MEMO_BYTES = 256
+"""Longer fields are read each time: memory is bounded in bytes, not only in entries."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
@@ -111,9 +114,14 @@ def useful_for(stored: Terms) -> float:
 def vary_names(fields: headers.Headers) -> tuple[bytes, ...]:
     """Return the request fields that an answer varies on, in lower case, each once, sorted."""
     # An encoded answer was chosen by Accept-Encoding, even where its origin forgets to say so.
-    implied = [b"accept-encoding"] if headers.get(fields, b"content-encoding") else []
-    named = [name.lower() for name in headers.list_members(headers.combined(fields, b"vary"))]
-    return tuple(sorted({*named, *implied}))
+    implied = (b"accept-encoding",) if headers.get(fields, b"content-encoding") else ()
+    vary = headers.combined(fields, b"vary")
+    return (_named if len(vary) <= MEMO_BYTES else _named.__wrapped__)(vary, implied)
+
+
+@lru_cache(maxsize=512)
+def _named(vary: bytes, implied: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(sorted({*implied, *(name.lower() for name in headers.list_members(vary))}))
 
 
 def vary_values(names: Iterable[bytes], request: headers.Headers) -> VaryValues:

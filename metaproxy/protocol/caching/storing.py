@@ -127,7 +127,9 @@ def allows_sharing(said: ResponseDirectives) -> bool:
 
 def stored_fields(fields: headers.Headers, said: ResponseDirectives) -> list[headers.Header]:
     """Return the fields to store: without hop-by-hop ones (§3.1) and those that qualified directives name."""
-    left_out: Collection[bytes] = NOT_STORED_FIELDS | said.private_fields | said.no_cache_fields
+    left_out: Collection[bytes] = NOT_STORED_FIELDS
+    if said.private_fields or said.no_cache_fields:
+        left_out = NOT_STORED_FIELDS | said.private_fields | said.no_cache_fields
     return [field for field in headers.end_to_end(fields) if field[0] not in left_out]
 
 
