@@ -22,7 +22,7 @@ from metaproxy.fast_lane.repeats import Repeats
 from metaproxy.fast_lane.writing import Refusals
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.filters.stage import DecidingStage, outcome_of
+from metaproxy.filters.stage import DecidingStage, Prepared, outcome_of
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.protocol.compute_api import kind_of_path
@@ -67,7 +67,8 @@ class FastLane:
         self._cache = cache
         self._concerns_kinds = all(stage.concerns_kinds for stage in charges)
         self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
-        self._planner = Planner(trace, authenticate, cache)
+        prepares_kinds = all(stage.concerns_kinds and stage.prepares_kinds for stage in charges)
+        self._planner = Planner(trace, authenticate, cache, prepares_kinds=prepares_kinds)
         self._onward = Onward(trace, cache, forward, self._planner)
         self._refusals = Refusals()
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
@@ -152,20 +153,20 @@ class FastLane:
         is_stored = self._cache.has_route(path)
         exchange = self._trace.begin_at(path, section.exchange)
         scope = {**section.scope, **read.line, SCOPE_KEY: exchange}
-        concerned: Sequence[DecidingStage] = ()
+        decisions: Sequence[Prepared] = ()
         answer: bytes | Passing | None
         try:
             for stage in self._permits:
                 if not stage.decide_target(exchange, scope):
                     return None
-            concerned = self._concerning(scope)
+            decisions = self._planner.decisions(section, exchange, scope, self._concerning)
             if is_stored:
-                answer = self._onward.fetch_target(section, exchange, scope, concerned, octets)
+                answer = self._onward.fetch_target(section, exchange, scope, decisions, octets)
             else:
-                answer = self._onward.pass_target(key, section, exchange, scope, concerned, octets)
+                answer = self._onward.pass_target(key, section, exchange, scope, decisions, octets)
         except Fault as fault:
-            if concerned and not is_stored:
-                self._planner.plan_by_section(key, section, exchange, scope, concerned)
+            if decisions and not is_stored:
+                self._planner.plan_by_section(key, section, exchange, scope, decisions)
             answer = self._refusal(fault, exchange, scope, keep_alive=True)
         if answer is not None and section.looked_up is not None:
             section.looked_up.value += 1

@@ -3,7 +3,7 @@
 Each way here answers None where sending takes the line: nothing has been charged then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from starlette.types import Scope
 
@@ -12,7 +12,7 @@ from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.fast_lane.fetching import Fetching
 from metaproxy.fast_lane.passing import End, Passing
 from metaproxy.fast_lane.planner import Planner
-from metaproxy.fast_lane.plans import PassedOn, PlanKey
+from metaproxy.fast_lane.plans import PassedOn, PlanKey, Section
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.filters.trace import Trace
@@ -69,7 +69,7 @@ class Onward:
 
     def pass_again(self, plan: PassedOn, exchange: Exchange, octets: bytes) -> Passing | None:
         """Send a read on that was sent on before; raises Fault where a stage now refuses it."""
-        lease = self._lease_if(_decide_again, plan.decisions, exchange)
+        lease = self._lease_if(plan.decisions, exchange)
         if lease is None:
             return None
         scope = {**plan.scope, SCOPE_KEY: exchange}
@@ -79,50 +79,48 @@ class Onward:
     def pass_target(
         self,
         key: PlanKey,
-        section: PassedOn,
+        section: Section,
         exchange: Exchange,
         scope: Scope,
-        stages: Sequence[DecidingStage],
+        decisions: Sequence[Prepared],
         octets: bytes,
     ) -> Passing | None:
-        """Send a read on whose header ``section`` was sent on before; raises Fault where a stage refuses it.
+        """Send a read on whose header ``section`` was sent on before; raises Fault where it is refused.
 
         ``key`` is what a plan for ``octets`` is known by.
         """
-        lease = self._lease_if(_decide, stages, exchange, scope)
+        lease = self._lease_if(decisions, exchange)
         if lease is None:
             return None
         line = lease.request_line(scope)
-        self._planner.plan_by_section(key, section, exchange, scope, stages, line)
+        self._planner.plan_by_section(key, section, exchange, scope, decisions, line)
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
-        return self._send(lease, sent, exchange, scope, stages)
+        return self._send(lease, sent, exchange, scope, decisions)
 
     def fetch_target(
         self,
-        section: PassedOn,
+        section: Section,
         exchange: Exchange,
         scope: Scope,
-        stages: Sequence[DecidingStage],
+        decisions: Sequence[Prepared],
         octets: bytes,
     ) -> Passing | None:
-        """Ask for what the cache has not, if it is for the read; raises Fault where a stage refuses it.
+        """Ask for what the cache has not, if it is for the read; raises Fault where the read is refused.
 
         Its header ``section`` was sent on before.
         """
-        if section.fields is None:
-            return None
         scope["headers"] = section.fields.with_token(octets[section.passed.token])
         request = self._cache.read(exchange, scope)
         if request is None or self._cache.find(request, scope) is not None:
             return None
         if not self._cache.may_lead(request, scope):
             return None
-        lease = self._lease_if(_decide, stages, exchange, scope)
+        lease = self._lease_if(decisions, exchange)
         if lease is None:
             return None
         line = lease.request_line(scope)
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
-        return self._lead(lease, sent, exchange, scope, stages, request)
+        return self._lead(lease, sent, exchange, scope, decisions, request)
 
     def _lease(self) -> Lease | None:
         return self._forward.lease() if self._forward is not None else None
@@ -138,22 +136,23 @@ class Onward:
             lease.give_back()
             return None
 
-    def _lease_if(self, decide: Callable[..., bool], *asked: object) -> Lease | None:
-        """An idle connection, if ``decide(*asked)`` then lets the read through; raises Fault.
+    def _lease_if(self, decisions: Sequence[Prepared], exchange: Exchange) -> Lease | None:
+        """An idle connection, if every decision then lets the read through; raises Fault.
 
-        Where no connection is idle, nothing is decided.
+        The decisions are made one after the other, and none of them where no connection is idle.
         """
         lease = self._lease()
         if lease is None:
             return None
         try:
-            if decide(*asked):
-                return lease
+            for decision in decisions:
+                if not decision.decide(exchange):
+                    lease.give_back()
+                    return None
         except Fault:
             lease.give_back()
             raise
-        lease.give_back()
-        return None
+        return lease
 
     def _lead(
         self,
@@ -161,7 +160,7 @@ class Onward:
         sent: OutgoingRequest,
         exchange: Exchange,
         scope: Scope,
-        stages: Sequence[DecidingStage],
+        stages: Sequence[DecidingStage | Prepared],
         request: CacheRequest,
     ) -> Passing | None:
         led = self._cache.lead(exchange, scope, request)
@@ -190,19 +189,3 @@ def _enter(stages: Sequence[DecidingStage | Prepared], exchange: Exchange) -> li
     """Begin what lasts as long as the request; return what ends it."""
     entered = [stage.enter(exchange) for stage in stages]
     return [end for end in entered if end is not None]
-
-
-def _decide(stages: Sequence[DecidingStage], exchange: Exchange, scope: Scope) -> bool:
-    """Let the stages decide one after the other; False from the first that cannot."""
-    for stage in stages:  # noqa: SIM110 - all() would make a generator of it, at twice the cost
-        if not stage.decide(exchange, scope):
-            return False
-    return True
-
-
-def _decide_again(decisions: Sequence[Prepared], exchange: Exchange) -> bool:
-    """Make the decisions one after the other; False from the first that cannot be made."""
-    for decision in decisions:  # noqa: SIM110 - as above
-        if not decision.decide(exchange):
-            return False
-    return True

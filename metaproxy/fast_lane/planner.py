@@ -1,6 +1,6 @@
 """Which requests get a plan, and whether a plan still holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from starlette.types import Scope
@@ -8,17 +8,18 @@ from starlette.types import Scope
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.clock import wall
 from metaproxy.exchange import Exchange
-from metaproxy.fast_lane.plans import MAX_OCTETS, PassedOn, Plan, PlanKey, Plans, Remembered
+from metaproxy.fast_lane.plans import MAX_OCTETS, PassedOn, Plan, PlanKey, Plans, Remembered, Section
 from metaproxy.fast_lane.reads import Read, read_of
 from metaproxy.fast_lane.writing import ANSWER_KIND, answer_kind
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.filters.stage import DecidingStage
+from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.repeating import repeated_fields, repeated_section
 from metaproxy.identity.token_cache import Known
 from metaproxy.identity.validator import Rejected
+from metaproxy.protocol.compute_api import kind_of_path
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS
@@ -29,6 +30,9 @@ OF_REQUEST_LINE = ("method", "path", "raw_path", "query_string")
 """What of a scope the stages after authorize look at, beside a field of the head."""
 
 MAX_SECTIONS = 4096
+MAX_KINDS = 64
+MAX_KIND_LENGTH = 256
+"""Longer ones are not kept: memory is bounded in bytes, not only in entries."""
 
 UNREPEATED = frozenset(
     {
@@ -51,15 +55,24 @@ class Planner:
     Args:
         trace, cache: the stages of that name.
         authenticate: knows tokens; None where none are checked.
+        prepares_kinds: whether every stage's decision on a path holds for all paths of its kind.
     """
 
-    def __init__(self, trace: Trace, authenticate: Authenticate | None, cache: MetadataCache) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        authenticate: Authenticate | None,
+        cache: MetadataCache,
+        *,
+        prepares_kinds: bool = False,
+    ) -> None:
         self._trace = trace
+        self._prepares_kinds = prepares_kinds
         self._validator = authenticate.validator if authenticate is not None else None
         self._cache = cache
         self._wall = self._validator.wall if self._validator is not None else wall
         self.plans: Plans[Remembered | PassedOn] = Plans()
-        self.sections: Plans[PassedOn] = Plans(MAX_SECTIONS)
+        self.sections: Plans[Section] = Plans(MAX_SECTIONS)
 
     def still_holds(self, plan: Plan, now: float) -> bool:
         """Say whether the token still has the verdict that ``plan`` was made with, ``now`` (monotonic)."""
@@ -118,7 +131,7 @@ class Planner:
                 exchange=exchange,
                 known=known,
                 looked_up=self._looked_up(known),
-                decisions=tuple(stage.prepared(exchange, kept) for stage in stages),
+                decisions=_prepared(stages, exchange, kept),
                 read=self._cache.prepared(request, kept) if request is not None else None,
                 end=self._trace.prepared(exchange, kept),
             ),
@@ -139,7 +152,7 @@ class Planner:
             return
         self.sections.put(
             key,
-            PassedOn(
+            Section(
                 scope=_kept_of_section(scope),
                 exchange=exchange,
                 known=known,
@@ -149,9 +162,7 @@ class Planner:
             ),
         )
 
-    def section_of(
-        self, octets: bytes, address: str, scheme: str, now: float
-    ) -> tuple[PassedOn, Read] | None:
+    def section_of(self, octets: bytes, address: str, scheme: str, now: float) -> tuple[Section, Read] | None:
         """Return the plan for the header section of ``octets``, if there is one that holds ``now``."""
         read = read_of(octets) if len(octets) <= MAX_OCTETS else None
         if read is None:
@@ -159,41 +170,66 @@ class Planner:
         plan = self.sections.get(self.sections.key(read.section, address, scheme))
         return (plan, read) if plan is not None and self.still_holds(plan, now) else None
 
+    def decisions(
+        self,
+        section: Section,
+        exchange: Exchange,
+        scope: Scope,
+        concerning: Callable[[Scope], Sequence[DecidingStage]],
+    ) -> Sequence[Prepared]:
+        """Return the decisions on a read with this header ``section``, and on others of its kind.
+
+        They are those of the stages that ``concerning`` names.
+        """
+        if scope["query_string"] or not self._prepares_kinds:
+            return _prepared(concerning(scope), exchange, _kept(scope))
+        kind = scope["method"], kind_of_path(scope["path"])
+        known = section.decisions.get(kind)
+        if known is None:
+            known = _prepared(concerning(scope), exchange, _kept(scope))
+            if len(section.decisions) >= MAX_KINDS:
+                section.decisions.clear()
+            if len(kind[1]) <= MAX_KIND_LENGTH:
+                section.decisions[kind] = known
+        return known
+
     def plan_by_section(
         self,
         key: PlanKey,
-        section: PassedOn,
+        section: Section,
         exchange: Exchange,
         scope: Scope,
-        stages: Sequence[DecidingStage],
+        decisions: Sequence[Prepared],
         request_line: bytes = b"",
     ) -> None:
         """Perhaps plan for a read that was answered by the plan for its header section.
 
-        ``request_line`` is what the upstream was sent; empty for a read that ``stages`` have refused.
+        ``request_line`` is what the upstream was sent; empty for a read that ``decisions`` have refused.
         """
         if self.plans.is_new(key):
             return
         kept = _kept(scope)
-        decisions = tuple(stage.prepared(exchange, kept) for stage in stages)
+        known, looked_up = section.known, section.looked_up
         plan: Remembered | PassedOn
         if request_line:
-            plan = replace(
-                section,
+            plan = PassedOn(
                 scope=kept,
                 exchange=exchange,
-                fields=None,
-                decisions=decisions,
+                known=known,
+                looked_up=looked_up,
+                passed=section.passed,
                 request_line=request_line,
+                decisions=decisions,
             )
         else:
+            end = self._trace.prepared(exchange, kept)
             plan = Remembered(
                 scope=kept,
                 exchange=exchange,
-                known=section.known,
-                looked_up=section.looked_up,
+                known=known,
+                looked_up=looked_up,
                 decisions=decisions,
-                end=self._trace.prepared(exchange, kept),
+                end=end,
             )
         self.plans.put(key, plan)
 
@@ -223,6 +259,10 @@ def _is_worth_a_plan(octets: bytes, exchange: Exchange, scope: Scope) -> bool:
     if len(octets) > MAX_OCTETS or exchange.client_address != (client[0] if client else ""):
         return False
     return UNREPEATED.isdisjoint([name for name, _ in scope["headers"]])
+
+
+def _prepared(stages: Sequence[DecidingStage], exchange: Exchange, scope: Scope) -> tuple[Prepared, ...]:
+    return tuple([stage.prepared(exchange, scope) for stage in stages])
 
 
 def _kept(scope: Scope) -> Scope:

@@ -13,7 +13,7 @@ came once may never come again (many carry an id of their own): only the second 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from starlette.types import Scope
@@ -67,15 +67,24 @@ class Remembered(Plan):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PassedOn(Plan):
-    """A request that is passed on: ``passed`` is what the upstream gets after the ``request_line``.
+    """A request that is passed on: ``passed`` is what the upstream gets after the ``request_line``."""
 
-    The plan for a header section has neither that nor ``decisions``, but the ``fields`` of the section.
+    passed: RepeatedSection
+    request_line: bytes
+    decisions: Sequence[Prepared]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Section(Plan):
+    """A header section that comes with one target after the other.
+
+    ``passed`` is what the upstream gets after the request line, ``fields`` what the stages know it by.
+    ``decisions`` are those on reads by method and kind of path, as far as they have come.
     """
 
     passed: RepeatedSection
-    fields: RepeatedFields | None = None
-    request_line: bytes = b""
-    decisions: Sequence[Prepared] = ()
+    fields: RepeatedFields
+    decisions: dict[tuple[str, str], Sequence[Prepared]] = field(default_factory=dict)
 
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)

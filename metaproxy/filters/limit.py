@@ -67,6 +67,7 @@ class RateLimit(DecidingStage):
         self.headers = headers
         self.kept_fault = lru_cache(maxsize=FAULTS_KEPT)(self.fault)
         """What ``fault`` returns, for who never raises it: the same again."""
+        self.prepares_kinds = rates.meet_kinds
         self._metered: dict[str, MeteredRate] = {}
         metrics = metrics or Metrics()
         refused = refusals(metrics)

@@ -56,7 +56,7 @@ class LimitsEndpoint(DecidingStage):
         self._paths: RouteTable[None] = RouteTable()
         for template in (path,) if isinstance(path, str) else path:
             self._paths.add(template, None)
-        self.concerns_kinds = self._paths.is_shaped
+        self.concerns_kinds = self.prepares_kinds = self._paths.is_shaped
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Return whether the request is none for the limits, so that the next stage may have it."""

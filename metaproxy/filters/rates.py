@@ -60,6 +60,8 @@ class Rates:
         self._on_store_failure = on_store_failure
         self._local = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
         self.monotonic = monotonic
+        self.meet_kinds = self._table.is_shaped
+        """Whether all paths of a kind (``compute_api.kind_of_path``) meet the same rules."""
         self.rules = tuple(rules)
         self.top_consumers = TopConsumers()
         self.without_store = 0

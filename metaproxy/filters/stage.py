@@ -79,6 +79,9 @@ class DecidingStage(Stage):
     concerns_kinds = True
     """Whether ``concerns`` says the same of all paths of a kind (``compute_api.kind_of_path``)."""
 
+    prepares_kinds = True
+    """Whether what is ``prepared`` for one path, without a query, holds for all paths of its kind."""
+
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Decide from memory: True lets the request go on, False means that ``handle`` must be asked.
 

@@ -9,11 +9,12 @@ import httpx
 
 from metaproxy.clock import Clock, monotonic
 from metaproxy.forward.engine.body import ResponseBody
-from metaproxy.forward.engine.connection import Connection, Patience
+from metaproxy.forward.engine.connection import Connection
 from metaproxy.forward.engine.origin import Origin, connect
 from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.forward.engine.pool import Callback, OpenConnection, Pool, PoolLimits
 from metaproxy.forward.engine.request import IDEMPOTENT, OutgoingRequest, outgoing
+from metaproxy.forward.engine.waiting import Patience
 from metaproxy.forward.errors import ConnectionReset
 from metaproxy.forward.seam import httpx_response
 from metaproxy.outbox import Outbox

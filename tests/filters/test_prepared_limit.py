@@ -114,3 +114,21 @@ def test_the_same_refusal_is_not_made_anew() -> None:
     assert one is not None
     assert other is not None
     assert one[0] is other[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "holds"),
+    [
+        ({}, True),
+        ({"path": "/servers/{id}"}, True),
+        ({"path": "/servers/{id}", "per": ("project", "id")}, False),
+        ({"path": "/servers/7"}, False),
+        ({"regex": "/servers/.*"}, False),
+    ],
+)
+def test_a_decision_holds_for_all_paths_of_a_kind_where_rules_tell_none_apart(
+    rule: dict[str, Any], holds: bool
+) -> None:
+    limit = Limit([RateRule(name="reads", limit=3, period_seconds=60, **rule)])
+
+    assert limit.stage.prepares_kinds is holds

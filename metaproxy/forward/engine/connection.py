@@ -7,7 +7,7 @@ still uploads. Such a response ends the upload, and with it the connection (RFC 
 import asyncio
 import select
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import cast
 
 import httpx
 
@@ -16,39 +16,10 @@ from metaproxy.forward.engine.parser import ResponseHead, ResponseParser
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.engine.sending import send_body
 from metaproxy.forward.engine.stall import StallTimer
+from metaproxy.forward.engine.waiting import HeadWaiter, Patience, Taker
 from metaproxy.forward.errors import ConnectionReset, InvalidResponse, TruncatedResponse
 from metaproxy.outbox import Outbox
 from metaproxy.tasks import TaskSet
-
-
-class Patience(NamedTuple):
-    """How many seconds may pass without a byte read, or written, that is waited for."""
-
-    read: float = 30.0
-    write: float = 30.0
-
-
-class HeadWaiter(Protocol):
-    """Who waits for the head of a response: a future, or what knows a shorter way."""
-
-    def done(self) -> bool:
-        """Say whether nobody waits any more."""
-
-    def set_result(self, head: ResponseHead, /) -> None:
-        """The head is there."""
-
-    def set_exception(self, error: Exception, /) -> None:
-        """It will not come."""
-
-
-class Taker(HeadWaiter, Protocol):
-    """Who takes a response as a whole, if it comes so, and else waits for its head."""
-
-    def take(self, head: ResponseHead, body: bytes, /) -> bool:
-        """Take a whole response; False where it must go on as one that comes piece by piece."""
-
-    def by_pieces(self) -> ResponseBody:
-        """Return what a body is fed to that comes piece by piece."""
 
 
 class Connection(asyncio.Protocol):

@@ -112,12 +112,13 @@ class RateTable:
         self._exempt: RouteTable[None] = RouteTable()
         for template in exempt:
             self._exempt.add(template, None)
-        self._is_shaped = self._exempt.is_shaped and all(finder.is_shaped for finder in self._finders)
+        self.is_shaped = self._exempt.is_shaped and all(finder.is_shaped for finder in self._finders)
+        """Whether all paths of a kind meet the same rules."""
         self._memo: dict[tuple[str, str, str], Targets] = {}
 
     def targets(self, method: str, path: str, query_string: bytes, group: str) -> Targets:
         """Return the rules that a consumer of ``group`` meets with this request, in their order."""
-        kind = kind_of_path(path) if self._is_shaped else path
+        kind = kind_of_path(path) if self.is_shaped else path
         found = self._memo.get((group, method, kind))
         if found is None:
             found = self._find(method, path, group)

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.fast_lane.fronts import ALICE, OK, READ, SCRIPTS, SERVERS, fronts, until
-from tests.unit.fast_lane.lines import request
+from tests.unit.fast_lane.lines import TOKEN, request
 from tests.unit.forward.scripted import Peer, Script, answers
 
 ITEMS = "/v2.1/t1/images/i1/metadata"
@@ -64,6 +66,46 @@ async def test_a_read_that_fills_the_cache_takes_no_task() -> None:
 
         assert front.line.wire.written[-1].endswith(b"ok")
         assert front.line.stored() == [b"/v2.1/t1/images/i1/metadata/a"]
+
+
+async def test_with_a_known_header_section_what_fills_the_cache_is_not_parsed() -> None:
+    async with fronts(answers(OK)) as (front, slow):
+        for number in range(3):
+            for line in (front, slow):
+                await line.send(request(path=f"{ITEMS}/{number}", fields=ALICE))
+        parser, front.line.protocol.parser = front.line.protocol.parser, None  # type: ignore[assignment]
+        await front.send(request(path=f"{ITEMS}/label", fields=ALICE))
+        front.line.protocol.parser = parser
+        await slow.send(request(path=f"{ITEMS}/label", fields=ALICE))
+
+        assert f"{ITEMS}/label".encode() in front.line.stored()
+        assert TOKEN.encode() in front.origin.heads[-1]
+        assert front.seen() == slow.seen()
+
+
+KEYS = st.sampled_from(["a", "b", "c", "a?x=1", "a.xml", "%61", "A"])
+WHO = st.sampled_from(
+    [ALICE] * 3 + [[*ALICE, "Accept-Language: de"], ["X-Auth-Token: bob"], ["Range: bytes=0-0"]]
+)
+SAYS = st.sampled_from(
+    [b"Vary: Accept-Language", b"Vary: X-Auth-Token", b"Cache-Control: max-age=1", b"X: y"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(KEYS, WHO, st.sampled_from([0] * 4 + [30])), min_size=4, max_size=14), SAYS)
+async def test_whatever_is_read_and_answered_both_ways_fill_the_cache_alike(
+    reads: list[tuple[str, list[str], int]], says: bytes
+) -> None:
+    answer = OK.replace(b"Content-Type: a/b", b"Content-Type: a/b\r\n" + says)
+    async with fronts(answers(answer)) as both:
+        for front in both:
+            for key, who, pause in reads:
+                await front.send(request(path=f"{ITEMS}/{key}", fields=who))
+                front.line.clock.now += pause
+
+        assert both[0].seen() == both[1].seen()
+        assert both[0].line.stored() == both[1].line.stored()
 
 
 def held(asked: asyncio.Event, go: asyncio.Event) -> Script:
