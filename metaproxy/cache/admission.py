@@ -12,7 +12,7 @@ from metaproxy.protocol.caching.reuse import Terms, VaryValues
 from metaproxy.protocol.caching.storing import NotStorable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Asked:
     """The request that an answer was made for, as far as storing must know it."""
 
@@ -25,7 +25,7 @@ class Asked:
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Admitted:
     """An answer that may be stored, but for its body."""
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from metaproxy.protocol.caching.storing import Policy
 from metaproxy.protocol.compute_api import PREFIXES, resource_path
-from metaproxy.protocol.routes import Match, RouteTable
+from metaproxy.protocol.routes import Match, RouteTable, segments_of
 
 IMAGE = "{image_id"
 IMAGES = "/images/{image_id}"
@@ -58,6 +58,8 @@ class CacheRoutes:
 
     def __init__(self, routes: Iterable[CacheRoute]) -> None:
         self._read: RouteTable[CacheRoute] = RouteTable()
+        # One request's path is asked for several times.
+        self._last: tuple[str | None, Match[CacheRoute] | None] = None, None
         self._images: RouteTable[None] = RouteTable()
         self._lists: RouteTable[None] = RouteTable()
         prefixes = {prefix + IMAGES for prefix in PREFIXES}
@@ -77,7 +79,12 @@ class CacheRoutes:
 
     def match(self, path: str) -> Match[CacheRoute] | None:
         """Return the route that caches answers for ``path`` (percent-decoded), or None."""
-        return self._read.match(path)
+        last_path, last = self._last
+        if path == last_path:
+            return last
+        found = self._read.match(path)
+        self._last = path, found
+        return found
 
     def normalised_query(self, path: str, query: bytes) -> bytes:
         """Return the query as the key has it: of an image's path sorted by name, else as it is.
@@ -85,7 +92,7 @@ class CacheRoutes:
         The compute API reads parameters by name, so their order says nothing; elsewhere it may.
         Parameters of one name keep their order.
         """
-        match = self._read.match(path)
+        match = self.match(path)
         if match is None or "image_id" not in match.captures:
             return query
         pairs = sorted(filter(None, query.split(b"&")), key=_parameter_name)
@@ -111,11 +118,13 @@ class CacheRoutes:
 
     def _tags(self, path: str) -> tuple[str, ...]:
         """What a path names: the lists of images, an image, or itself."""
-        # Some servers' paths hold octets that are no text; replicas are told in UTF-8.
-        path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        if not path.isascii():
+            # Some servers' paths hold octets that are no text; replicas are told in UTF-8.
+            path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if self._lists.has(resource_path(path)):
             return (LISTS_TAG,)
-        images = {match.captures["image_id"] for match in self._images.matches(path)}
+        segments = segments_of(path)
+        images = {segments[at] for at in self._images.positions(path, "image_id")}
         return tuple(sorted(map(image_tag, images))) or (path_tag(path),)
 
 

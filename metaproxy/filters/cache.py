@@ -29,7 +29,7 @@ from metaproxy.cache.replicas import Replicas
 from metaproxy.cache.requests import CacheRequest, RequestReader, has_unchecked_credentials
 from metaproxy.cache.routes import CacheRoute, CacheRoutes
 from metaproxy.cache.second_level import SecondLevel
-from metaproxy.cache.stored import Hit
+from metaproxy.cache.stored import Hit, Stored
 from metaproxy.cache.write_through import WriteThrough
 from metaproxy.cache.writes import Writes
 from metaproxy.clock import Clock
@@ -155,10 +155,7 @@ class MetadataCache(Stage):
         await self._replicas.close()
 
     def lookup(self, exchange: Exchange, scope: Scope) -> Hit | None:
-        """Return the answer to a request from memory, or None; changes nothing but the order of use.
-
-        Behind a stale one (``revalidate``) a new one must be fetched, which takes the whole stage.
-        """
+        """Return the answer to a request from memory, or None. Behind a stale one the stage must fetch anew."""
         request = self.read(exchange, scope)
         return self.find(request, scope) if request is not None else None
 
@@ -192,7 +189,7 @@ class MetadataCache(Stage):
         if match is None:
             return None
         self._replicas.start()
-        led = self._misses.lead(exchange, scope, self._forwarded_read(exchange, scope, request, match))
+        led = self._misses.lead(exchange, scope, self._forwarded_read(exchange, scope, request, match, None))
         self._fetch_collection(exchange, scope, request, match)
         return led
 
@@ -229,7 +226,8 @@ class MetadataCache(Stage):
         if request.bypass:
             await self._pass(exchange, scope, receive, send, cache_status.BYPASS, request.bypass)
             return
-        read = self._forwarded_read(exchange, scope, request, match)
+        stored = self._store.select(request.key, request.fields)
+        read = self._forwarded_read(exchange, scope, request, match, stored)
         if stale is not None:
             self._misses.refresh(exchange, scope, read)
             await send_hit(stale, exchange, send)
@@ -251,12 +249,19 @@ class MetadataCache(Stage):
         collection = self._routes.match(beside["path"]) if beside is not None else None
         if beside is not None and collection is not None:
             asked = replace(request, key=self._reader.read(request.key[0], exchange.scheme, beside).key)
-            self._misses.refresh(exchange, beside, self._forwarded_read(exchange, beside, asked, collection))
+            stored = self._store.select(asked.key, asked.fields)
+            read = self._forwarded_read(exchange, beside, asked, collection, stored)
+            self._misses.refresh(exchange, beside, read)
 
     def _forwarded_read(
-        self, exchange: Exchange, scope: Scope, request: CacheRequest, match: Match[CacheRoute]
+        self,
+        exchange: Exchange,
+        scope: Scope,
+        request: CacheRequest,
+        match: Match[CacheRoute],
+        stored: Stored | None,
     ) -> Read:
-        stored, now = self._store.select(request.key, request.fields), self._monotonic()
+        now = self._monotonic()
         project_id = exchange.identity.project_id if exchange.identity and not self._shared else None
         if stored is not None:
             verdict = reuse.assess(stored.terms, stored.age(now), request.directives)

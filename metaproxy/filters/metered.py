@@ -25,7 +25,7 @@ class MeteredRate(Prepared):
     __slots__ = (
         "_admitted",
         "_consumer",
-        "_fault",
+        "_decided",
         "_is_global",
         "_limit",
         "_meter",
@@ -34,6 +34,7 @@ class MeteredRate(Prepared):
         "_policy_field",
         "_policy_line",
         "_refused",
+        "_refused_for",
         "_top",
     )
 
@@ -50,6 +51,8 @@ class MeteredRate(Prepared):
         self._admitted = limit.admitted[rule.rule.name]
         self._refused = limit.refused[rule.rule.name]
         self._top = limit.rates.top_consumers
+        self._refused_for = -1
+        self._decided: Decided
 
     def decide(self, exchange: Exchange) -> bool:
         """Charge the request of ``exchange``, and tell it where the consumer stands; raises Fault."""
@@ -85,9 +88,13 @@ class MeteredRate(Prepared):
         return self._refusal(*refused)
 
     def _refusal(self, state: State, moment: int) -> Decided:
+        """What is told is the same for a second: nothing fits, and the next request does after the wait."""
         self._refused.value += 1
-        fault = self._limit.kept_fault(self._seconds(state, moment), is_global=self._is_global)
-        return fault, self._told(state, moment)
+        seconds = self._seconds(state, moment)
+        if seconds != self._refused_for:
+            fault = self._limit.kept_fault(seconds, is_global=self._is_global)
+            self._refused_for, self._decided = seconds, (fault, self._told(state, moment))
+        return self._decided
 
     def _seconds(self, state: State, moment: int) -> int:
         return whole_seconds(self._policy.wait(state, moment))

@@ -148,7 +148,10 @@ class Meter:
     def refusal(self, seconds: float) -> tuple[State, int] | None:
         """Return what ``take`` would, but for its saying so, where it has no room; charges nothing."""
         now = round(seconds * MICROSECONDS)
-        admitted, state = self._admit(self._counters.cell(self._charge.key).state, now)
+        cell = self._cell
+        if cell.kept_until < seconds + self._keep_seconds:
+            cell = self._counters.cell(self._charge.key)
+        admitted, state = self._admit(cell.state, now)
         return None if admitted else (state, now)
 
 

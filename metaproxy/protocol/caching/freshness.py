@@ -6,15 +6,14 @@ the larger of what the dates say and what the Age field says plus the time on th
 the origin says nothing a cache may guess (§4.2.2): here the operator's ttl is the guess.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import dates
 from metaproxy.protocol.caching.directives import ResponseDirectives, delta_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """When a request was sent and its answer received, in wall-clock seconds since the epoch."""
 
     requested: float
