@@ -155,7 +155,7 @@ class MetadataCache(Stage):
         await self._replicas.close()
 
     def lookup(self, exchange: Exchange, scope: Scope) -> Hit | None:
-        """Return the answer to a request from memory, or None. Behind a stale one the stage must fetch anew."""
+        """Return the answer to a request from memory, or None; behind a stale one the stage must fetch."""
         request = self.read(exchange, scope)
         return self.find(request, scope) if request is not None else None
 
