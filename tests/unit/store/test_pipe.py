@@ -47,7 +47,7 @@ async def test_a_frozen_store_costs_everybody_the_timeout_once(redis_server: Red
     begun = time.monotonic()
     failed = await asyncio.gather(*(store.ask("PING") for _ in range(100)), return_exceptions=True)
     assert all(isinstance(error, StoreUnavailable) for error in failed)
-    assert 0.2 <= time.monotonic() - begun < 1
+    assert 0.2 <= time.monotonic() - begun < 10  # were they to wait one after the other, it would be 20
     with pytest.raises(StoreUnavailable):
         await store.ask("PING")
     redis_server.thaw()
@@ -94,7 +94,7 @@ async def test_a_store_that_cannot_be_reached_fails_everybody_at_once() -> None:
     begun = time.monotonic()
     failed = await asyncio.gather(*(store.ask("PING") for _ in range(50)), return_exceptions=True)
     assert all(isinstance(error, StoreUnavailable) for error in failed)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5  # were each to wait, it would be 10
     await store.close()
 
 
