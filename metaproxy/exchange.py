@@ -7,7 +7,6 @@ adds its own fields; none reaches back. Stages never wrap ``send`` to add a head
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from metaproxy.protocol.header_edits import HeaderEdits
@@ -16,8 +15,6 @@ SCOPE_KEY = "metaproxy.exchange"
 
 NO_WAITS: dict[str, float] = {}
 """Stands in every Exchange that has not waited; never changed."""
-
-NO_CAPTURES: Mapping[str, str] = MappingProxyType({})
 
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
@@ -86,8 +83,6 @@ class Exchange:
     """What another service called the request, where it has sent a valid X-OpenStack-Request-ID."""
     route: str = ""
     """The template of the known operation, or "" for a path that none matches."""
-    captures: Mapping[str, str] = NO_CAPTURES
-    """What the route's template captured."""
     identity_headers_stripped: bool = False
     """Whether the client's identity headers are off."""
     identity: Identity | None = None
@@ -129,7 +124,7 @@ class Exchange:
         exchange = Exchange(request_id, started)
         exchange.client_address, exchange.scheme = self.client_address, self.scheme
         exchange.identity_headers_stripped, exchange.identity = True, self.identity
-        exchange.route, exchange.captures = self.route, self.captures
+        exchange.route = self.route
         return exchange
 
     def for_flight(self) -> "Exchange":

@@ -73,6 +73,11 @@ class CacheRoutes:
             for template in LISTS:
                 self._lists.add(prefix + template, None)
 
+    @property
+    def are_shaped(self) -> bool:
+        """Whether answers for all paths of one shape may be stored, or none."""
+        return self._read.is_shaped
+
     def has(self, path: str) -> bool:
         """Say whether answers for ``path`` (percent-decoded) may be stored."""
         return self._read.has(path)

@@ -14,26 +14,23 @@ from starlette.types import ASGIApp, Scope
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
 from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.fast_lane.kinds import Kinds
 from metaproxy.fast_lane.onward import Onward
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
-from metaproxy.fast_lane.plans import PassedOn, PlanKey
+from metaproxy.fast_lane.plans import Kind, PassedOn, PlanKey
 from metaproxy.fast_lane.repeats import Repeats
 from metaproxy.fast_lane.writing import Refusals
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.filters.stage import DecidingStage, Prepared, outcome_of
+from metaproxy.filters.stage import DecidingStage, outcome_of
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
-from metaproxy.protocol.compute_api import kind_of_path
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import lines
 
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 """With one of these a request is more than a plain read: the line takes it."""
-
-MEMO_ENTRIES = 1024
-MEMO_PATH_LENGTH = 512
 
 READS = frozenset({"GET", "HEAD"})
 
@@ -62,13 +59,9 @@ class FastLane:
         self._trace = trace
         self._permits = [stage for stage in (guard, authenticate, authorize) if stage is not None]
         self._charges = tuple(charges)
-        # What charges comes last: where another cannot decide, nothing has been charged.
-        self._in_turn = sorted(charges, key=lambda stage: stage.charges)
         self._cache = cache
-        self._concerns_kinds = all(stage.concerns_kinds for stage in charges)
-        self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
-        prepares_kinds = all(stage.concerns_kinds and stage.prepares_kinds for stage in charges)
-        self._planner = Planner(trace, authenticate, cache, prepares_kinds=prepares_kinds)
+        self._kinds = Kinds(trace, self._permits, charges, cache)
+        self._planner = Planner(trace, authenticate, cache)
         self._onward = Onward(trace, cache, forward, self._planner)
         self._refusals = Refusals()
         self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
@@ -89,7 +82,7 @@ class FastLane:
             for stage in self._permits:
                 if not stage.decide(exchange, scope):
                     return partial(self._trace.run, exchange, stage)
-            concerned = self._concerning(scope)
+            concerned = self._kinds.concerning(scope)
             request = self._cache.read(exchange, scope)
             hit = self._cache.find(request, scope) if request is not None else None
             decided = _all_decide(concerned, exchange, scope)
@@ -149,42 +142,25 @@ class FastLane:
         if found is None:
             return None
         section, read = found
-        path = read.line["path"]
-        is_stored = self._cache.has_route(path)
-        exchange = self._trace.begin_at(path, section.exchange)
+        exchange = self._trace.begin_again(section.exchange)
         scope = {**section.scope, **read.line, SCOPE_KEY: exchange}
-        decisions: Sequence[Prepared] = ()
+        kind: Kind | None = None
         answer: bytes | Passing | None
         try:
-            for stage in self._permits:
-                if not stage.decide_target(exchange, scope):
-                    return None
-            decisions = self._planner.decisions(section, exchange, scope, self._concerning)
-            if is_stored:
-                answer = self._onward.fetch_target(section, exchange, scope, decisions, octets)
+            kind = self._kinds.of(section, exchange, scope)
+            if kind is None:
+                return None
+            if kind.is_stored:
+                answer = self._onward.fetch_target(section, exchange, scope, kind.decisions, octets)
             else:
-                answer = self._onward.pass_target(key, section, exchange, scope, decisions, octets)
+                answer = self._onward.pass_target(key, section, exchange, scope, kind.decisions, octets)
         except Fault as fault:
-            if decisions and not is_stored:
-                self._planner.plan_by_section(key, section, exchange, scope, decisions)
+            if kind is not None and not kind.is_stored:
+                self._planner.plan_by_section(key, section, exchange, scope, kind.decisions)
             answer = self._refusal(fault, exchange, scope, keep_alive=True)
         if answer is not None and section.looked_up is not None:
             section.looked_up.value += 1
         return answer
-
-    def _concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
-        """The stages that have anything to decide for method and path; found out once for each kind."""
-        method, path = scope["method"], scope["path"]
-        kind = kind_of_path(path) if self._concerns_kinds else path
-        known = self._concerned.get((method, kind))
-        if known is not None:
-            return known
-        concerned = tuple([stage for stage in self._in_turn if stage.concerns(method, path)])
-        if len(kind) <= MEMO_PATH_LENGTH:
-            if len(self._concerned) >= MEMO_ENTRIES:
-                self._concerned.clear()
-            self._concerned[method, kind] = concerned
-        return concerned
 
     def _hit(self, hit: Hit, exchange: Exchange, scope: Scope, *, keep_alive: bool) -> bytes:
         exchange.outcome, exchange.cache_status = hit.outcome, hit.cache_status

@@ -1,6 +1,6 @@
 """Which requests get a plan, and whether a plan still holds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.types import Scope
@@ -8,9 +8,18 @@ from starlette.types import Scope
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.clock import wall
 from metaproxy.exchange import Exchange
-from metaproxy.fast_lane.plans import MAX_OCTETS, PassedOn, Plan, PlanKey, Plans, Remembered, Section
+from metaproxy.fast_lane.plans import (
+    MAX_OCTETS,
+    PassedOn,
+    Plan,
+    PlanKey,
+    Plans,
+    Remembered,
+    Section,
+    kept,
+    kept_of_section,
+)
 from metaproxy.fast_lane.reads import Read, read_of
-from metaproxy.fast_lane.writing import ANSWER_KIND, answer_kind
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import DecidingStage, Prepared
@@ -19,20 +28,12 @@ from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.repeating import repeated_fields, repeated_section
 from metaproxy.identity.token_cache import Known
 from metaproxy.identity.validator import Rejected
-from metaproxy.protocol.compute_api import kind_of_path
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS
 from metaproxy.telemetry.metrics import Cell
 
-OF_CONNECTION = ("type", "scheme", "client", "http_version")
-OF_REQUEST_LINE = ("method", "path", "raw_path", "query_string")
-"""What of a scope the stages after authorize look at, beside a field of the head."""
-
 MAX_SECTIONS = 4096
-MAX_KINDS = 64
-MAX_KIND_LENGTH = 256
-"""Longer ones are not kept: memory is bounded in bytes, not only in entries."""
 
 UNREPEATED = frozenset(
     {
@@ -55,19 +56,10 @@ class Planner:
     Args:
         trace, cache: the stages of that name.
         authenticate: knows tokens; None where none are checked.
-        prepares_kinds: whether every stage's decision on a path holds for all paths of its kind.
     """
 
-    def __init__(
-        self,
-        trace: Trace,
-        authenticate: Authenticate | None,
-        cache: MetadataCache,
-        *,
-        prepares_kinds: bool = False,
-    ) -> None:
+    def __init__(self, trace: Trace, authenticate: Authenticate | None, cache: MetadataCache) -> None:
         self._trace = trace
-        self._prepares_kinds = prepares_kinds
         self._validator = authenticate.validator if authenticate is not None else None
         self._cache = cache
         self._wall = self._validator.wall if self._validator is not None else wall
@@ -89,16 +81,16 @@ class Planner:
             return
         # A fault that was raised holds on to all that its traceback has seen; a new one does not.
         again = Fault(fault.status, fault.message, reason=fault.reason, headers=fault.headers)
-        kept = _kept(scope)
+        without_token = kept(scope)
         self.plans.put(
             key,
             Remembered(
-                scope=kept,
+                scope=without_token,
                 exchange=exchange,
                 known=known,
                 looked_up=self._looked_up(known),
                 refusal=again,
-                end=self._trace.prepared(exchange, kept),
+                end=self._trace.prepared(exchange, without_token),
             ),
         )
 
@@ -123,17 +115,17 @@ class Planner:
         if request is not None:
             fields = {name: value for name, value in request.fields.items() if name not in TOKEN_FIELDS}
             request = replace(request, fields=fields)
-        kept = _kept(scope)
+        without_token = kept(scope)
         self.plans.put(
             key,
             Remembered(
-                scope=kept,
+                scope=without_token,
                 exchange=exchange,
                 known=known,
                 looked_up=self._looked_up(known),
-                decisions=_prepared(stages, exchange, kept),
-                read=self._cache.prepared(request, kept) if request is not None else None,
-                end=self._trace.prepared(exchange, kept),
+                decisions=_prepared(stages, exchange, without_token),
+                read=self._cache.prepared(request, without_token) if request is not None else None,
+                end=self._trace.prepared(exchange, without_token),
             ),
         )
 
@@ -153,7 +145,7 @@ class Planner:
         self.sections.put(
             key,
             Section(
-                scope=_kept_of_section(scope),
+                scope=kept_of_section(scope),
                 exchange=exchange,
                 known=known,
                 looked_up=self._looked_up(known),
@@ -170,29 +162,6 @@ class Planner:
         plan = self.sections.get(self.sections.key(read.section, address, scheme))
         return (plan, read) if plan is not None and self.still_holds(plan, now) else None
 
-    def decisions(
-        self,
-        section: Section,
-        exchange: Exchange,
-        scope: Scope,
-        concerning: Callable[[Scope], Sequence[DecidingStage]],
-    ) -> Sequence[Prepared]:
-        """Return the decisions on a read with this header ``section``, and on others of its kind.
-
-        They are those of the stages that ``concerning`` names.
-        """
-        if scope["query_string"] or not self._prepares_kinds:
-            return _prepared(concerning(scope), exchange, _kept(scope))
-        kind = scope["method"], kind_of_path(scope["path"])
-        known = section.decisions.get(kind)
-        if known is None:
-            known = _prepared(concerning(scope), exchange, _kept(scope))
-            if len(section.decisions) >= MAX_KINDS:
-                section.decisions.clear()
-            if len(kind[1]) <= MAX_KIND_LENGTH:
-                section.decisions[kind] = known
-        return known
-
     def plan_by_section(
         self,
         key: PlanKey,
@@ -208,12 +177,12 @@ class Planner:
         """
         if self.plans.is_new(key):
             return
-        kept = _kept(scope)
+        without_token = kept(scope)
         known, looked_up = section.known, section.looked_up
         plan: Remembered | PassedOn
         if request_line:
             plan = PassedOn(
-                scope=kept,
+                scope=without_token,
                 exchange=exchange,
                 known=known,
                 looked_up=looked_up,
@@ -222,9 +191,9 @@ class Planner:
                 decisions=decisions,
             )
         else:
-            end = self._trace.prepared(exchange, kept)
+            end = self._trace.prepared(exchange, without_token)
             plan = Remembered(
-                scope=kept,
+                scope=without_token,
                 exchange=exchange,
                 known=known,
                 looked_up=looked_up,
@@ -263,16 +232,3 @@ def _is_worth_a_plan(octets: bytes, exchange: Exchange, scope: Scope) -> bool:
 
 def _prepared(stages: Sequence[DecidingStage], exchange: Exchange, scope: Scope) -> tuple[Prepared, ...]:
     return tuple([stage.prepared(exchange, scope) for stage in stages])
-
-
-def _kept(scope: Scope) -> Scope:
-    kept = {**_kept_of_section(scope), **{name: scope[name] for name in OF_REQUEST_LINE}}
-    kept[ANSWER_KIND] = answer_kind(kept)
-    return kept
-
-
-def _kept_of_section(scope: Scope) -> Scope:
-    accept = get(scope["headers"], b"accept")
-    kept = {name: scope[name] for name in OF_CONNECTION}
-    kept["headers"] = [] if accept is None else [(b"accept", accept)]
-    return kept

@@ -20,18 +20,24 @@ from starlette.types import Scope
 
 from metaproxy.cache.lookup import PreparedRead
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import Prepared
+from metaproxy.fast_lane.writing import ANSWER_KIND, answer_kind
+from metaproxy.filters.stage import Check, Prepared
 from metaproxy.filters.trace import PreparedEnd
 from metaproxy.forward.repeating import RepeatedFields, RepeatedSection
 from metaproxy.identity.digests import keyed_digest
 from metaproxy.identity.token_cache import Known
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import get
 from metaproxy.telemetry.metrics import Cell
 
 MAX_PLANS = 16384
 MAX_SEEN = 16384
 MAX_OCTETS = 2048
 """Longer heads are read each time: memory is bounded in bytes, not only in entries."""
+
+OF_CONNECTION = ("type", "scheme", "client", "http_version")
+OF_REQUEST_LINE = ("method", "path", "raw_path", "query_string")
+"""What of a scope the stages after authorize look at, beside a field of the head."""
 
 PlanKey = tuple[bytes, str, str]
 
@@ -74,17 +80,50 @@ class PassedOn(Plan):
     decisions: Sequence[Prepared]
 
 
+KindKey = tuple[str, str]
+"""Method, and kind of path."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Kind:
+    """What holds for all reads of one kind with one header section.
+
+    ``route`` names it in the log. ``is_stored`` says whether answers may be; ``checks`` are what is left to
+    ask of each path, ``decisions`` what is then decided.
+    """
+
+    route: str
+    is_stored: bool
+    checks: Sequence[Check]
+    decisions: Sequence[Prepared]
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Section(Plan):
     """A header section that comes with one target after the other.
 
     ``passed`` is what the upstream gets after the request line, ``fields`` what the stages know it by.
-    ``decisions`` are those on reads by method and kind of path, as far as they have come.
+    ``kinds`` are those that have come.
     """
 
     passed: RepeatedSection
     fields: RepeatedFields
-    decisions: dict[tuple[str, str], Sequence[Prepared]] = field(default_factory=dict)
+    kinds: dict[KindKey, Kind] = field(default_factory=dict)
+
+
+def kept(scope: Scope) -> Scope:
+    """Return what a plan keeps of ``scope``."""
+    remembered = {**kept_of_section(scope), **{name: scope[name] for name in OF_REQUEST_LINE}}
+    remembered[ANSWER_KIND] = answer_kind(remembered)
+    return remembered
+
+
+def kept_of_section(scope: Scope) -> Scope:
+    """Return what a plan keeps of ``scope`` for a header section."""
+    accept = get(scope["headers"], b"accept")
+    remembered = {name: scope[name] for name in OF_CONNECTION}
+    remembered["headers"] = [] if accept is None else [(b"accept", accept)]
+    return remembered
 
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)

@@ -77,6 +77,7 @@ class Authenticate(DecidingStage):
         self._anonymous: RouteTable[None] = RouteTable()
         for template in anonymous:
             self._anonymous.add(template, None)
+        self.checks_kinds = self._anonymous.is_shaped
         self._delegates = on_missing == "delegate"
         self._service_roles = frozenset(service_roles)
         self._accept_expired = accept_expired

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange, Identity
-from metaproxy.filters.stage import DecidingStage
+from metaproxy.filters.stage import Check, DecidingStage
 from metaproxy.identity.rendering import acting_for
 from metaproxy.protocol.access_rules import AccessRule, AccessRules, PathRules, allows
 from metaproxy.protocol.compute_api import (
@@ -89,7 +89,7 @@ class Authorize(DecidingStage):
         self._methods = methods
         self._masked = mask_as_not_found
         tables = self._operations, self._tenant_table, self._rules
-        self._is_shaped = all(table.is_shaped for table in tables)
+        self.checks_kinds = self._is_shaped = all(table.is_shaped for table in tables)
         self._policies: dict[str, _PathPolicy] = {}
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
@@ -111,6 +111,14 @@ class Authorize(DecidingStage):
         """Decide as ``decide`` does, for an identity that acts for the same tenant as before."""
         identity = exchange.identity
         return self.decide(exchange, scope) and exchange.identity is identity
+
+    def left_to_check(self, exchange: Exchange, scope: Scope) -> Check | None:
+        """Whether the path's tenant is the one that the identity acts for, its kind does not tell."""
+        if exchange.identity is None:
+            return None
+        own = frozenset({exchange.identity.project_id})
+        policy = self._policy(scope["path"])
+        return lambda other: own.issuperset(policy.tenants_in(other["path"]))
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; raises Fault."""

@@ -98,6 +98,7 @@ class MetadataCache(Stage):
         self._shared = scope == "shared"
         self._partitions = Partitions(scope)
         self._routes = CacheRoutes(routes)
+        self.routes_are_shaped = self._routes.are_shaped
         self._reader = RequestReader(
             obey_client=client_may_bypass,
             shared=self._shared,

@@ -13,7 +13,7 @@ from typing import TypeVar
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import DecidingStage
+from metaproxy.filters.stage import Check, DecidingStage
 from metaproxy.protocol import forwarded, identity_headers
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header, Headers, get_all, via_names
@@ -67,6 +67,8 @@ class Guard(DecidingStage):
             ignored is ambiguous.
     """
 
+    checks_kinds = True
+
     def __init__(
         self,
         app: ASGIApp,
@@ -114,7 +116,14 @@ class Guard(DecidingStage):
 
     def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
         """Let a known method and a path through that is not ambiguous."""
-        return scope["method"] in METHODS and self._ambiguity(scope["raw_path"], scope["path"]) is None
+        return scope["method"] in METHODS and self._is_unambiguous(scope)
+
+    def left_to_check(self, exchange: Exchange, scope: Scope) -> Check:
+        """Whether a path is ambiguous, its kind does not tell."""
+        return self._is_unambiguous
+
+    def _is_unambiguous(self, scope: Scope) -> bool:
+        return self._ambiguity(scope["raw_path"], scope["path"]) is None
 
     def _check_path(self, raw_path: bytes, path: str) -> None:
         problem = self._ambiguity(raw_path, path)

@@ -70,6 +70,10 @@ class Stage:
         await Responder(exchange, scope, send).run(self, receive)
 
 
+Check: TypeAlias = Callable[[Scope], bool]
+"""Says whether a request with this target may go on; where it may not, ``decide`` must be asked."""
+
+
 class DecidingStage(Stage):
     """A stage that can often decide from memory alone. Subclasses implement ``decide`` as well."""
 
@@ -97,6 +101,16 @@ class DecidingStage(Stage):
         a change; False means that ``decide`` must be asked. Raises Fault where ``decide`` would.
         """
         return False
+
+    checks_kinds = False
+    """Whether ``decide_target``, but for what is ``left_to_check``, says the same of all paths of a kind."""
+
+    def left_to_check(self, exchange: Exchange, scope: Scope) -> Check | None:
+        """Return what else must be so for another target of the same method and kind of path to go on.
+
+        ``decide_target`` has let this one through. None for nothing.
+        """
+        return None
 
     def concerns(self, method: str, path: str) -> bool:
         """Say whether the stage has anything to decide for a request without a body, whoever sends it."""

@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
-from metaproxy.exchange import NO_CAPTURES, SCOPE_KEY, Exchange
+from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.filters.stage import Responder, edited
 from metaproxy.protocol.headers import Header, Headers, get
 from metaproxy.protocol.routes import RouteTable
@@ -48,7 +48,7 @@ class Trace:
         self.date = date or DateField()
         self.record = record or RequestRecord(Metrics())
         self._spans = spans
-        self._routes = routes or RouteTable()
+        self.routes = routes or RouteTable()
         self.clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,9 +73,7 @@ class Trace:
         if client:
             exchange.client_address = client[0]
         exchange.scheme = scope.get("scheme", "http")
-        match = self._routes.match(scope["path"])
-        if match is not None:
-            exchange.route, exchange.captures = match.template, match.captures
+        exchange.route = self.routes.template(scope["path"])
         for name, value in scope["headers"]:
             if name == b"x-openstack-request-id" and is_request_id(value):
                 exchange.global_request_id = value.decode("ascii")
@@ -88,16 +86,6 @@ class Trace:
     def begin_again(self, before: Exchange) -> Exchange:
         """Make the Exchange of a request whose head is that of ``before``, to the octet."""
         return before.again(new_request_id(), self.clock())
-
-    def begin_at(self, path: str, before: Exchange) -> Exchange:
-        """Make the Exchange of a request on ``path`` whose header section is that of ``before``."""
-        exchange = before.again(new_request_id(), self.clock())
-        match = self._routes.match(path)
-        if match is not None:
-            exchange.route, exchange.captures = match.template, match.captures
-        else:
-            exchange.route, exchange.captures = "", NO_CAPTURES
-        return exchange
 
     def head(self, exchange: Exchange, answered: Headers) -> list[Header]:
         """Return the header fields of the answer, given those of the stage that answered."""

@@ -155,6 +155,11 @@ class RouteTable(Generic[T]):
         """Say whether any template matches ``path``."""
         return bool(self._find(path))
 
+    def template(self, path: str) -> str:
+        """Return the template of the most specific match of ``path``, or ""."""
+        found = self._find(path)
+        return found[0][0][1] if found else ""
+
     def match(self, path: str) -> Match[T] | None:
         """Return the most specific match of ``path``, or None."""
         found = self._find(path)

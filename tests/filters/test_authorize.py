@@ -4,13 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from metaproxy.exchange import SCOPE_KEY, Exchange, Identity
 from metaproxy.filters.authorize import MEMO_ENTRIES, Authorize
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.protocol.access_rules import AccessRule
+from metaproxy.protocol.compute_api import kind_of_path
 from metaproxy.protocol.faults import Fault
 from tests.asgi_driver import Answer, Headers, drive, make_scope
 from tests.identities import ALICE
@@ -277,3 +278,45 @@ def test_what_other_paths_came_before_decides_nothing(constraint: str, paths: li
 
     for path in paths:
         assert decision(busy, path) == decision(Authorize(upstream, rules=rules), path)
+
+
+OF_A_KIND = st.sampled_from(
+    [
+        f"/v2.1/{tenant}/{resource}"
+        for tenant in ("p1", "5f0a1b2c3d4e", "99ab1b2c3d4e", "os-1234567")
+        for resource in ("servers/1", "servers/2", "images/12345678", "servers", "os-1234567/1")
+    ]
+)
+
+
+@given(
+    OF_A_KIND,
+    OF_A_KIND,
+    st.sampled_from(["p1", "5f0a1b2c3d4e", "99ab1b2c3d4e"]),
+    st.sampled_from([(), ("99ab1b2c3d4e",)]),
+    st.sampled_from([("reader",), ("reader", "admin")]),
+)
+def test_what_a_kind_and_the_check_that_is_left_let_through_the_stage_lets_through(
+    known: str, other: str, project_id: str, tenant_ids: tuple[str, ...], roles: tuple[str, ...]
+) -> None:
+    stage = Authorize(
+        upstream,
+        tenant_exempt_roles=["admin"],
+        rules=[AccessRule(path="/v2.1/*/servers/{id}", roles=frozenset({"reader"}))],
+    )
+    identity = replace(ALICE, project_id=project_id, tenant_ids=tenant_ids, roles=roles)
+    assume(kind_of_path(known) == kind_of_path(other))
+
+    def decides(path: str) -> bool:
+        exchange = Exchange("r", 0.0, identity=identity)
+        try:
+            return stage.decide_target(exchange, make_scope("GET", path))
+        except Fault:
+            return False
+
+    assume(decides(known))
+    check = stage.left_to_check(Exchange("r", 0.0, identity=identity), make_scope("GET", known))
+
+    assert check is not None
+    if check(make_scope("GET", other)):
+        assert decides(other)

@@ -96,7 +96,7 @@ async def test_other_paths_pass_untouched(path: str) -> None:
 
 
 async def test_a_collection_is_counted_whatever_template_has_named_the_request() -> None:
-    named = Exchange("req-1", 0.0, route="/v2.1/p1/images/{picture}/**", captures={"picture": "i1"})
+    named = Exchange("req-1", 0.0, route="/v2.1/p1/images/{picture}/**")
     app = MetadataItemLimit(Upstream(document(4)), returned=3)
 
     with pytest.raises(Fault) as refused:

@@ -37,6 +37,9 @@ from metaproxy.telemetry.requests import RequestRecord
 
 TOKEN = "f064c46a782c444cb4ba4b6434288f7c"
 """Alice's too, and long enough to stand nowhere else."""
+CAROLS = "5f0a1b2c3d4e"
+"""A project whose id looks like one, so that its paths are of one kind with other projects'."""
+CAROLS_TOKEN = "71c8d4f2a6e94be0a0d3f5c2b1e6a7d9"
 ITEM = "/v2.1/t1/images/i1/metadata/label"
 REQUEST_ID = re.compile(rb"req-[0-9a-f-]{36}")
 
@@ -95,6 +98,7 @@ class Line:
                 ("alice", "alice", "t1"),
                 ("bob", "bob", "t2"),
                 (TOKEN, "alice", "t1"),
+                (CAROLS_TOKEN, "carol", CAROLS),
             )
         )
         self.cache = cache = MetadataCache(

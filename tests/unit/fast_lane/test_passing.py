@@ -14,7 +14,7 @@ from metaproxy.fast_lane.plans import PassedOn, Remembered, Section
 from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.static import StaticTokens
 from tests.unit.fast_lane.fronts import ALICE, OK, READ, SCRIPTS, SERVERS, fronts, until
-from tests.unit.fast_lane.lines import TOKEN, request
+from tests.unit.fast_lane.lines import CAROLS, CAROLS_TOKEN, TOKEN, request
 from tests.unit.forward.scripted import Peer, Script, answers
 
 CASES = [("GET", name) for name in SCRIPTS] + [
@@ -122,6 +122,41 @@ async def test_whatever_is_read_both_ways_tell_the_same(reads: list[tuple[str, s
                 await front.send(request(method, path, fields=fields))
 
         assert both[0].seen() == both[1].seen()
+
+
+OTHERS = "99ab1b2c3d4e"
+"""A project's id of the same kind as Carol's."""
+
+
+@pytest.mark.parametrize(
+    ("another", "status"),
+    [
+        (f"/v2.1/{OTHERS}/servers/7", b"403"),
+        (f"/v2.1/{OTHERS}/images/i2345678/metadata/label", b"403"),
+        (f"/v2.1/{CAROLS}/servers/../7", b"400"),
+        (f"/v2.1/{CAROLS}//servers/7", b"400"),
+        (f"/v2.1/{CAROLS}/servers/8", b"200"),
+        (f"/v2.1/{CAROLS}/images/i9999999/metadata/label", b"200"),
+    ],
+)
+async def test_whose_a_path_is_and_whether_it_is_ambiguous_is_asked_of_each_path_of_a_kind(
+    another: str, status: bytes
+) -> None:
+    carol = [f"X-Auth-Token: {CAROLS_TOKEN}"]
+    async with fronts(answers(OK)) as both:
+        for front in both:
+            for number in range(4):
+                await front.send(request(path=f"/v2.1/{CAROLS}/servers/{number}", fields=carol))
+            for number in range(3):
+                item = f"/v2.1/{CAROLS}/images/i000000{number}/metadata/label"
+                await front.send(request(path=item, fields=carol))
+            await front.send(request(path=another, fields=carol))
+
+        fast, slow = both
+        [section] = fast.line.lane._planner.sections._plans.values()
+        assert len(section.kinds) == 2
+        assert fast.line.wire.written[-1].startswith(b"HTTP/1.1 " + status)
+        assert fast.seen() == slow.seen()
 
 
 async def test_a_token_that_was_revoked_lets_no_read_through_whatever_came_before_with_it() -> None:
