@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.clients]
 
 PLACE = "/v2.1/{tenant_id}/images/{image_id}/metadata/**"
 LIMITS = {
-    "rates": [{"name": "reads", "path": PLACE, "methods": ["GET", "HEAD"], "rate": "1000/hour"}],
+    "rates": [{"name": "reads", "path": PLACE, "methods": ["GET", "HEAD"], "rate": "1000/day"}],
     "absolute": {"image_metadata_items": 40},
 }
 
@@ -45,8 +45,8 @@ def test_a_real_client_reads_where_its_user_stands(clients: Path, proxy: Proxy, 
     read = limits_read_by(clients, client, f"{proxy.url}{RED_API}", ALICE.token)
 
     assert [rate[:5] for rate in read["rates"]] == [
-        [PLACE, "GET", 1000, 999, "HOUR"],
-        [PLACE, "HEAD", 1000, 999, "HOUR"],
+        [PLACE, "GET", 1000, 999, "DAY"],
+        [PLACE, "HEAD", 1000, 999, "DAY"],
     ]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", rate[5]) for rate in read["rates"])
     assert read["absolute"]["maxImageMeta"] == 40

@@ -21,9 +21,9 @@ VARIES = re.compile(r"metaproxy_(upstream|wait|request)_(duration_)?seconds")
 class Front:
     """A line in front of an upstream."""
 
-    def __init__(self, origin: Upstream, *, fast: bool) -> None:
+    def __init__(self, origin: Upstream, *, fast: bool, read_timeout: float) -> None:
         self.origin = origin
-        self.transport = UpstreamTransport(read_timeout=0.5)
+        self.transport = UpstreamTransport(read_timeout=read_timeout)
         self.forward = Forward(self.transport, targets=[origin.origin])
         self.line = Line(fast=fast, forward=self.forward)
 
@@ -59,10 +59,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def fronts(*scripts: Script) -> AsyncIterator[tuple[Front, Front]]:
-    """Yield a line with the fast lane and one without, each with an upstream of its own."""
+async def fronts(*scripts: Script, read_timeout: float = 10.0) -> AsyncIterator[tuple[Front, Front]]:
+    """Yield a line with the fast lane and one without, each with an upstream of its own.
+
+    ``read_timeout`` is how many seconds they wait for it.
+    """
     async with upstream(*scripts) as one, upstream(*scripts) as other:
-        fast, slow = Front(one, fast=True), Front(other, fast=False)
+        fast = Front(one, fast=True, read_timeout=read_timeout)
+        slow = Front(other, fast=False, read_timeout=read_timeout)
         try:
             yield fast, slow
         finally:

@@ -231,7 +231,7 @@ async def test_a_client_that_leaves_lets_the_upstream_go() -> None:
 
 
 async def test_an_upstream_that_is_too_slow_is_told_of_once() -> None:
-    async with fronts(waits(asyncio.Event(), asyncio.Event())) as both:
+    async with fronts(waits(asyncio.Event(), asyncio.Event()), read_timeout=0.5) as both:
         for front in both:
             for _ in range(3):
                 await front.send(READ)
