@@ -23,9 +23,9 @@ MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
 """Longer paths are matched anew each time: the memory of matches is bounded in bytes as well."""
 
-_NAME = re.compile(r"(?<=/)(?:[0-9]+|(?=[^/]*[0-9])[^/]{8,})(?=/|\Z)")
+_NAME = re.compile(r"/(?:[0-9]+|(?=[^/]*[0-9])[^/]{8,})(?=/|\Z)")
 """A segment that looks like the name of one thing: a number, a UUID, the id of a project."""
-NAME_PLACE = "\0"
+_NAME_PLACE = "/\0"
 """Stands in a path's shape for such a segment; no path that is let through has it."""
 
 
@@ -219,7 +219,7 @@ def segments_of(path: str) -> Sequence[str]:
 @lru_cache(maxsize=1)
 def shape(path: str) -> str:
     """Return ``path`` without the names of things: what templates without constraints look at."""
-    return _NAME.sub(NAME_PLACE, path)
+    return _NAME.sub(_NAME_PLACE, path)
 
 
 def _walk(

@@ -65,11 +65,11 @@ async def test_commands_that_follow_each_other_each_have_the_whole_timeout(redis
 
 
 async def test_a_loop_that_stood_still_is_not_blamed_on_the_store(redis_server: RedisServer) -> None:
-    store = SharedStore(redis_server.url, timeout_seconds=0.05)
+    store = SharedStore(redis_server.url, timeout_seconds=0.5)
     await store.ask("PING")
     asked = asyncio.ensure_future(store.ask("PING"))
     await asyncio.sleep(0)
-    asyncio.get_running_loop().call_soon(time.sleep, 0.15)
+    asyncio.get_running_loop().call_soon(time.sleep, 0.75)
     assert await asked == b"PONG"
     assert store.available
     await store.close()
