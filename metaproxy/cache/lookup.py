@@ -68,14 +68,25 @@ class PreparedRead:
     """What memory answers to one read, for when the same read comes again.
 
     An answer is the same until its Age changes: for a second, or until it is fresh no longer. Until then
-    it is known, if only its entry is still in the store and to be trusted.
+    it is known, if only its entry is still in the store and to be trusted. The entry's content belongs to
+    the store: here is only where it stands.
 
     Args:
         lookup: finds it anew.
         request, scope: the read.
     """
 
-    __slots__ = ("_asked_at", "_hit", "_lookup", "_request", "_scope", "_slot", "_trust", "_until")
+    __slots__ = (
+        "_asked_at",
+        "_at",
+        "_bodiless",
+        "_lookup",
+        "_request",
+        "_scope",
+        "_slot",
+        "_trust",
+        "_until",
+    )
 
     def __init__(self, lookup: Lookup, request: CacheRequest, scope: Scope) -> None:
         self._lookup = lookup
@@ -83,7 +94,8 @@ class PreparedRead:
         self._request = request
         self._scope = scope
         self._slot = NO_SLOT
-        self._hit: Hit | None = None
+        self._at = 0
+        self._bodiless: Hit | None = None
         self._until = self._asked_at = 0.0
 
     def hit(self, now: float) -> Hit | None:
@@ -91,19 +103,21 @@ class PreparedRead:
         slot, trust = self._slot, self._trust
         if slot.current and now < self._until and now < trust.until and self._asked_at >= trust.since:
             slot.used = True
-            return self._hit
+            return self._bodiless or slot.variants[self._at].latest
         return self._find(now)
 
     def _find(self, now: float) -> Hit | None:
-        self._slot = NO_SLOT
+        self._slot, self._bodiless = NO_SLOT, None
         found = self._lookup.found(self._request, self._scope, now)
         if found is None or found[1].revalidate:
             return None
         stored, hit = found
         slot = self._lookup.store.slot(self._request.key)
-        # What the client says of freshness may hold for an instant.
-        if slot is not None and self._request.directives is NOTHING_ASKED:
-            self._slot, self._hit, self._asked_at = slot, hit, stored.asked_at
+        # What the client says of freshness may hold for an instant; a part of an entry is nobody's to keep.
+        lasts = self._request.directives is NOTHING_ASKED and (hit is stored.latest or not hit.body)
+        if slot is not None and lasts:
+            self._slot, self._at, self._asked_at = slot, slot.variants.index(stored), stored.asked_at
+            self._bodiless = None if hit is stored.latest else hit
             self._until = min(stored.fresh_until, stored.born + hit.age + 1 - ROUNDING_SECONDS)
         return hit
 

@@ -18,16 +18,23 @@ Key = tuple[Any, ...]
 """Partition, scheme, host, path, query, representation, and what else tells answers apart."""
 
 MAX_VARIANTS = 16
+MAX_REPRIEVES = 64
+"""So many keys that readers hold on to are passed over to find one that nobody has used: no request waits
+for a walk through all of them."""
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """What is stored under a key. A reader may hold on to one for as long as it is ``current``."""
+    """What is stored under a key. A reader may hold on to one: when it is not ``current``, it is empty."""
 
     variants: list[Stored]
     current: bool = True
     used: bool = False
     """Whether somebody who holds on to it has used it: it is then recent, whatever its place."""
+
+    def end(self) -> None:
+        """Be current no more, and let go of what was stored."""
+        self.current, self.variants = False, []
 
 
 class MemoryStore:
@@ -93,7 +100,7 @@ class MemoryStore:
         """Remove everything; return how many keys there were."""
         count = len(self._slots)
         for slot in self._slots.values():
-            slot.current = False
+            slot.end()
         self._slots.clear()
         self._sizes.clear()
         self._tagged.clear()
@@ -115,7 +122,9 @@ class MemoryStore:
     def _evict(self) -> None:
         """Remove the key that was used least recently."""
         key, slot = next(iter(self._slots.items()))
-        while slot.used:
+        for _ in range(MAX_REPRIEVES):
+            if not slot.used:
+                break
             slot.used = False
             self._slots.move_to_end(key)
             key, slot = next(iter(self._slots.items()))
@@ -135,9 +144,10 @@ class MemoryStore:
         slot = self._slots.pop(key, None)
         if slot is None:
             return
-        slot.current = False
+        variants = slot.variants
+        slot.end()
         self.bytes -= self._sizes.pop(key)
-        for tag in {tag for stored in slot.variants for tag in stored.tags}:
+        for tag in {tag for stored in variants for tag in stored.tags}:
             keys = self._tagged[tag]
             keys.discard(key)
             if not keys:

@@ -84,7 +84,8 @@ class Stored:
     fresh_until: float = field(init=False)
     """Monotonic seconds until which it may be sent to anyone who asks for nothing special."""
     _sent: list[headers.Header] = field(init=False)
-    _hit: Hit | None = field(init=False, default=None)
+    latest: Hit | None = field(init=False, default=None)
+    """The whole answer as it was sent last; the same for a second."""
 
     def __post_init__(self) -> None:
         self.fields, new_bytes = shared_fields(self.fields)
@@ -104,9 +105,9 @@ class Stored:
     def hit(self, now: float, cache: str) -> Hit:
         """Return the answer as it is sent at ``now``; ``cache`` is our name in Cache-Status."""
         age = int(now - self.born)
-        hit = self._hit
+        hit = self.latest
         if hit is None or hit.age != age:
-            hit = self._hit = self.answer(now, cache, self.shown_status, self._sent, self.body)
+            hit = self.latest = self.answer(now, cache, self.shown_status, self._sent, self.body)
         return hit
 
     def answer(

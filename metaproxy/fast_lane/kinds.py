@@ -16,7 +16,7 @@ from metaproxy.filters.stage import DecidingStage
 from metaproxy.filters.trace import Trace
 from metaproxy.protocol.compute_api import kind_of_path
 
-MAX_KINDS = 64
+MAX_KINDS = 16
 MAX_KIND_LENGTH = 256
 MEMO_ENTRIES = 1024
 """What is longer, or one too many, is found out each time: memory is bounded."""

@@ -33,7 +33,7 @@ from metaproxy.protocol.headers import get
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS
 from metaproxy.telemetry.metrics import Cell
 
-MAX_SECTIONS = 4096
+MAX_SECTIONS = 2048
 
 UNREPEATED = frozenset(
     {

@@ -1,5 +1,6 @@
 """A prepared read answers what the same read, looked up anew, would get."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -131,3 +132,17 @@ def test_within_a_second_it_is_the_same_answer(pause: float) -> None:
     first = prepared.hit(memory.now)
 
     assert prepared.hit(memory.now + pause) is first
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_it_holds_on_to_nothing_that_the_store_has_let_go(kind: str) -> None:
+    memory, (request, scope) = Memory(), ASKED[kind]
+    prepared = PreparedRead(memory.lookup, request, scope)
+    body = bytes(bytearray(b"x" * 100))
+    memory.keep(request, body)
+    for _ in range(2):
+        prepared.hit(memory.now)
+
+    memory.store.purge_all()
+
+    assert sys.getrefcount(body) == 2  # ours, and the one that the count is made with
