@@ -1,5 +1,6 @@
 """From an answer's head to a stored answer: the rules of storing, freshness and reuse, applied."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from metaproxy.cache.routes import CacheRoute
@@ -61,10 +62,15 @@ SPEAKING = frozenset(
 MEMO_ENTRIES = 1024
 
 
-def is_silent(fields: headers.Headers) -> bool:
-    """Say whether an answer leaves it to the cache what becomes of it, as the compute API's do."""
-    names = {name for name, _ in fields}
-    return SPEAKING.isdisjoint(names) and not (b"vary" in names and b"*" in headers.combined(fields, b"vary"))
+def silent_fields(fields: headers.Headers) -> Mapping[bytes, bytes] | None:
+    """Return the fields of an answer by name, if it leaves it to the cache what becomes of it.
+
+    So do the compute API's. None for one that says something, or has two fields of one name.
+    """
+    by_name = dict(fields)
+    if len(by_name) != len(fields) or not SPEAKING.isdisjoint(by_name) or b"*" in by_name.get(b"vary", b""):
+        return None
+    return by_name
 
 
 class Admission:
@@ -84,8 +90,9 @@ class Admission:
         self, asked: Asked, route: CacheRoute, status: int, fields: headers.Headers, times: Times
     ) -> Admitted | NotStorable:
         """Decide on an answer whose head has arrived."""
-        if is_silent(fields):
-            return self._judge_silent(asked, route, status, fields, times)
+        silent = silent_fields(fields)
+        if silent is not None:
+            return self._judge_silent(asked, route, status, fields, silent, times)
         return self.judge_by_its_word(asked, route, status, fields, times)
 
     def judge_by_its_word(
@@ -125,7 +132,13 @@ class Admission:
         )
 
     def _judge_silent(
-        self, asked: Asked, route: CacheRoute, status: int, fields: headers.Headers, times: Times
+        self,
+        asked: Asked,
+        route: CacheRoute,
+        status: int,
+        fields: headers.Headers,
+        by_name: Mapping[bytes, bytes],
+        times: Times,
     ) -> Admitted | NotStorable:
         """Decide on an answer that says nothing: what holds for one of its kind was found out before."""
         kind = route.path, status, asked.credentials, asked.cookie, asked.directives.no_store
@@ -137,16 +150,21 @@ class Admission:
             if len(self._of_kind) >= MEMO_ENTRIES:
                 self._of_kind.clear()
             terms = self._of_kind[kind] = of_kind.terms
-        age = freshness.initial_age(fields, times)
+        date = dates.parse(by_name.get(b"date", b""))
+        # It has no Age, so it is as old as its Date says, or as its way was long (RFC 9111 §4.2.3).
+        apparent_age = 0.0 if date is None else times.received - date
+        age = max(apparent_age, times.received - times.requested, 0.0)
         if reuse.useful_for(terms) <= age and not validation.conditions(fields):
             return NotStorable("expired")
+        length = by_name.get(b"content-length", b"")
+        kept = storing.stored_fields(fields, NOTHING_SAID)
         return Admitted(
             status=status,
-            fields=_dated(storing.stored_fields(fields, NOTHING_SAID), times.received),
+            fields=tuple(kept) if b"date" in by_name else _dated(kept, times.received),
             terms=terms,
-            vary=reuse.vary_values(reuse.vary_names(fields), asked.lines),
+            vary=reuse.vary_values(reuse.names_in(by_name.get(b"vary", b"")), asked.lines),
             age=age,
-            content_length=_content_length(fields),
+            content_length=int(length) if length.isdigit() else None,
         )
 
     def stored(

@@ -134,11 +134,13 @@ class MemoryStore:
     def _set(self, key: Key, variants: list[Stored]) -> None:
         self._remove(key)
         self._slots[key] = Slot(variants)
-        self._sizes[key] = size = sum(stored.size for stored in variants) + key_size(key)
-        self.bytes += size
+        size = key_size(key)
         for stored in variants:
+            size += stored.size
             for tag in stored.tags:
                 self._tagged.setdefault(tag, set()).add(key)
+        self._sizes[key] = size
+        self.bytes += size
 
     def _remove(self, key: Key) -> None:
         slot = self._slots.pop(key, None)
@@ -154,7 +156,10 @@ class MemoryStore:
                 del self._tagged[tag]
 
 
-def key_size(key: object) -> int:
+def key_size(key: Key) -> int:
     """Return the bytes that a key takes with the texts it is made of."""
-    parts = sum(map(key_size, key)) if isinstance(key, tuple) else 0
-    return sys.getsizeof(key) + parts
+    size = sys.getsizeof(key) + sum(map(sys.getsizeof, key))
+    for part in key:
+        if isinstance(part, tuple):
+            size += sum(map(sys.getsizeof, part))
+    return size

@@ -150,17 +150,16 @@ class Misses:
             if flight.stored is not None:
                 await self._send_stored(delivery, flight.stored, delivery.outcome, flight.status)
                 return
-        start = self.head(delivery)
+        start = self.head(delivery, headers.end_to_end(flight.fields))
         await delivery.send({"type": "http.response.start", "status": flight.status, "headers": start})
         async for chunk in flight.chunks(delivery):
             await delivery.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await delivery.send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def head(self, delivery: Delivery) -> list[headers.Header]:
-        """Return the header fields of the flight's answer as this read gets them."""
+    def head(self, delivery: Delivery, fields: list[headers.Header]) -> list[headers.Header]:
+        """Return the end-to-end ``fields`` of the flight's answer as this read gets them."""
         delivery.exchange.outcome = delivery.outcome
         delivery.exchange.cache_status = status = self._status(delivery, 0)
-        fields = headers.end_to_end(delivery.flight.fields)
         if not delivery.leads:
             fields = _for_another(fields)
         return [*fields, (b"cache-status", status.encode("ascii"))]
@@ -204,22 +203,14 @@ class Led:
         self._fetcher = fetcher
         self._fetch = fetch
         self._delivery = delivery
-
-    @property
-    def exchange(self) -> Exchange:
-        """The flight's own Exchange."""
-        return self._fetch.flight.exchange
-
-    @property
-    def scope(self) -> Scope:
-        """The flight's request."""
-        return self._fetch.scope
+        self.exchange, self.scope = fetch.flight.exchange, fetch.scope
+        """The flight's own Exchange, and its request."""
 
     def landed(self, status: int, fields: list[headers.Header], body: bytes) -> list[headers.Header]:
-        """Store what may be stored of the whole answer; return its fields as the read gets them."""
+        """Store what may be stored of the whole answer; return its ``fields`` (end-to-end) as the read has them."""
         self._fetcher.land(self._fetch, status, fields, body)
         self._misses.take_lead(self._delivery)
-        told = self._misses.head(self._delivery)
+        told = self._misses.head(self._delivery, fields)
         self.leave()
         return told
 

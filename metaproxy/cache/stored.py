@@ -89,7 +89,9 @@ class Stored:
 
     def __post_init__(self) -> None:
         self.fields, new_bytes = shared_fields(self.fields)
-        head = sum(len(name) + len(value) + 4 + FIELD_SLOTS for name, value in self.fields)
+        head = (4 + FIELD_SLOTS) * len(self.fields)
+        for name, value in self.fields:
+            head += len(name) + len(value)
         tags = sum(map(len, self.tags))
         self.size = len(self.body) + new_bytes + head + tags + ENTRY_BYTES
         own = headers.get(self.fields, b"etag")

@@ -5,6 +5,7 @@ a kind and kept; a request then costs a lookup and a few comparisons.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -46,6 +47,15 @@ class _PathPolicy(NamedTuple):
         if self.tenant_of_operation >= 0:
             found.insert(0, segments[self.tenant_of_operation])
         return found
+
+    def names_no_tenant_but(self, tenant: str, scope: Scope) -> bool:
+        segments = segments_of(scope["path"])
+        if self.tenant_of_operation >= 0 and segments[self.tenant_of_operation] != tenant:
+            return False
+        for at in self.tenants:
+            if segments[at] != tenant and not is_top_level_resource(segments[at]):
+                return False
+        return True
 
 
 class Authorize(DecidingStage):
@@ -116,9 +126,7 @@ class Authorize(DecidingStage):
         """Whether the path's tenant is the one that the identity acts for, its kind does not tell."""
         if exchange.identity is None:
             return None
-        own = frozenset({exchange.identity.project_id})
-        policy = self._policy(scope["path"])
-        return lambda other: own.issuperset(policy.tenants_in(other["path"]))
+        return partial(self._policy(scope["path"]).names_no_tenant_but, exchange.identity.project_id)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; raises Fault."""

@@ -162,7 +162,7 @@ class MetadataCache(Stage):
 
     def read(self, exchange: Exchange, scope: Scope) -> CacheRequest | None:
         """Return what a request asks of the cache, or None where the cache is not for it."""
-        if scope["method"] not in READ_METHODS or not self._routes.has(scope["path"]):
+        if scope["method"] not in READ_METHODS or self._routes.match(scope["path"]) is None:
             return None
         partition = self._partitions.of(exchange)
         if partition is None:
@@ -186,12 +186,12 @@ class MetadataCache(Stage):
 
     def lead(self, exchange: Exchange, scope: Scope, request: CacheRequest) -> Led | None:
         """Begin to fetch what it ``may_lead``; the caller asks. None for a path without a route."""
-        match = self._routes.match(scope["path"])
-        if match is None:
+        if (match := self._routes.match(scope["path"])) is None:
             return None
         self._replicas.start()
         led = self._misses.lead(exchange, scope, self._forwarded_read(exchange, scope, request, match, None))
-        self._fetch_collection(exchange, scope, request, match)
+        if match.value.from_collection:
+            self._fetch_collection(exchange, scope, request, match)
         return led
 
     def has_route(self, path: str) -> bool:

@@ -115,7 +115,11 @@ def vary_names(fields: headers.Headers) -> tuple[bytes, ...]:
     """Return the request fields that an answer varies on, in lower case, each once, sorted."""
     # An encoded answer was chosen by Accept-Encoding, even where its origin forgets to say so.
     implied = (b"accept-encoding",) if headers.get(fields, b"content-encoding") else ()
-    vary = headers.combined(fields, b"vary")
+    return names_in(headers.combined(fields, b"vary"), implied)
+
+
+def names_in(vary: bytes, implied: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
+    """Return the names that the field value ``vary`` lists and those that are ``implied``, as above."""
     return (_named if len(vary) <= MEMO_BYTES else _named.__wrapped__)(vary, implied)
 
 
@@ -126,7 +130,7 @@ def _named(vary: bytes, implied: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 def vary_values(names: Iterable[bytes], request: headers.Headers) -> VaryValues:
     """Return what a request has in the fields ``names`` (§4.1)."""
-    return tuple((name, vary_value(request, name)) for name in names)
+    return tuple([(name, vary_value(request, name)) for name in names])
 
 
 def selects(vary: VaryValues, request: Mapping[bytes, bytes]) -> bool:
@@ -141,9 +145,11 @@ def selects(vary: VaryValues, request: Mapping[bytes, bytes]) -> bool:
 
 def vary_value(request: headers.Headers, name: bytes) -> bytes | None:
     """Return one field of a request for comparison: lines combined, space around commas left out."""
-    values = headers.get_all(request, name)
+    values = [value for field_name, value in request if field_name == name]
     if not values:
         return None
+    if len(values) == 1 and b"," not in values[0]:
+        return values[0].strip(b" \t")
     return b",".join(part.strip(b" \t") for value in values for part in value.split(b","))
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaproxy.cache.admission import Admission, Admitted, Asked, is_silent
+from metaproxy.cache.admission import Admission, Admitted, Asked, silent_fields
 from metaproxy.cache.routes import CacheRoute
 from metaproxy.protocol.caching.directives import RequestDirectives
 from metaproxy.protocol.caching.freshness import Times
@@ -88,5 +88,9 @@ def test_both_ways_to_judge_agree(
         ((b"set-cookie", b"a=1"), False),
     ],
 )
-def test_an_answer_is_silent_that_says_nothing_of_its_storing(field: Header, silent: bool) -> None:
-    assert is_silent([(b"date", b"x"), field]) is silent
+def test_an_answer_silent_fields_that_says_nothing_of_its_storing(field: Header, silent: bool) -> None:
+    assert (silent_fields([(b"date", b"x"), field]) is not None) is silent
+
+
+def test_an_answer_with_two_fields_of_one_name_is_read_word_by_word() -> None:
+    assert silent_fields([(b"vary", b"Accept"), (b"vary", b"*")]) is None
