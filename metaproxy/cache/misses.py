@@ -207,7 +207,7 @@ class Led:
         """The flight's own Exchange, and its request."""
 
     def landed(self, status: int, fields: list[headers.Header], body: bytes) -> list[headers.Header]:
-        """Store what may be stored of the whole answer; return its ``fields`` (end-to-end) as the read has them."""
+        """Store what may be stored of the whole answer; return its end-to-end fields for the read."""
         self._fetcher.land(self._fetch, status, fields, body)
         self._misses.take_lead(self._delivery)
         told = self._misses.head(self._delivery, fields)

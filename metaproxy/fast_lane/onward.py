@@ -35,7 +35,7 @@ class Onward:
     def __init__(self, trace: Trace, cache: MetadataCache, forward: Forward | None, planner: Planner) -> None:
         self._trace = trace
         self._cache = cache
-        self._forward = forward
+        self._lease = forward.lease if forward is not None else _no_lease
         self._planner = planner
 
     def pass_on(
@@ -122,9 +122,6 @@ class Onward:
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
         return self._lead(lease, sent, exchange, scope, decisions, request)
 
-    def _lease(self) -> Lease | None:
-        return self._forward.lease() if self._forward is not None else None
-
     def _ready(self, exchange: Exchange, scope: Scope) -> tuple[Lease, OutgoingRequest] | None:
         """An idle connection, and what is to be sent on it."""
         lease = self._lease()
@@ -185,7 +182,15 @@ class Onward:
         return passing
 
 
+def _no_lease() -> Lease | None:
+    return None
+
+
 def _enter(stages: Sequence[DecidingStage | Prepared], exchange: Exchange) -> list[End]:
     """Begin what lasts as long as the request; return what ends it."""
-    entered = [stage.enter(exchange) for stage in stages]
-    return [end for end in entered if end is not None]
+    ends = []
+    for stage in stages:
+        end = stage.enter(exchange)
+        if end is not None:
+            ends.append(end)
+    return ends

@@ -179,9 +179,8 @@ class DirectPassage:
         waited = upstream.monotonic() - self.started
         exchange.waited("upstream", waited, self.started)
         exchange.upstream, exchange.upstream_request_id = target.name, upstream_request_id(fields)
-        self.attempt.answered()
         upstream.instruments.answered(target, status, waited)
-        self.attempt.ended()
+        self.attempt.completed()
         self._delivery.answered(status, received, b"" if is_to_head else body)
         return True
 

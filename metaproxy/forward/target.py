@@ -61,6 +61,12 @@ class Attempt:
         self._target.breaker.succeeded(trial=self._is_trial)
         self._is_trial = False
 
+    def completed(self) -> None:
+        """The whole answer is there: ``answered`` and ``ended`` in one."""
+        self._target.busy -= 1
+        if self._is_trial:
+            self.answered()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

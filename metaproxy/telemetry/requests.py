@@ -92,9 +92,8 @@ class RequestRecord:
         cell.value += 1
         row.observe(seconds)
         self.bytes.value += body_bytes
-        if exchange.waits:
-            for stage, waited in exchange.waits.items():
-                self._waits.observe((stage,), waited)
+        for stage, waited in exchange.waits.items():
+            self._waits.row((stage,)).observe(waited)
         access_log = self.logs(status)
         if access_log is not None:
             access_log.write(self._line(exchange, method, path, status, body_bytes, seconds))
@@ -144,8 +143,9 @@ class RequestRecord:
         self, exchange: Exchange, method: str, path: str, status: int, body_bytes: int, seconds: float
     ) -> AccessLine:
         identity = exchange.identity
+        # Rounded by hand: round() takes three times as long.
         return AccessLine(
-            _rounded(self.time(), 1e3),
+            int(self.time() * 1e3 + 0.5) / 1e3,
             "request",
             exchange.request_id,
             exchange.global_request_id,
@@ -160,7 +160,7 @@ class RequestRecord:
             identity.project_id if identity is not None else "",
             identity.user_id if identity is not None else "",
             body_bytes,
-            _rounded(seconds, 1e6),
+            int(seconds * 1e6 + 0.5) / 1e6,
             exchange.waits,
             exchange.upstream,
             exchange.upstream_request_id,
@@ -212,8 +212,9 @@ class PreparedRecord:
         access_log = record.logs(status)
         if access_log is None:
             return
+        # Rounded as in ``RequestRecord``.
         line = AccessLine(
-            _rounded(record.time(), 1e3),
+            int(record.time() * 1e3 + 0.5) / 1e3,
             "request",
             request_id,
             "",
@@ -228,17 +229,9 @@ class PreparedRecord:
             self._project,
             self._user,
             body_bytes,
-            _rounded(seconds, 1e6),
+            int(seconds * 1e6 + 0.5) / 1e6,
             NO_WAITS,
             "",
             "",
         )
         access_log.write(line)
-
-
-def _rounded(seconds: float, parts: float) -> float:
-    """Return ``seconds``, which are not negative, as a whole number of so many parts of a second.
-
-    What ``round`` returns, in a third of the time.
-    """
-    return int(seconds * parts + 0.5) / parts

@@ -130,10 +130,12 @@ class ResponseParser:
             self._error = f"HTTP version {version}, status {status}"
         if b"transfer-encoding" in names and (version == "1.0" or not _is_chunked(fields)):
             self._error = "a transfer coding that we cannot undo"
-        options = combined(fields, b"connection").lower() if b"connection" in names else b""
+        persists = version == "1.1"
+        if b"connection" in names:
+            persists = _persists(version, combined(fields, b"connection").lower())
         has_no_body = self._to_head or status in (204, 304)
         self._until_eof = not has_no_body and names.isdisjoint((b"content-length", b"transfer-encoding"))
-        self.persistent = not self._until_eof and _persists(version, options)
+        self.persistent = persists and not self._until_eof
         self.complete = self._to_head
 
     def _head_bytes(self) -> int:
@@ -154,8 +156,6 @@ def _is_chunked(fields: Headers) -> bool:
 
 
 def _persists(version: str, connection: bytes) -> bool:
-    """Say whether the connection persists after this response (RFC 9112 §9.3)."""
-    if not connection:
-        return version == "1.1"
+    """Say whether the connection persists after a response with this Connection (RFC 9112 §9.3)."""
     options = set(list_members(connection))
     return b"close" not in options and (version == "1.1" or b"keep-alive" in options)

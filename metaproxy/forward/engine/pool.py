@@ -172,7 +172,7 @@ class Pool:
         return None
 
     def _freed(self, connection: Connection) -> None:
-        waiter = self._next_waiter()
+        waiter = self._next_waiter() if self._waiters else None
         if waiter is not None:
             waiter.set_result(connection)
             return

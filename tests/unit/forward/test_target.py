@@ -78,6 +78,16 @@ def test_a_target_on_trial_has_passed_with_the_head_of_its_answer() -> None:
         assert compute.breaker.state is BreakerState.CLOSED
 
 
+@pytest.mark.parametrize("state", [BreakerState.CLOSED, BreakerState.HALF_OPEN])
+def test_an_answer_that_comes_as_a_whole_ends_its_attempt_and_passes_a_trial(state: BreakerState) -> None:
+    compute = target()
+    compute.breaker.state = state
+
+    Attempt(compute).completed()
+
+    assert (compute.busy, compute.breaker.state) == (0, BreakerState.CLOSED)
+
+
 def test_a_body_that_breaks_off_is_a_failure_all_the_same() -> None:
     compute = on_trial()
 
