@@ -161,7 +161,7 @@ class RequestRecord:
             identity.user_id if identity is not None else "",
             body_bytes,
             int(seconds * 1e6 + 0.5) / 1e6,
-            exchange.waits,
+            {stage: int(waited * 1e6 + 0.5) / 1e6 for stage, waited in exchange.waits.items()},
             exchange.upstream,
             exchange.upstream_request_id,
         )

@@ -17,7 +17,7 @@ async def test_a_line_tells_who_what_how_and_why() -> None:
     )
     exchange.identity = Identity(user_id="u", project_id="p")
     exchange.outcome, exchange.reason = "refused", "rate_exceeded"
-    exchange.waited("store", 0.25, begun=0.1)
+    exchange.waited("store", 0.2500000049, begun=0.1)
 
     RequestRecord(Metrics(), log, time=lambda: 1000.0).ended(exchange, "GET", "/images/7", 413, 12, 0.5)
     await log.close()
