@@ -113,7 +113,7 @@ def percentile(bounds: Sequence[float], counts: Sequence[int], share: float) -> 
     lower = 0.0
     for bound, count in zip(bounds, counts, strict=False):
         if left <= count:
-            return lower + (bound - lower) * left / count
+            return min(lower + (bound - lower) * left / count, bound)  # rounding may lead past it
         left -= count
         lower = bound
     return lower
