@@ -11,9 +11,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cachetools import TLRUCache
-
 from metaproxy.clock import Clock, monotonic, wall
+from metaproxy.ending import EndingCache
 from metaproxy.exchange import Identity
 from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.validator import Rejected, Verdict
@@ -46,20 +45,6 @@ class Known:
         self.fresh_until = -NEVER
 
 
-class _Kept(TLRUCache[bytes, Known]):
-    """What leaves before its time is not fresh any more, whoever holds on to it."""
-
-    def popitem(self) -> tuple[bytes, Known]:
-        key, known = super().popitem()
-        known.end()
-        return key, known
-
-    def drop(self, key: bytes) -> None:
-        known = self.pop(key, None)
-        if known is not None:
-            known.end()
-
-
 class TokenCache:
     """Holds verdicts under digests.
 
@@ -88,10 +73,10 @@ class TokenCache:
         self._ttl, self._grace, self._jitter = ttl, grace, jitter
         self._monotonic, self._wall, self._chance = monotonic, wall, chance
         self._negative_ttl = negative_ttl
-        self._valid = _Kept(max_entries, ttu=_until, timer=monotonic)
+        self._valid = EndingCache[bytes, Known](max_entries, ttu=_until, timer=monotonic)
         # Some of the same entries again; whatever takes one out above takes it out here.
         self._recent: dict[bytes, Known] = {}
-        self._rejected = _Kept(max_entries, ttu=_until, timer=monotonic)
+        self._rejected = EndingCache[bytes, Known](max_entries, ttu=_until, timer=monotonic)
 
     def fresh(self, key: bytes) -> Known | None:
         """Return what is known under ``key`` and needs no asking, or None."""

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from cachetools import TLRUCache
-
 from metaproxy import clock
 from metaproxy.clock import Clock
+from metaproxy.ending import EndingCache
 from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, State
 from metaproxy.store.counters import Charge, Taken, belongs_to
 
@@ -27,7 +26,7 @@ class MemoryCounters:
 
     def __init__(self, *, max_counters: int = 100_000, monotonic: Clock = clock.monotonic) -> None:
         self._monotonic = monotonic
-        self._cells = _Cells(max_counters, ttu=_kept_until, timer=monotonic)
+        self._cells = EndingCache[str, _Cell](max_counters, ttu=_kept_until, timer=monotonic)
         # The same cells again, found in a tenth of the time; cleared when there are too many.
         self._recent: dict[str, _Cell] = {}
 
@@ -75,7 +74,7 @@ class MemoryCounters:
         """Forget every counter of ``consumer`` (``project:a1``); return how many there were."""
         found = [key for key in self._cells if belongs_to(key, consumer)]
         for key in found:
-            self._cells.pop(key).kept_until = NEVER
+            self._cells.drop(key)
         self._recent.clear()
         return len(found)
 
@@ -101,14 +100,8 @@ class _Cell:
         self.state = UNTOUCHED
         self.kept_until = NEVER
 
-
-class _Cells(TLRUCache[str, _Cell]):
-    """A cell that makes way for another says so to whoever holds on to it."""
-
-    def popitem(self) -> tuple[str, _Cell]:
-        key, cell = super().popitem()
-        cell.kept_until = NEVER
-        return key, cell
+    def end(self) -> None:
+        self.kept_until = NEVER
 
 
 class Meter:
