@@ -1,13 +1,13 @@
 """From an answer's head to a stored answer: the rules of storing, freshness and reuse, applied."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.stored import Stored
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import dates, directives, freshness, reuse, storing, validation
-from metaproxy.protocol.caching.directives import NOTHING_SAID, RequestDirectives
+from metaproxy.protocol.caching.directives import NOTHING_SAID, RequestDirectives, ResponseDirectives
 from metaproxy.protocol.caching.freshness import Times
 from metaproxy.protocol.caching.reuse import Terms, VaryValues
 from metaproxy.protocol.caching.storing import NotStorable
@@ -119,17 +119,7 @@ class Admission:
             stale_if_error=route.stale_if_error,
             respect_origin=self._respect_origin,
         )
-        age = freshness.initial_age(fields, times)
-        if reuse.useful_for(terms) <= age and not validation.conditions(fields):
-            return NotStorable("expired")
-        return Admitted(
-            status=status,
-            fields=_dated(storing.stored_fields(fields, said), times.received),
-            terms=terms,
-            vary=reuse.vary_values(reuse.vary_names(fields), asked.lines),
-            age=age,
-            content_length=_content_length(fields),
-        )
+        return self._admitted(asked, status, fields, times, terms, said, reuse.vary_names(fields))
 
     def _judge_silent(
         self,
@@ -150,21 +140,30 @@ class Admission:
             if len(self._of_kind) >= MEMO_ENTRIES:
                 self._of_kind.clear()
             terms = self._of_kind[kind] = of_kind.terms
-        date = dates.parse(by_name.get(b"date", b""))
-        # It has no Age, so it is as old as its Date says, or as its way was long (RFC 9111 §4.2.3).
-        apparent_age = 0.0 if date is None else times.received - date
-        age = max(apparent_age, times.received - times.requested, 0.0)
+        names = reuse.names_in(by_name.get(b"vary", b""))
+        return self._admitted(asked, status, fields, times, terms, NOTHING_SAID, names)
+
+    def _admitted(
+        self,
+        asked: Asked,
+        status: int,
+        fields: headers.Headers,
+        times: Times,
+        terms: Terms,
+        said: ResponseDirectives,
+        vary_names: Sequence[bytes],
+    ) -> Admitted | NotStorable:
+        """Admit an answer on ``terms``, if anything could still use it."""
+        age = freshness.initial_age(fields, times)
         if reuse.useful_for(terms) <= age and not validation.conditions(fields):
             return NotStorable("expired")
-        length = by_name.get(b"content-length", b"")
-        kept = storing.stored_fields(fields, NOTHING_SAID)
         return Admitted(
             status=status,
-            fields=tuple(kept) if b"date" in by_name else _dated(kept, times.received),
+            fields=_dated(storing.stored_fields(fields, said), times.received),
             terms=terms,
-            vary=reuse.vary_values(reuse.names_in(by_name.get(b"vary", b"")), asked.lines),
+            vary=reuse.vary_values(vary_names, asked.lines),
             age=age,
-            content_length=int(length) if length.isdigit() else None,
+            content_length=_content_length(fields),
         )
 
     def stored(

@@ -10,6 +10,7 @@ Paths here are percent-decoded: two spellings of one path name one resource (RFC
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from metaproxy.protocol.caching.storing import Policy
@@ -59,7 +60,7 @@ class CacheRoutes:
     def __init__(self, routes: Iterable[CacheRoute]) -> None:
         self._read: RouteTable[CacheRoute] = RouteTable()
         # One request's path is asked for several times.
-        self._last: tuple[str | None, Match[CacheRoute] | None] = None, None
+        self._match = lru_cache(maxsize=1)(self._read.match)
         self._images: RouteTable[None] = RouteTable()
         self._lists: RouteTable[None] = RouteTable()
         prefixes = {prefix + IMAGES for prefix in PREFIXES}
@@ -84,12 +85,7 @@ class CacheRoutes:
 
     def match(self, path: str) -> Match[CacheRoute] | None:
         """Return the route that caches answers for ``path`` (percent-decoded), or None."""
-        last_path, last = self._last
-        if path == last_path:
-            return last
-        found = self._read.match(path)
-        self._last = path, found
-        return found
+        return self._match(path)
 
     def normalised_query(self, path: str, query: bytes) -> bytes:
         """Return the query as the key has it: of an image's path sorted by name, else as it is.

@@ -123,7 +123,7 @@ class Planner:
                 exchange=exchange,
                 known=known,
                 looked_up=self._looked_up(known),
-                decisions=_prepared(stages, exchange, without_token),
+                decisions=tuple([stage.prepared(exchange, without_token) for stage in stages]),
                 read=self._cache.prepared(request, without_token) if request is not None else None,
                 end=self._trace.prepared(exchange, without_token),
             ),
@@ -228,7 +228,3 @@ def _is_worth_a_plan(octets: bytes, exchange: Exchange, scope: Scope) -> bool:
     if len(octets) > MAX_OCTETS or exchange.client_address != (client[0] if client else ""):
         return False
     return UNREPEATED.isdisjoint([name for name, _ in scope["headers"]])
-
-
-def _prepared(stages: Sequence[DecidingStage], exchange: Exchange, scope: Scope) -> tuple[Prepared, ...]:
-    return tuple([stage.prepared(exchange, scope) for stage in stages])

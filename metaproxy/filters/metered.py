@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Decided, Prepared
 from metaproxy.protocol.limits.fields import LIMIT, POLICY, limit_item
-from metaproxy.protocol.limits.policy import MICROSECONDS, State, whole_seconds
+from metaproxy.protocol.limits.policy import State, whole_seconds
 from metaproxy.store.counters import Charge
 from metaproxy.store.memory import Meter
 
@@ -102,6 +102,5 @@ class MeteredRate(Prepared):
     def _told(self, state: State, moment: int) -> bytes:
         if not self._limit.headers:
             return b""
-        remaining, renewal = self._policy.standing(state, moment)
-        seconds = -(-renewal // MICROSECONDS)
-        return b"ratelimit: %b;r=%d;t=%d\r\n%b" % (self._name, remaining, seconds, self._policy_line)
+        standing = limit_item(self._name, self._policy, state, moment)
+        return b"%b: %b\r\n%b" % (LIMIT, standing, self._policy_line)

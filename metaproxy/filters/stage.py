@@ -80,6 +80,9 @@ class DecidingStage(Stage):
     charges = False
     """Whether ``decide`` counts the request against something."""
 
+    checks_kinds = False
+    """Whether ``decide_target``, but for what is ``left_to_check``, says the same of all paths of a kind."""
+
     concerns_kinds = True
     """Whether ``concerns`` says the same of all paths of a kind (``compute_api.kind_of_path``)."""
 
@@ -101,9 +104,6 @@ class DecidingStage(Stage):
         a change; False means that ``decide`` must be asked. Raises Fault where ``decide`` would.
         """
         return False
-
-    checks_kinds = False
-    """Whether ``decide_target``, but for what is ``left_to_check``, says the same of all paths of a kind."""
 
     def left_to_check(self, exchange: Exchange, scope: Scope) -> Check | None:
         """Return what else must be so for another target of the same method and kind of path to go on.

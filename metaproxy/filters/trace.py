@@ -108,9 +108,7 @@ class Trace:
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "PreparedEnd":
         """Return how requests with the head of this one end, all of which memory answers."""
-        if self._spans is None:
-            return PreparedEnd(self, exchange, scope)
-        return _PreparedEndWithSpans(self, exchange, scope)
+        return PreparedEnd(self, self._spans, exchange, scope)
 
 
 class PreparedEnd:
@@ -118,14 +116,17 @@ class PreparedEnd:
 
     Args:
         trace: the stage.
+        spans: makes spans of them; None makes none.
         exchange, scope: one of them.
     """
 
-    __slots__ = ("_ended", "clock")
+    __slots__ = ("_clock", "_ended", "_exchange", "_scope", "_spans")
 
-    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope) -> None:
-        self.clock = trace.clock
-        """The monotonic clock."""
+    def __init__(self, trace: Trace, spans: Spans | None, exchange: Exchange, scope: Scope) -> None:
+        self._clock = trace.clock
+        self._spans = spans
+        self._exchange = exchange
+        self._scope = scope
         self._ended = trace.record.prepared(exchange, scope["method"], scope["path"]).ended
 
     def end(
@@ -139,34 +140,12 @@ class PreparedEnd:
         cache_status: str = "",
     ) -> None:
         """Record that the request with this id, begun at ``started`` (monotonic seconds), has ended."""
-        seconds = self.clock() - started
+        seconds = self._clock() - started
         self._ended(request_id, status, outcome, reason, cache_status, body_bytes, seconds)
-
-
-class _PreparedEndWithSpans(PreparedEnd):
-    """Spans are made of the Exchange."""
-
-    __slots__ = ("_exchange", "_scope", "_trace")
-
-    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope) -> None:
-        super().__init__(trace, exchange, scope)
-        self._trace = trace
-        self._exchange = exchange
-        self._scope = scope
-
-    def end(
-        self,
-        request_id: str,
-        started: float,
-        status: int,
-        body_bytes: int,
-        outcome: str,
-        reason: str = "",
-        cache_status: str = "",
-    ) -> None:
-        exchange = self._exchange.again(request_id, started)
-        exchange.outcome, exchange.reason, exchange.cache_status = outcome, reason, cache_status
-        self._trace.end(exchange, self._scope, status, body_bytes)
+        if self._spans is not None:
+            exchange = self._exchange.again(request_id, started)
+            exchange.outcome, exchange.reason, exchange.cache_status = outcome, reason, cache_status
+            self._spans.ended(exchange, self._scope, status, seconds)
 
 
 class _TracedResponder(Responder):

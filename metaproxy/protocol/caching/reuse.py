@@ -145,7 +145,7 @@ def selects(vary: VaryValues, request: Mapping[bytes, bytes]) -> bool:
 
 def vary_value(request: headers.Headers, name: bytes) -> bytes | None:
     """Return one field of a request for comparison: lines combined, space around commas left out."""
-    values = [value for field_name, value in request if field_name == name]
+    values = headers.get_all(request, name)
     if not values:
         return None
     if len(values) == 1 and b"," not in values[0]:
