@@ -1,12 +1,9 @@
 """A real redis-server of a test's own, that can be killed, frozen and brought back."""
 
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,18 +11,7 @@ from typing import Self
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on.
-
-    It lies below those that the system gives to outgoing connections: one of them could otherwise get
-    it before the server that it is meant for.
-    """
-    while True:
-        port = random.randrange(10000, 32000)
-        with socket.socket() as listener, suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
+from tests.ports import HeldPorts
 
 
 def executable() -> str:
@@ -39,10 +25,11 @@ def executable() -> str:
 
 
 class RedisServer:
-    """A redis-server process on a free port; a context manager that starts and stops it."""
+    """A redis-server process on a port that is held; a context manager that starts and stops it."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self._held = HeldPorts()
+        self.port = self._held.first
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = tempfile.TemporaryDirectory(prefix="metaproxy-redis-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,6 +42,7 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+        self._held.close()
         self._folder.cleanup()
 
     def start(self) -> None:

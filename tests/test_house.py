@@ -1,6 +1,7 @@
 """The rules of the house that no other tool holds."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ PACKAGE = ROOT / "metaproxy"
 TESTS = ROOT / "tests"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 MAX_LINES = 300
+SOCKET = re.compile(r"\b(socket\.socket|create_server)\(")
 
 TOP_LEVEL = {
     "pyproject.toml",
@@ -113,3 +115,40 @@ def test_imports_run_one_way() -> None:
 
 def test_the_whole_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
+
+
+def forgotten_ports(source: Path) -> list[int]:
+    """The lines of functions that return a port that is not bound any more.
+
+    That is a port by chance, or the port of a socket that a ``with`` statement of the function closes.
+    """
+    return [
+        function.lineno
+        for function in ast.walk(ast.parse(source.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and lets_its_socket_go(function)
+    ]
+
+
+def lets_its_socket_go(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    nodes, text = list(ast.walk(function)), ast.unparse(function)
+    if not any(isinstance(node, ast.Return) and node.value is not None for node in nodes):
+        return False
+    closed = any(isinstance(node, ast.With) and SOCKET.search(ast.unparse(node)) for node in nodes)
+    return (closed and "getsockname" in text) or ("port" in function.name and "random." in text)
+
+
+def test_no_port_is_chosen_before_it_is_bound() -> None:
+    sources = [*TESTS.rglob("*.py"), *PACKAGE.rglob("*.py")]
+    found = {str(source): lines for source in sources if (lines := forgotten_ports(source))}
+
+    assert found == {}
+
+
+@pytest.mark.parametrize("opened", ["socket.socket()", "socket.create_server(('', 0))"])
+def test_a_port_that_is_let_go_before_it_is_used_is_found(tmp_path: Path, opened: str) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        f"def any_port():\n    with {opened} as probe:\n        port = probe.getsockname()\n    return port\n"
+    )
+
+    assert forgotten_ports(bad) == [1]

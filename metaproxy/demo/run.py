@@ -34,7 +34,8 @@ def main(port: int | None = None, admin_port: int | None = None) -> int:
     """
     status = 0
     try:
-        asyncio.run(_run(*_ports(port, admin_port)))
+        with ExitStack() as held:
+            asyncio.run(_run(*(_hold(wanted, held) for wanted in (port, admin_port))))
     except* DemoError as errors:
         print(f"metaproxy demo: {_first(errors)}", file=sys.stderr)  # noqa: T201 - the terminal is its interface
         status = 1
@@ -101,19 +102,20 @@ async def _answers(client: httpx.AsyncClient, url: str) -> bool:
     return False
 
 
-def _ports(*wanted: int | None) -> list[int]:
-    """Return free ports, those that are ``wanted`` among them; raises DemoError for one that is taken."""
-    ports = []
-    with ExitStack() as listeners:
-        for port in wanted:
-            try:
-                listener = socket.create_server(("127.0.0.1", port or 0))
-            except OSError as error:
-                raise DemoError(
-                    f"port {port} cannot be listened on: {os.strerror(error.errno or 0)}"
-                ) from error
-            ports.append(listeners.enter_context(listener).getsockname()[1])
-    return ports
+def _hold(wanted: int | None, held: ExitStack) -> int:
+    """Return the port ``wanted``, or a free one, bound by us until ``held`` ends.
+
+    The proxy shares the port, because its socket and ours have SO_REUSEADDR and ours does not listen. No
+    other process can take the port meanwhile. Raises DemoError if another process listens on it.
+    """
+    socket_ = held.enter_context(socket.socket())
+    socket_.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        socket_.bind(("127.0.0.1", wanted or 0))
+    except OSError as error:
+        raise DemoError(f"port {wanted} cannot be listened on: {os.strerror(error.errno or 0)}") from error
+    port: int = socket_.getsockname()[1]
+    return port
 
 
 def _first(error: BaseException) -> BaseException:

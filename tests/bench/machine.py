@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
@@ -42,14 +41,6 @@ def pinned(core: int | None, *command: str) -> list[str]:
     if core is None:
         return [*command]
     return [program("taskset"), "--cpu-list", str(core), *command]
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def scratch_parent() -> str | None:

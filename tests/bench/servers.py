@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.bench import machine, nginx, settings
 from tests.bench.machine import BenchError
+from tests.ports import HeldPorts
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
@@ -91,7 +92,7 @@ class Stand:
         raise BenchError(f"there is no server {name!r}")
 
     def _start_nginx(self, setup: Setup) -> Server:
-        folder, port = self._new_folder("nginx"), machine.free_port()
+        folder, port = self._new_folder("nginx"), self._held_port()
         log = folder / "access.log" if setup.access_log else None
         path = nginx.write_configuration(folder, port=port, upstream_port=self.upstream.port, access_log=log)
         command = [
@@ -106,7 +107,7 @@ class Stand:
         return self._run("nginx", command, folder, port, log)
 
     def _start_metaproxy(self, setup: Setup) -> Server:
-        folder, port = self._new_folder("metaproxy"), machine.free_port()
+        folder, port = self._new_folder("metaproxy"), self._held_port()
         path = settings.write_settings(
             folder,
             port=port,
@@ -121,7 +122,7 @@ class Stand:
         return self._run("metaproxy", command, folder, port, folder / "output", setup.core)
 
     def _start_module(self, module: str, core: int, name: str = "") -> Server:
-        port = machine.free_port()
+        port = self._held_port()
         command = [sys.executable, "-m", f"tests.bench.{module}", str(port)]
         return self._run(name or module, command, self._new_folder(module), port, core=core)
 
@@ -136,6 +137,9 @@ class Stand:
     ) -> Server:
         pid = self._running.enter_context(_process(machine.pinned(core, *command), folder, port))
         return Server(name, port, pid, log)
+
+    def _held_port(self) -> int:
+        return self._running.enter_context(HeldPorts()).first
 
     def _new_folder(self, name: str) -> Path:
         number = sum(1 for _ in self._folder.iterdir())

@@ -16,7 +16,7 @@ from tests.e2e.conftest import folder, identity, scripted
 from tests.e2e.deployment import RED_API, Sections, running_proxy
 from tests.e2e.processes import accepts, wait_until
 from tests.e2e.sockets import ScriptedUpstream
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 from tests.unit.forward.certificates import Authority, Issued
 
 __all__ = ["folder", "identity", "scripted"]
@@ -59,7 +59,8 @@ def front(
     home = tmp_path_factory.mktemp("nginx")
     sections: Sections = {"server": {"trusted_proxies": ["127.0.0.1/32"]}}
     with running_proxy(home / "p", upstream=scripted.url, identity=identity, sections=sections) as proxy:
-        port, nobody = free_port(), free_port()
+        held = HeldPorts(2)
+        port, nobody = held.numbers
         inner = snippet("nginx.conf", proxy.port, nobody, port, compute_example)
         configuration = home / "nginx.conf"
         configuration.write_text(
@@ -79,6 +80,7 @@ def front(
         finally:
             process.terminate()
             process.wait(20)
+            held.close()
 
 
 def temporary(home: Path) -> str:

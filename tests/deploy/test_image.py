@@ -9,7 +9,7 @@ import yaml
 
 from tests.deploy.image import Image, StepFailed
 from tests.e2e.processes import accepts, wait_until
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 
 pytestmark = pytest.mark.e2e
 
@@ -31,9 +31,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture(scope="module")
-def ports(image: Image) -> tuple[int, int]:
+def ports(image: Image) -> Iterator[tuple[int, int]]:
     """A configuration stands where it is mounted; the ports that it names."""
-    port, admin_port = free_port(), free_port()
+    held = HeldPorts(2)
+    port, admin_port = held.numbers
     folder = image.root / "etc" / "metaproxy"
     folder.mkdir(parents=True)
     settings = {
@@ -45,7 +46,8 @@ def ports(image: Image) -> tuple[int, int]:
     }
     (folder / "metaproxy.yaml").write_text(yaml.safe_dump(settings))
     image.environment["METAPROXY_ADMIN"] = f"http://127.0.0.1:{admin_port}"
-    return port, admin_port
+    yield port, admin_port
+    held.close()
 
 
 @pytest.fixture(scope="module")

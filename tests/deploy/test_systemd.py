@@ -13,7 +13,7 @@ import yaml
 
 from tests.deploy.files import DEPLOY
 from tests.e2e.processes import ROOT, wait_until
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 
 UNITS = DEPLOY / "systemd"
 
@@ -70,7 +70,8 @@ def test_the_service_is_hardly_exposed() -> None:
 @pytest.mark.e2e
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="there is no systemd")
 def test_a_socket_that_systemd_has_bound_is_served(tmp_path: Path) -> None:
-    port, admin_port = free_port(), free_port()
+    held = HeldPorts(2)
+    port, admin_port = held.numbers
     config = tmp_path / "metaproxy.yaml"
     settings = {
         "server": {"listen": "127.0.0.1:1"},  # would be refused: this socket is not ours to bind
@@ -106,6 +107,7 @@ def test_a_socket_that_systemd_has_bound_is_served(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(20)
+        held.close()
 
 
 def connects(port: int) -> bool:

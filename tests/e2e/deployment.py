@@ -10,7 +10,7 @@ import yaml
 
 from metaproxy.demo.world import METAPROXY, RED, RED_IMAGE, Person
 from tests.e2e.processes import ServerProcess, accepts
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 
 RED_API = f"/v2.1/{RED.id}"
 METADATA = f"{RED_API}/images/{RED_IMAGE.id}/metadata"
@@ -32,7 +32,9 @@ class Proxy:
     """
 
     def __init__(self, folder: Path, *, upstream: str, identity: str, sections: Sections = NONE) -> None:
-        self.port, self.admin_port = free_port(), free_port()
+        workers = sections.get("server", {}).get("workers", 1)
+        self._held, self._admin_held = HeldPorts(), HeldPorts(workers)
+        self.port, self.admin_port = self._held.first, self._admin_held.first
         self.url, self.admin_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.admin_port}"
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "metaproxy.yaml"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import ROOT, ServerProcess, accepts, descendants, gone, wait_until
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 
 pytestmark = pytest.mark.e2e
 
@@ -76,11 +76,12 @@ def test_every_line_that_it_prints_shows_what_its_title_says(tmp_path: Path) -> 
 
 
 def test_it_listens_where_it_is_told(tmp_path: Path) -> None:
-    port, admin_port = free_port(), free_port()
-    with running_demo(tmp_path, "--port", str(port), "--admin-port", str(admin_port)) as demo:
-        assert f"http://127.0.0.1:{port}/v2.1/" in demo.output
-        assert accepts(port)
-        assert accepts(admin_port)
+    with HeldPorts(2) as held:
+        port, admin_port = held.numbers
+        with running_demo(tmp_path, "--port", str(port), "--admin-port", str(admin_port)) as demo:
+            assert f"http://127.0.0.1:{port}/v2.1/" in demo.output
+            assert accepts(port)
+            assert accepts(admin_port)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -12,7 +12,7 @@ from tests.e2e.deployment import METADATA, RED_API, Proxy, Sections, running_pro
 from tests.e2e.hostile_upstreams import BEHAVIOURS, FAILURES, OK_BODY, Failure, Got, endless, table
 from tests.e2e.processes import ROOT
 from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireAnswer, WireClient
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 
 pytestmark = pytest.mark.e2e
 
@@ -154,8 +154,15 @@ def test_an_upstream_that_closes_while_the_client_uploads_is_a_bad_gateway(
 
 
 def test_an_upstream_that_nobody_runs_is_a_bad_gateway(folder: Path, identity: str) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    with running_proxy(folder / "nobody", upstream=nobody, identity=identity, sections=PATIENT) as proxy:
+    with (
+        HeldPorts() as nobody,
+        running_proxy(
+            folder / "nobody",
+            upstream=f"http://127.0.0.1:{nobody.first}",
+            identity=identity,
+            sections=PATIENT,
+        ) as proxy,
+    ):
         assert got(proxy, SERVERS)[0] is Got.BAD_GATEWAY
 
 

@@ -8,7 +8,7 @@ import pytest
 from metaproxy.demo.world import ALICE
 from tests.e2e.deployment import ITEM, RED_API, Proxy, running_proxy
 from tests.e2e.processes import demo_service, wait_until
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 
 pytestmark = pytest.mark.e2e
 
@@ -19,17 +19,18 @@ BRISK = {"upstream": {"health": HEALTH, "breaker": {"open_for": "100ms"}}}
 def test_while_the_upstream_is_down_requests_fail_and_when_it_is_back_they_succeed(
     tmp_path: Path, identity: str
 ) -> None:
-    port = free_port()
-    target = f"http://127.0.0.1:{port}"
     with (
-        running_proxy(tmp_path / "proxy", upstream=target, identity=identity, sections=BRISK) as proxy,
+        HeldPorts() as held,
+        running_proxy(
+            tmp_path / "proxy", upstream=f"http://127.0.0.1:{held.first}", identity=identity, sections=BRISK
+        ) as proxy,
         proxy.client(ALICE) as alice,
     ):
         answer = alice.get(ITEM)
         assert answer.status_code in (502, 503)
         assert next(iter(answer.json())) in ("badGateway", "serviceUnavailable")
         assert alice.get(ITEM, headers={"X-Auth-Token": ""}).status_code == 401
-        with demo_service("compute", tmp_path, "--port", str(port)):
+        with demo_service("compute", tmp_path, "--port", str(held.first)):
             wait_until(lambda: alice.get(ITEM).status_code == 200, what="the upstream to be used again")
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.e2e.processes import ROOT, ServerProcess, accepts, wait_until
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 from tests.wsgi.pipeline import ALICE, CHUNK, CHUNKS, ITEM, write_config
 
 pytestmark = pytest.mark.e2e
@@ -44,14 +44,15 @@ def write_pipeline(folder: Path) -> None:
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the pipeline under each of the servers."""
     arguments: Arguments = request.param
-    folder, port = tmp_path_factory.mktemp(arguments.__name__), free_port()
+    folder = tmp_path_factory.mktemp(arguments.__name__)
     write_pipeline(folder)
-    server = ServerProcess(arguments(folder, port), folder / "server.log")
-    try:
-        server.until(lambda: accepts(port))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.stop()
+    with HeldPorts() as held:
+        server = ServerProcess(arguments(folder, held.first), folder / "server.log")
+        try:
+            server.until(lambda: accepts(held.first))
+            yield f"http://127.0.0.1:{held.first}"
+        finally:
+            server.stop()
 
 
 @pytest.fixture
@@ -103,7 +104,8 @@ def test_a_fault_is_the_compute_apis_own(alice: httpx.Client) -> None:
 
 
 def test_a_server_that_is_told_to_stop_stops(tmp_path: Path) -> None:
-    port = free_port()
+    held = HeldPorts()
+    port = held.first
     write_pipeline(tmp_path)
     server = ServerProcess(gunicorn(tmp_path, port), tmp_path / "server.log")
     try:

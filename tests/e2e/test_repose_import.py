@@ -14,7 +14,7 @@ import yaml
 from metaproxy.demo.world import ADMIN, ALICE, BOB, METAPROXY, RED, RED_IMAGE, RED_OTHER_IMAGE, Person
 from tests.e2e.deployment import ITEM, METADATA, RED_API
 from tests.e2e.processes import ROOT, ServerProcess, accepts
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,8 @@ PASSWORD = METAPROXY.password
 @contextmanager
 def converted(name: str, folder: Path, *, compute: str, identity: str) -> Iterator[str]:
     """Convert a set, do what its report leaves to the operator, and serve it; yields the proxy's URL."""
-    file, port = folder / f"{name}.yaml", free_port()
+    file, held = folder / f"{name}.yaml", HeldPorts()
+    port = held.first
     command = [sys.executable, "-m", "metaproxy", "import-repose", str(SETS / name), "-o", str(file)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     file.write_text(yaml.safe_dump(moved(yaml.safe_load(file.read_text()), port, compute, identity)))
@@ -35,6 +36,7 @@ def converted(name: str, folder: Path, *, compute: str, identity: str) -> Iterat
         yield f"http://127.0.0.1:{port}"
     finally:
         server.stop()
+        held.close()
 
 
 def moved(config: dict[str, Any], port: int, compute: str, identity: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.keystone.cloud import Cloud
 from tests.keystone.server import bootstrap, install, running
-from tests.redis_server import free_port
+from tests.ports import HeldPorts
 
 HERE = Path(__file__).parent
 PASSWORD = "a-password"
@@ -53,10 +53,10 @@ def keystone() -> Iterator[Deployment]:
     with tempfile.TemporaryDirectory(prefix="keystone-") as name:
         folder = Path(name)
         bootstrap(programs, folder)
-        port = free_port()
         with (
-            running(programs, folder, name="main", port=port) as socket,
-            running(programs, folder, name="brief", port=free_port(), expiration=2) as brief_socket,
+            HeldPorts(2) as held,
+            running(programs, folder, name="main", port=held.first) as socket,
+            running(programs, folder, name="brief", port=held.numbers[1], expiration=2) as brief_socket,
             Cloud(socket) as cloud,
             Cloud(brief_socket) as brief,
         ):
@@ -66,4 +66,4 @@ def keystone() -> Iterator[Deployment]:
             )
             metaproxy_id = cloud.user("metaproxy", PASSWORD, service=f"projects/{service_id}")
             cloud.user("nova", PASSWORD, service=f"projects/{project_id}")
-            yield Deployment(cloud, brief, socket, port, project_id, alice_id, metaproxy_id)
+            yield Deployment(cloud, brief, socket, held.first, project_id, alice_id, metaproxy_id)

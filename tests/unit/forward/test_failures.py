@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from metaproxy.forward.errors import ConnectionReset, InvalidResponse, NameNotResolved, TruncatedResponse
+from tests.ports import HeldPorts
 from tests.unit.forward.conftest import MakeTransport
 from tests.unit.forward.scripted import OK, Peer, answers, body_of, read, request, upstream
 
@@ -15,18 +16,11 @@ SHORT = 0.05
 LONGER = 0.2
 
 
-def unused_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 async def test_nobody_listens(make_transport: MakeTransport) -> None:
-    url = httpx.URL(f"http://127.0.0.1:{unused_port()}")
-
-    with pytest.raises(httpx.ConnectError):
-        await make_transport().handle_async_request(request(url))
+    with HeldPorts() as nobody:
+        url = httpx.URL(f"http://127.0.0.1:{nobody.first}")
+        with pytest.raises(httpx.ConnectError):
+            await make_transport().handle_async_request(request(url))
 
 
 async def test_a_name_that_has_no_address(make_transport: MakeTransport) -> None:

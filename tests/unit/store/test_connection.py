@@ -7,7 +7,8 @@ import pytest
 from metaproxy.store.availability import FIRST_PROBE_SECONDS
 from metaproxy.store.connection import SharedStore
 from metaproxy.store.unavailable import StoreUnavailable
-from tests.redis_server import RedisServer, free_port
+from tests.ports import HeldPorts
+from tests.redis_server import RedisServer
 from tests.unit.store.waiting import until
 
 pytestmark = pytest.mark.redis
@@ -31,10 +32,11 @@ async def test_keys_begin_with_the_prefix() -> None:
 
 
 async def test_a_store_that_is_away_at_start_is_known_before_the_first_request() -> None:
-    store = SharedStore(f"redis://127.0.0.1:{free_port()}/0", timeout_seconds=0.05)
-    await store.start()
-    assert not store.available
-    await store.close()
+    with HeldPorts() as nobody:
+        store = SharedStore(f"redis://127.0.0.1:{nobody.first}/0", timeout_seconds=0.05)
+        await store.start()
+        assert not store.available
+        await store.close()
 
 
 async def test_a_frozen_store_costs_the_timeout_once_and_then_nothing(redis_server: RedisServer) -> None:

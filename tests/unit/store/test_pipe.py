@@ -6,7 +6,8 @@ from redis.exceptions import NoScriptError
 
 from metaproxy.store.connection import SharedStore
 from metaproxy.store.unavailable import StoreUnavailable
-from tests.redis_server import RedisServer, free_port
+from tests.ports import HeldPorts
+from tests.redis_server import RedisServer
 from tests.unit.store.waiting import until
 
 pytestmark = pytest.mark.redis
@@ -90,7 +91,8 @@ async def test_a_killed_store_is_asked_again_when_it_is_back(redis_server: Redis
 
 
 async def test_a_store_that_cannot_be_reached_fails_everybody_at_once() -> None:
-    store = SharedStore(f"redis://127.0.0.1:{free_port()}/0", timeout_seconds=0.2)
+    nobody = HeldPorts()
+    store = SharedStore(f"redis://127.0.0.1:{nobody.first}/0", timeout_seconds=0.2)
     begun = time.monotonic()
     failed = await asyncio.gather(*(store.ask("PING") for _ in range(50)), return_exceptions=True)
     assert all(isinstance(error, StoreUnavailable) for error in failed)
