@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,10 +28,12 @@ from metaproxy.forward.proxy import Forward
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.revocations import Revocations
 from metaproxy.protocol.headers import via_element
-from metaproxy.store.connection import SharedStore
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
 from metaproxy.version import __version__
+
+if TYPE_CHECKING:
+    from metaproxy.store.redis.connection import SharedStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Application:
         return self._parts.rates.part
 
     @property
-    def store(self) -> SharedStore | None:
+    def store(self) -> "SharedStore | None":
         """The connection to the shared store, where there is one."""
         return self._parts.shared.part.store
 
@@ -208,7 +211,8 @@ def create_app(
     """Return the line that ``config`` describes, perhaps in the place of ``previous``.
 
     ``answering`` is an application that stands where the upstream would be asked.
-    Raises TlsError or OSError for files that it cannot use.
+    Raises TlsError or OSError for files that it cannot use, StoreNotInstalled or SpansUnavailable (both are
+    ValueErrors) for an extra that is missing.
     """
     return Application(config, previous, answering=answering)
 

@@ -7,7 +7,6 @@ from metaproxy.cache.routes import CacheRoute
 from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.cache import CacheRoute as ConfiguredRoute
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.store.entries import RedisEntries
 from metaproxy.telemetry.metrics import Metrics
 
 
@@ -27,7 +26,7 @@ def cache(app: ASGIApp, section: Cache, *, shared: Shared, name: str, metrics: M
         client_may_bypass=section.client_may_bypass,
         name=name,
         broadcast=shared.broadcast,
-        entries=RedisEntries(shared.store) if shared.store else None,
+        entries=shared.entries(),
         metrics=metrics,
     )
 

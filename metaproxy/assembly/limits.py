@@ -13,7 +13,6 @@ from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.limits.rates import RateRule
-from metaproxy.store.redis import RedisCounters
 from metaproxy.telemetry.metrics import Metrics
 
 
@@ -22,7 +21,7 @@ def rates(section: Limits, shared: Shared) -> Rates:
     return Rates(
         [_rule(rule) for rule in section.rates],
         algorithm=section.algorithm,
-        shared=RedisCounters(shared.store, algorithm=section.algorithm) if shared.store else None,
+        shared=shared.counters(section.algorithm),
         on_store_failure=section.on_store_failure,
         exempt=(section.endpoint,) if section.endpoint else (),
         max_counters=section.max_counters,

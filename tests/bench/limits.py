@@ -25,10 +25,10 @@ from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule
-from metaproxy.store.connection import SharedStore
 from metaproxy.store.counters import Charge
 from metaproxy.store.memory import MemoryCounters
-from metaproxy.store.redis import RedisCounters
+from metaproxy.store.redis.connection import SharedStore
+from metaproxy.store.redis.counters import RedisCounters
 from tests.asgi_driver import make_scope
 from tests.redis_server import RedisServer
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from metaproxy.store.connection import SharedStore
-from metaproxy.store.entries import RedisEntries
+from metaproxy.store.redis.connection import SharedStore
+from metaproxy.store.redis.entries import RedisEntries
 from tests.filters.caching import Origin, Time, make_cache, request, turn
 from tests.redis_server import RedisServer
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from metaproxy.store.connection import SharedStore
-from metaproxy.store.redis_broadcast import RedisBroadcast
+from metaproxy.store.redis.broadcast import RedisBroadcast
+from metaproxy.store.redis.connection import SharedStore
 from tests.redis_server import RedisServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.redis]

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from metaproxy.store.availability import FIRST_PROBE_SECONDS
-from metaproxy.store.connection import SharedStore
+from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.unavailable import StoreUnavailable
 from tests.ports import HeldPorts
 from tests.redis_server import RedisServer
@@ -138,3 +138,24 @@ async def test_a_store_that_was_closed_stays_away(redis_server: RedisServer) -> 
     await store.close()
     with pytest.raises(StoreUnavailable):
         await ping(store)
+
+
+async def test_more_calls_at_once_than_there_are_connections_wait_for_one(redis_server: RedisServer) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=5, max_connections=2)
+    assert await asyncio.gather(*(ping(store) for _ in range(50))) == [True] * 50
+    assert store.available
+    await store.close()
+
+
+async def test_calls_that_wait_for_a_connection_fail_at_once_when_the_store_is_lost(
+    redis_server: RedisServer,
+) -> None:
+    store = SharedStore(redis_server.url, timeout_seconds=0.2, max_connections=2)
+    await ping(store)
+    redis_server.freeze()
+    begun = time.monotonic()
+    failed = await asyncio.gather(*(ping(store) for _ in range(200)), return_exceptions=True)
+    assert all(isinstance(error, StoreUnavailable) for error in failed)
+    assert time.monotonic() - begun < 10  # one after the other, two at a time, it would be twice that
+    redis_server.thaw()
+    await store.close()

@@ -4,7 +4,7 @@ import time
 import pytest
 from redis.exceptions import NoScriptError
 
-from metaproxy.store.connection import SharedStore
+from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.unavailable import StoreUnavailable
 from tests.ports import HeldPorts
 from tests.redis_server import RedisServer

@@ -3,20 +3,27 @@
 A pool gives every command a connection, a task and a timer of its own, which costs several times what
 the command itself does. Redis answers in the order in which it was asked (RESP, "Request-Response
 model"), so one connection and a queue of those who wait are enough. redis-py opens the connection
-(address, TLS, login) and hands it over; from then on hiredis reads it.
+(address, TLS, login) and hands it over; from then on hiredis reads it. Redis-py can be installed without
+hiredis: ``HAS_HIREDIS`` says whether a pipe can be made.
 """
 
 import asyncio
 from collections import deque
 from typing import Any
 
-import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
 from metaproxy.clock import Clock
+
+try:
+    import hiredis
+
+    HAS_HIREDIS = hasattr(hiredis, "PushNotification")  # since 3.0, which reads RESP3
+except ImportError:
+    HAS_HIREDIS = False
 
 Part = str | bytes | int
 

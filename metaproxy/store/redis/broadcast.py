@@ -15,7 +15,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from metaproxy.store.broadcast import Lost, Receive, Unsubscribe
-from metaproxy.store.connection import SharedStore
+from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
 

@@ -8,7 +8,7 @@ lie unread in the socket. The time by which the timer came late is therefore gra
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -20,10 +20,13 @@ from redis.exceptions import NoScriptError, RedisError
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.store.availability import Availability, Listener
-from metaproxy.store.pipe import Part, Pipe
+from metaproxy.store.redis.pipe import HAS_HIREDIS, Part, Pipe
 from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
+
+SPARE_CONNECTIONS = 4
+"""Connections of the pool beside those of calls: the pipe, the listener of the broadcast, the probe."""
 
 
 class SharedStore:
@@ -33,8 +36,10 @@ class SharedStore:
         url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads it.
         timeout_seconds: how long one call may take, connecting included.
         prefix: what every key and channel of ours begins with.
-        max_connections: how many connections may be open at once.
+        max_connections: how many calls may have a connection of their own at once; further calls wait.
         monotonic: the clock that deadlines are measured with.
+        one_pipe: send the commands of all requests over one connection; otherwise each takes one of the pool,
+            which is slower and needs no hiredis.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class SharedStore:
         prefix: str = "metaproxy:",
         max_connections: int = 32,
         monotonic: Clock = clock.monotonic,
+        one_pipe: bool = HAS_HIREDIS,
     ) -> None:
         self.prefix = prefix
         self.timeout_seconds = timeout_seconds
@@ -53,11 +59,13 @@ class SharedStore:
             socket_timeout=None,  # ours bounds the whole call
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
-            max_connections=max_connections,
+            max_connections=max_connections + SPARE_CONNECTIONS,
         )
         """The redis-py client, for what is not one bounded call (subscriptions)."""
         self._monotonic = monotonic
+        self._one_pipe = one_pipe
         self._pipe: Pipe | None = None
+        self._room = asyncio.Semaphore(max_connections)
         self._opening = asyncio.Lock()
         self._availability = Availability(self._answers, monotonic=monotonic)
 
@@ -95,7 +103,7 @@ class SharedStore:
     async def call(self, command: Callable[[Redis], Awaitable[T]]) -> T:
         """Return what ``command`` returns, given the client; raises StoreUnavailable."""
         with self._failures():
-            return await self._bounded(command)
+            return await self._pooled(command)
 
     async def ask(self, *command: Part) -> Any:
         """Return the reply to one command, as Redis gives it; raises StoreUnavailable.
@@ -104,6 +112,8 @@ class SharedStore:
         task or timer of its own.
         """
         with self._failures():
+            if not self._one_pipe:
+                return await self._pooled(lambda client: _execute(client, command))
             pipe = self._pipe
             if pipe is None or not pipe.is_open:
                 pipe = await self._opened()
@@ -139,6 +149,13 @@ class SharedStore:
         await connection.connect()
         return Pipe(connection, timeout_seconds=self.timeout_seconds, monotonic=self._monotonic)
 
+    async def _pooled(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        """Run ``command`` as soon as a connection is free: redis-py's pool fails if it has none left."""
+        async with self._room:
+            if not self.available:
+                raise StoreUnavailable("the shared store is away")
+            return await self._bounded(command)
+
     async def _bounded(self, command: Callable[[Redis], Awaitable[T]]) -> T:
         call = asyncio.ensure_future(command(self.client))
         call.add_done_callback(_retrieved)
@@ -162,6 +179,10 @@ class SharedStore:
         except (RedisError, OSError):
             return False
         return True
+
+
+async def _execute(client: Redis, command: Sequence[Part]) -> Any:
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py is partly typed
 
 
 def _retrieved(call: "asyncio.Future[Any]") -> None:

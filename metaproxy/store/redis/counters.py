@@ -11,9 +11,9 @@ from pathlib import Path
 
 from redis.exceptions import NoScriptError
 
-from metaproxy.store.connection import SharedStore
 from metaproxy.store.counters import Charge, Taken, belongs_to
-from metaproxy.store.pipe import Part
+from metaproxy.store.redis.connection import SharedStore
+from metaproxy.store.redis.pipe import Part
 
 SCRIPT = Path(__file__).with_name("take.lua").read_text(encoding="utf-8")
 SCRIPT_SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
