@@ -96,7 +96,9 @@ async def test_any_number_of_requests_at_once_share_few_connections(
     store: SharedStore, redis_server: RedisServer, request: pytest.FixtureRequest
 ) -> None:
     counters = RedisCounters(store, algorithm="gcra")
-    taken = await asyncio.gather(*(counters.take([charge(limit=30)]) for _ in range(1000)))
+    taken = await asyncio.gather(
+        *(counters.take([charge(limit=30, period_seconds=86_400)]) for _ in range(1000))
+    )
     assert sum(one.admitted for one in taken) == 30
     with redis_server.client() as client:
         connected = client.info("clients")["connected_clients"] - 1  # the test's own
