@@ -87,6 +87,7 @@ def _cached(inner: TokenValidator, section: Provider, metrics: Metrics) -> Cache
         ttl=cache.ttl,
         negative_ttl=cache.negative_ttl,
         max_entries=cache.max_entries,
+        max_bytes=cache.max_bytes,
         stale_if_unavailable=cache.stale_if_unavailable,
         jitter=cache.jitter,
         metrics=metrics,

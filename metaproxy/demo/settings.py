@@ -37,6 +37,9 @@ limits:
       per: [project]
       rate: 5/minute
       burst: 5
+  absolute:
+    request_body: 1MiB
+    image_metadata_items: 40
 cache:
   routes:
     - path: "/v2.1/{{tenant_id}}/images/{{image_id}}/metadata/{{key}}"

@@ -18,7 +18,7 @@ from metaproxy.identity.digests import fingerprint, keyed_digest
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import Revocation, RevokedTokens
-from metaproxy.identity.token_cache import Known, TokenCache
+from metaproxy.identity.token_cache import MAX_BYTES, Known, TokenCache
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
 from metaproxy.tasks import TaskSet
@@ -36,6 +36,7 @@ class CachedValidator(TokenValidator):
         ttl: seconds for which a valid token is not asked about again; never past its own expiry.
         negative_ttl: the same for a rejected one.
         max_entries: bound of valid verdicts, and of rejected ones.
+        max_bytes: bound of the memory of valid verdicts.
         stale_if_unavailable: seconds after ``ttl`` for which a verdict still holds while identity fails.
         jitter: the share of ``ttl`` that chance may take off.
         max_validations: bound of validations under way; above it is IdentityUnavailable (busy).
@@ -53,6 +54,7 @@ class CachedValidator(TokenValidator):
         ttl: float = 300.0,
         negative_ttl: float = 10.0,
         max_entries: int = 100_000,
+        max_bytes: int = MAX_BYTES,
         stale_if_unavailable: float = 60.0,
         jitter: float = 0.1,
         max_validations: int = 4096,
@@ -76,6 +78,7 @@ class CachedValidator(TokenValidator):
             negative_ttl=negative_ttl,
             grace=stale_if_unavailable,
             max_entries=max_entries,
+            max_bytes=max_bytes,
             jitter=jitter,
             monotonic=monotonic,
             wall=wall,

@@ -9,6 +9,7 @@ into identity, can add a field or a role. Fields without a value are left out.
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from metaproxy.exchange import HeaderPairs, Identity
 from metaproxy.protocol import identity_headers as names
@@ -53,7 +54,7 @@ class IdentityHeaders:
             pairs += _repose(identity)
         if self.send_catalog and identity.catalog:
             pairs += self._catalog(identity.catalog)
-        return tuple((name.encode(), value.encode(errors="replace")) for name, value in pairs if value)
+        return tuple((_octets(name), value.encode(errors="replace")) for name, value in pairs if value)
 
     def applied(self, identity: Identity) -> Identity:
         """Return ``identity`` with its header fields, and without the catalog they may carry."""
@@ -66,6 +67,12 @@ class IdentityHeaders:
         if self._repose:
             pairs.append((names.REPOSE_CATALOG, base64.b64encode(catalog).decode()))
         return pairs
+
+
+@cache
+def _octets(name: str) -> bytes:
+    """Return a field's name in bytes: one object for all identities, because there may be very many."""
+    return name.encode()
 
 
 def service_twins(identity: Identity) -> HeaderPairs:

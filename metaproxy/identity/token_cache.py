@@ -8,8 +8,9 @@ because the machine may have slept, which a monotonic clock need not notice.
 """
 
 import random
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.ending import EndingCache
@@ -21,6 +22,14 @@ NEVER = float("inf")
 MAX_RECENT = 4096
 RETRY_STALE = 1.0
 """Seconds for which a stale verdict is used before identity, which failed, is asked again."""
+
+MAX_BYTES = 64 * 2**20
+ENTRY_BYTES = 768
+"""Memory of an entry besides its identity: its key, its instants, its places in the tables (measured)."""
+_SAID = tuple(field.name for field in fields(Identity) if field.name != "header_pairs")
+
+REJECTED_SHARE = 8
+"""Rejected verdicts, which name nobody, have the eighth part of the memory of the valid ones."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +44,8 @@ class Known:
     stale_until: float
     expires_at: float = NEVER
     fingerprint: bytes = b""
+    bytes: int = 0
+    """Memory that the verdict takes, about."""
 
     def is_fresh(self, monotonic: float, wall: float) -> bool:
         """Say whether the verdict needs no asking at this time on both clocks."""
@@ -53,6 +64,7 @@ class TokenCache:
         negative_ttl: the same for a rejected one.
         grace: seconds after ``ttl`` for which a verdict is stale but kept.
         max_entries: bound of valid verdicts, and of rejected ones.
+        max_bytes: bound of the memory of valid verdicts. A verdict that is larger is not kept.
         jitter: the share of ``ttl`` that chance may take off.
         monotonic, wall: the clocks.
         chance: returns numbers from 0 to 1.
@@ -65,6 +77,7 @@ class TokenCache:
         negative_ttl: float,
         grace: float,
         max_entries: int,
+        max_bytes: int = MAX_BYTES,
         jitter: float,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
@@ -73,10 +86,12 @@ class TokenCache:
         self._ttl, self._grace, self._jitter = ttl, grace, jitter
         self._monotonic, self._wall, self._chance = monotonic, wall, chance
         self._negative_ttl = negative_ttl
-        self._valid = EndingCache[bytes, Known](max_entries, ttu=_until, timer=monotonic)
+        self._max_entries, self._max_bytes = max_entries, max_bytes
+        self._valid = EndingCache[bytes, Known](max_bytes, ttu=_until, timer=monotonic, getsizeof=_bytes_of)
         # Some of the same entries again; whatever takes one out above takes it out here.
         self._recent: dict[bytes, Known] = {}
-        self._rejected = EndingCache[bytes, Known](max_entries, ttu=_until, timer=monotonic)
+        most_rejected = min(max_entries, max(1, max_bytes // REJECTED_SHARE // ENTRY_BYTES))
+        self._rejected = EndingCache[bytes, Known](most_rejected, ttu=_until, timer=monotonic)
 
     def fresh(self, key: bytes) -> Known | None:
         """Return what is known under ``key`` and needs no asking, or None."""
@@ -89,7 +104,7 @@ class TokenCache:
         """The entry under ``key``, found in a tenth of the time from now on."""
         entry = self._valid.get(key)
         if entry is not None:
-            if len(self._recent) >= min(MAX_RECENT, self._valid.maxsize):
+            if len(self._recent) >= min(MAX_RECENT, self._max_entries):
                 self._recent.clear()
             self._recent[key] = entry
         return entry
@@ -107,10 +122,18 @@ class TokenCache:
         expires_at = NEVER if past_expiry or not identity.expires_at else identity.expires_at
         now, remaining = self._monotonic(), expires_at - self._wall()
         ttl = min(self._ttl * (1 - self._jitter * self._chance()), remaining)
-        if ttl > 0:
-            stale = min(ttl + self._grace, remaining)
-            self._drop(key)
-            self._valid[key] = Known(identity, now + ttl, now + stale, expires_at, fingerprint)
+        if ttl <= 0:
+            return
+        stale = min(ttl + self._grace, remaining)
+        self._drop(key)
+        known = Known(
+            identity, now + ttl, now + stale, expires_at, fingerprint, ENTRY_BYTES + bytes_of(identity)
+        )
+        if known.bytes > self._max_bytes:
+            return
+        while len(self._valid) >= self._max_entries:
+            self._valid.popitem()
+        self._valid[key] = known
 
     def reject(self, key: bytes, verdict: Rejected) -> None:
         """Keep a rejection, in place of what was kept before."""
@@ -144,6 +167,28 @@ class TokenCache:
         self._recent.pop(key, None)
         self._valid.drop(key)
         self._rejected.drop(key)
+
+
+def bytes_of(identity: Identity) -> int:
+    """Return how many bytes of memory ``identity`` takes. All identities share the names of header fields."""
+    told = sum(sys.getsizeof(pair) + sys.getsizeof(pair[1]) for pair in identity.header_pairs)
+    said = (getattr(identity, name) for name in _SAID)
+    return sys.getsizeof(identity) + sys.getsizeof(identity.header_pairs) + told + sum(map(_deep, said))
+
+
+def _deep(value: object) -> int:
+    if not value:
+        return 0  # an empty text is one object for all
+    size = sys.getsizeof(value)
+    if isinstance(value, tuple):
+        return size + sum(map(_deep, value))
+    if isinstance(value, dict):
+        return size + sum(_deep(key) + _deep(member) for key, member in value.items())
+    return size
+
+
+def _bytes_of(known: Known) -> int:
+    return known.bytes
 
 
 def _until(key: bytes, known: Known, now: float) -> float:

@@ -13,7 +13,10 @@ from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection, WireClie
 
 pytestmark = pytest.mark.e2e
 
-SHORT: Sections = {"server": {"header_timeout": "1s", "body_timeout": "1s"}}
+SHORT: Sections = {
+    "server": {"header_timeout": "1s", "body_timeout": "1s"},
+    "limits": {"absolute": {"request_body": "1MiB"}},
+}
 MARKER = b"GET /v2.1/ HTTP/1.1"
 
 

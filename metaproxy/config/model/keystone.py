@@ -8,7 +8,7 @@ from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
 from metaproxy.config.model.values import Count, Secret, Text
-from metaproxy.config.units import Duration, Percent, PositiveDuration
+from metaproxy.config.units import Duration, Percent, PositiveDuration, Size
 
 
 class TokenCache(Section):
@@ -20,6 +20,8 @@ class TokenCache(Section):
     """How long an unknown token is known to be unknown."""
     max_entries: Count = 100_000
     """Tokens kept; the least recently used goes first."""
+    max_bytes: Size = 64 * 1024 * 1024
+    """Memory for valid tokens per process, about; the least recently used goes first."""
     stale_if_unavailable: Duration = 60.0
     """How long past ttl a validated token is still taken while identity is down; then 503."""
     jitter: Percent = 0.1

@@ -91,16 +91,16 @@ class Concurrency(Section):
 
 
 class AbsoluteLimits(Section):
-    """Limits of size and number, whatever the rate; null switches one off."""
+    """Limits of size and number, whatever the rate. There is none that is not written here."""
 
-    request_body: Size | None = 1024 * 1024
-    """Largest request body; above it 413."""
-    items_returned: Count | None = 1000
-    """Items that a metadata answer may hold; above it 413."""
-    image_metadata_items: Count | None = 40
-    """Items that a PUT or POST of metadata may have; more are 413; told to clients as maxImageMeta."""
-    concurrent: Concurrency | None = Concurrency()
-    """Requests of one consumer that run at the same time."""
+    request_body: Size | None = None
+    """Largest request body; above it 413. null sets no limit."""
+    items_returned: Count | None = None
+    """Items that a metadata answer may hold; above it 413. null sets no limit."""
+    image_metadata_items: Count | None = None
+    """Items that a PUT or POST of metadata may have; more are 413; clients read it as maxImageMeta."""
+    concurrent: Concurrency | None = None
+    """Requests of one consumer that may run at the same time; null sets no limit."""
 
 
 class Limits(Section):

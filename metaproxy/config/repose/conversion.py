@@ -43,8 +43,7 @@ ADDED = (
     Note(
         Kind.DIFFERS,
         "metaproxy",
-        "adds what Repose did not hold: bodies up to 1 MiB, 40 metadata items an image, 100 requests "
-        "of a project at once (limits.absolute), 405 for methods that it lacks (authorization.methods)",
+        "adds what Repose did not hold: 405 for methods that a known operation lacks (authorization.methods)",
     ),
     Note(
         Kind.DIFFERS,

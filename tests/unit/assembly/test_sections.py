@@ -21,6 +21,10 @@ from tests.asgi_driver import drive
 from tests.filters.limiting import Upstream
 from tests.unit.assembly.configured import STATIC, config
 
+ALL_ON = """
+limits:
+  absolute: {request_body: 1MiB, items_returned: 1000, image_metadata_items: 40, concurrent: {max: 100}}
+"""
 ALL_OFF = """
 limits:
   endpoint: null
@@ -31,7 +35,8 @@ limits:
 @pytest.mark.parametrize(
     ("section", "stages"),
     [
-        ("", [ConcurrencyLimit, RequestBodyLimit, RateLimit, MetadataItemLimit, LimitsEndpoint]),
+        ("", [RateLimit, LimitsEndpoint]),
+        (ALL_ON, [ConcurrencyLimit, RequestBodyLimit, RateLimit, MetadataItemLimit, LimitsEndpoint]),
         (ALL_OFF, [RateLimit]),
     ],
 )

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from metaproxy.config import Config, ConfigError, effective, load_config
 from metaproxy.config.addresses import ListenAddress, Target
 from metaproxy.config.model.keystone import KeystoneV3
+from metaproxy.config.model.limits import AbsoluteLimits, Concurrency
 from metaproxy.config.model.static import Static
 from metaproxy.config.units import Rate
 
@@ -31,7 +32,32 @@ def test_three_sections_are_enough(tmp_path: Path) -> None:
 
     assert config.server.listen == (ListenAddress("127.0.0.1", 8774),)
     assert config.upstream.targets == (Target("http://127.0.0.1:1"),)
-    assert config.limits.absolute.request_body == 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "written", ["", "limits: {}\n", "limits: {absolute: {}}\n", "limits: {absolute: {request_body: 1MiB}}\n"]
+)
+def test_a_limit_that_is_not_written_limits_nothing(tmp_path: Path, written: str) -> None:
+    absolute = load(tmp_path, LEAST + written).limits.absolute
+
+    assert absolute.model_copy(update={"request_body": None}) == AbsoluteLimits()
+    assert set(AbsoluteLimits().model_dump().values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("{}", Concurrency(per="project", max=100)),
+        ("{per: user}", Concurrency(per="user", max=100)),
+        ("{max: 7}", Concurrency(per="project", max=7)),
+    ],
+)
+def test_a_written_limit_of_concurrent_requests_keeps_its_meaning(
+    tmp_path: Path, written: str, meant: Concurrency
+) -> None:
+    config = load(tmp_path, f"{LEAST}limits: {{absolute: {{concurrent: {written}}}}}\n")
+
+    assert config.limits.absolute.concurrent == meant
 
 
 def test_units_become_numbers(tmp_path: Path) -> None:

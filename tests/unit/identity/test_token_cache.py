@@ -6,7 +6,7 @@ import pytest
 
 from metaproxy.exchange import Identity
 from metaproxy.identity.revocation import Revocation
-from metaproxy.identity.token_cache import Known, TokenCache
+from metaproxy.identity.token_cache import ENTRY_BYTES, Known, TokenCache, bytes_of
 from metaproxy.identity.validator import Rejected
 
 ALICE = Identity(user_id="alice")
@@ -82,3 +82,65 @@ def test_a_rejection_is_fresh_for_its_time_and_ends_with_a_better_verdict(
     held(cache)
 
     assert not known.is_fresh(NOW, NOW)
+
+
+WIDE = Identity(user_id="bob", header_pairs=tuple((b"x-field-%d" % n, b"v" * 1000) for n in range(10)))
+
+
+def test_verdicts_are_kept_within_a_bound_of_bytes_and_the_least_recent_goes_first(clock: Moment) -> None:
+    entry = ENTRY_BYTES + bytes_of(WIDE)
+    cache = TokenCache(
+        ttl=60,
+        negative_ttl=10,
+        grace=0,
+        max_entries=100,
+        max_bytes=3 * entry,
+        jitter=0,
+        monotonic=clock,
+        wall=clock,
+    )
+    for key in (b"1", b"2", b"3"):
+        held(cache, key, WIDE)
+
+    held(cache, b"4", WIDE)
+
+    assert cache.counts()[0] == (("valid",), 3)
+    assert cache.fresh(b"1") is None
+    assert cache.fresh(b"4") is not None
+
+
+def test_a_verdict_that_is_larger_than_the_bound_is_not_kept_and_pushes_out_nothing(clock: Moment) -> None:
+    cache = TokenCache(
+        ttl=60, negative_ttl=10, grace=0, max_entries=9, max_bytes=5000, jitter=0, monotonic=clock, wall=clock
+    )
+    held(cache)
+
+    cache.keep(b"wide", WIDE, b"")
+
+    assert cache.fresh(b"wide") is None
+    assert cache.fresh(b"key") is not None
+
+
+def test_what_an_identity_takes_grows_with_what_it_says() -> None:
+    short, long = (Identity(user_name="a" * size, roles=("b" * size,)) for size in (10, 1000))
+
+    assert bytes_of(long) - bytes_of(short) == 2 * 990
+    assert bytes_of(WIDE) > 10 * 1000
+
+
+def test_rejections_have_a_bound_of_bytes_too(clock: Moment) -> None:
+    most = 8 * 4 * ENTRY_BYTES
+    cache = TokenCache(
+        ttl=60,
+        negative_ttl=10,
+        grace=0,
+        max_entries=999,
+        max_bytes=most,
+        jitter=0,
+        monotonic=clock,
+        wall=clock,
+    )
+    for number in range(10):
+        cache.reject(b"%d" % number, Rejected("token_unknown"))
+
+    assert cache.counts()[1] == (("rejected",), 4)
