@@ -17,7 +17,8 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
+
+from metaproxy.server.listeners import UnixListener
 
 ATTACH_FILTER = 26
 """SO_ATTACH_FILTER, which the socket module does not name."""
@@ -47,8 +48,8 @@ def admit_no_more(listeners: Iterable[socket.socket]) -> None:
     """
     for listener in listeners:
         with suppress(OSError):  # another system, or one that forbids it: the queue is emptied all the same
-            if listener.family == socket.AF_UNIX:
-                Path(listener.getsockname()).unlink(missing_ok=True)
+            if isinstance(listener, UnixListener):
+                listener.remove_path()
             else:
                 _drop_syn(listener)
 

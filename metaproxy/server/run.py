@@ -6,6 +6,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
@@ -16,7 +17,7 @@ from metaproxy.config.model import Config
 from metaproxy.server import closing
 from metaproxy.server.activation import activated
 from metaproxy.server.banner import banner, facts
-from metaproxy.server.listeners import ListenError, bind, describe, nth, tls_context
+from metaproxy.server.listeners import ListenError, bind_all, close_all, describe, nth, tls_context
 from metaproxy.server.watch import digest
 from metaproxy.server.worker import Worker
 from metaproxy.server.workers import Supervisor
@@ -36,13 +37,19 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(config.logging.format, config.logging.level)
     workers = config.server.workers
+    bound = ExitStack()
     try:
         tls = _tls(config)
         passed = activated()
-        listeners = passed.data or [bind(address) for address in config.server.listen]
-        admin_listeners = [passed.admin or _bind_admin(config, 0)]
-        admin_listeners += [_bind_admin(config, number) for number in range(1, workers)]
+        listeners = passed.data or bind_all(config.server.listen)
+        bound.callback(close_all, [] if passed.data else listeners)
+        admin_listeners: list[list[socket.socket]] = []
+        for number in range(workers):
+            passed_on = passed.admin if number == 0 else []
+            admin_listeners.append(passed_on or _bind_admin(config, number))
+            bound.callback(close_all, [] if passed_on else admin_listeners[number])
     except ListenError as error:
+        bound.close()
         print(f"metaproxy: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return 1
     _announce(config, [describe(listener, tls=tls is not None) for listener in listeners], admin_listeners)
@@ -70,7 +77,8 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
         closing.admit_no_more(ours)
         _close(listeners)  # what the workers do not accept before they close would wait for nobody
 
-    return work(0) if workers == 1 else Supervisor(workers, work, at_stop=stop_listening).run()
+    with bound:
+        return work(0) if workers == 1 else Supervisor(workers, work, at_stop=stop_listening).run()
 
 
 def _close(listeners: Iterable[socket.socket]) -> None:
@@ -80,7 +88,7 @@ def _close(listeners: Iterable[socket.socket]) -> None:
 
 def _bind_admin(config: Config, worker: int) -> list[socket.socket]:
     """Return the admin listeners of one worker: each has its own, at the next port or with its number."""
-    return [bind(nth(address, worker)) for address in config.admin.listen]
+    return bind_all([nth(address, worker) for address in config.admin.listen])
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

@@ -37,7 +37,7 @@ class Server(Section):
     """The listener for clients."""
 
     listen: Annotated[ListenAddresses, Field(min_length=1)] = (ListenAddress("127.0.0.1", 8774),)
-    """host:port, [::]:port or unix:/path; one or a list."""
+    """host:port, [::]:port or unix:/path; one or a list. A name is listened on at all its addresses."""
     tls: ServerTls | None = None
     """Certificate and key where metaproxy ends TLS itself; null speaks plain HTTP."""
     workers: Annotated[Number, Field(ge=1, le=256)] = 1
