@@ -9,7 +9,9 @@ FUZZ_SECONDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGE := $(VENV)/.package
 INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN := $(BIN)/python $(if $(COVERAGE_FLOOR),-m coverage run) -m
 # One worker takes a whole file: what its tests share is started once.
 TESTS := pytest -n $(WORKERS) --dist loadfile
@@ -20,14 +22,21 @@ TESTS := pytest -n $(WORKERS) --dist loadfile
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
-$(INSTALLED): pyproject.toml
+# The package alone, which is all that the demo needs; then what tests and checks need beside it.
+$(PACKAGE): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(PIP) -e .
 	@touch $@
 
-demo: $(INSTALLED) ## run compute API, identity service and proxy; PORT=8774 ADMIN_PORT=9774 choose the ports
+# Dependency groups need pip 25.1 or newer; Python 3.11 brings an older one.
+$(INSTALLED): $(PACKAGE)
+	$(PIP) --upgrade "pip>=25.1"
+	$(PIP) -e ".[redis,otel]" --group dev
+	@touch $@
+
+demo: $(PACKAGE) ## run compute API, identity service and proxy; PORT=8774 ADMIN_PORT=9774 choose the ports
 	@exec $(BIN)/python -m metaproxy demo $(if $(PORT),--port $(PORT)) $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT))
 
 test: $(INSTALLED) ## run the whole suite, real servers and a real Redis included
@@ -71,7 +80,7 @@ test-keystone: $(INSTALLED) ## run against a real Keystone, installed into a vir
 	$(RUN) pytest -m keystone
 
 fuzz: $(INSTALLED) ## fuzz what reads foreign bytes for FUZZ_SECONDS each, with atheris
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=3"
+	$(PIP) "atheris>=3"
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 soak: $(INSTALLED) ## random load with faults everywhere and reloads; MINUTES=5 is shorter

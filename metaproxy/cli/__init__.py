@@ -1,41 +1,70 @@
 """The command line: what starts metaproxy, what looks at a configuration, what operates a running one.
 
-Each group of commands is a file with a ``register(application)`` function; ``GROUPS`` lists them in
-the order of ``metaproxy --help``.
+Each group of commands is a file with a ``register(application)`` function. ``GROUPS`` lists them in the
+order of ``metaproxy --help``, with the commands of each, so that a command imports its own file and no
+other: the model of the configuration alone takes longer to import than most commands take to run.
 """
 
-from typing import Annotated
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 
-from metaproxy.cli import configuration, demo, limits, purge, reload, repose, serve, status, tokens, top
 from metaproxy.version import __version__
 
-GROUPS = (serve, status, top, reload, purge, tokens, limits, configuration, repose, demo)
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "serve": ("serve",),
+    "status": ("status",),
+    "top": ("top",),
+    "reload": ("reload", "log-level"),
+    "purge": ("purge",),
+    "tokens": ("hash-token", "revoke"),
+    "limits": ("limits",),
+    "configuration": ("check", "schema", "config"),
+    "repose": ("import-repose",),
+    "demo": ("demo",),
+}
+"""Files of this package, and the commands that each registers."""
+
+VERSION: Final = f"metaproxy {__version__}"
 
 
-def application() -> typer.Typer:
-    """Return the command line with every group registered."""
-    app = typer.Typer(
-        name="metaproxy",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the command line for ``words``: with the group that they name, or with every group."""
+    app = typer.Typer(name="metaproxy", no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_options)
-    for group in GROUPS:
-        group.register(app)
+    for group in _groups(words):
+        import_module(f"{__name__}.{group}").register(app)
     return app
 
 
 def main() -> None:
     """The ``metaproxy`` command."""
-    application()()
+    application(_words())(prog_name="metaproxy")  # also as `python -m metaproxy`: shells complete that name
+
+
+def _groups(words: Sequence[str]) -> Sequence[str]:
+    """Return the groups that ``words`` need: one if a known command comes first, none for the version."""
+    first = words[0] if words else ""
+    if first == "--version":
+        return ()
+    named = [group for group, commands in GROUPS.items() if first in commands]
+    return named or tuple(GROUPS)
+
+
+def _words() -> Sequence[str]:
+    """Return the arguments of this process, or those that a shell asks to complete."""
+    if "_METAPROXY_COMPLETE" in os.environ:
+        return os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+    return sys.argv[1:]
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"metaproxy {__version__}")
+        typer.echo(VERSION)
         raise typer.Exit
 
 

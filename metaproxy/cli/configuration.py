@@ -11,6 +11,7 @@ from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, admin, leave
 from metaproxy.cli.files import load_or_exit
 from metaproxy.config import Config, effective
 from metaproxy.config.reference import key_reference
+from metaproxy.config.sample import sample_configuration
 from metaproxy.config.schema import json_schema
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.", show_default=False)]
@@ -28,6 +29,7 @@ def register(application: typer.Typer) -> None:
     application.command()(schema)
     group = typer.Typer(no_args_is_help=True, help="Look at a configuration.")
     group.command()(show)
+    group.command()(sample)
     application.add_typer(group, name="config")
 
 
@@ -50,6 +52,11 @@ def show(file: FileOrNone = None, url: AdminUrl = DEFAULT_URL) -> None:
     """
     shown = _in_use(url) if file is None else effective(load_or_exit(file))
     typer.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def sample() -> None:
+    """Print a configuration with every key, each explained: a file to start from."""
+    typer.echo(sample_configuration(), nl=False)
 
 
 def _in_use(url: str) -> Any:

@@ -46,8 +46,11 @@ def test_what_the_build_needs_of_the_project_is_copied() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     copied = " ".join(arguments for name, arguments in STEPS if name == "COPY")
 
-    for needed in re.findall(r'^(?:readme|license-files) = \[?"([^"]+)"', project, re.MULTILINE):
-        assert needed in copied
+    pattern = r'^license-files = \["([^"]+)"|^fragments = .*path = "([^"]+)"|^"(config/[^"]+)" = "metaproxy/'
+    needed = {"".join(names) for names in re.findall(pattern, project, re.MULTILINE)}
+    assert {"README.md", "LICENSE", "config/metaproxy.yaml", "config/metaproxy.schema.json"} <= needed
+    for name in needed:
+        assert name in copied
 
 
 @pytest.fixture

@@ -1,15 +1,19 @@
 """The command line: what each command prints, where, and with which exit code."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+import typer.main
 import yaml
 from typer.testing import CliRunner, Result
 
-from metaproxy.cli import application
+from metaproxy.cli import GROUPS, application
 from metaproxy.config.reference import key_reference
 from metaproxy.config.schema import json_schema
 from metaproxy.version import __version__
@@ -124,3 +128,65 @@ def test_the_package_runs_as_a_module() -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
 
     assert result.stdout == f"metaproxy {__version__}\n"
+
+
+def test_the_sample_configuration_is_printed_as_it_stands_in_the_repository() -> None:
+    assert run("config", "sample").stdout == (ROOT / "config/metaproxy.yaml").read_text()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_command_is_found_without_the_other_groups(group: str) -> None:
+    whole = {info.name for info in _commands(application())}
+    for command in GROUPS[group]:
+        alone = {info.name for info in _commands(application([command]))}
+        assert set(GROUPS[group]) <= alone <= whole
+
+
+def test_every_command_belongs_to_a_group() -> None:
+    listed = {command for commands in GROUPS.values() for command in commands}
+    assert {info.name for info in _commands(application()) if not info.hidden} == listed
+
+
+@pytest.mark.parametrize(
+    ("command", "unneeded"),
+    [
+        ("--version", {"httpx", "yaml", "rich", "uvicorn", "metaproxy.config", "metaproxy.cli.status"}),
+        ("status", {"yaml", "uvicorn", "starlette", "metaproxy.config"}),
+        ("check", {"uvicorn", "watchfiles", "metaproxy.server"}),
+    ],
+)
+def test_a_command_imports_what_it_needs_alone(command: str, unneeded: set[str]) -> None:
+    script = (
+        "import sys; from metaproxy.cli import application; import typer.main;"
+        "typer.main.get_command(application(sys.argv[1:])); print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script, command], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    assert not unneeded & set(loaded)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str) -> None:
+    asked = {"metaproxy sta": "status", "metaproxy status --js": "--json"}
+    for line, completed in asked.items():
+        environ = {
+            "_METAPROXY_COMPLETE": f"complete_{shell}",
+            "_TYPER_COMPLETE_ARGS": line,
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+        }
+        answer = subprocess.run(
+            [sys.executable, "-m", "metaproxy"],
+            env=os.environ | environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert completed in answer.stdout, answer.stderr
+
+
+def _commands(app: typer.Typer) -> list[Any]:
+    return list(typer.main.get_group(app).commands.values())
