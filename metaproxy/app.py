@@ -137,6 +137,10 @@ class Application:
                 started.push_async_callback(resource.close)
             started.pop_all()
 
+    def take_over(self) -> None:
+        """Take the place of ``previous``: parts that both have get the TLS files of this configuration."""
+        self._parts.take_over()
+
     async def close(self) -> None:
         """End what ``start`` has begun, in the reverse order."""
         for resource in reversed(self._resources()):

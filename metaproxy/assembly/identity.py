@@ -1,9 +1,10 @@
 """The section ``identity``: who validates tokens, behind which cache."""
 
+import ssl
+
 from starlette.types import ASGIApp
 
 from metaproxy.assembly.held import Resource
-from metaproxy.assembly.tls import client_context
 from metaproxy.config.model.keystone import (
     Keystone,
     KeystoneV2,
@@ -38,10 +39,21 @@ IDENTITY_QUEUE = 4096
 
 
 class Tokens:
-    """Everything that knows tokens: the validator with its cache, and what makes it forget."""
+    """Everything that knows tokens: the validator with its cache, and what makes it forget.
 
-    def __init__(self, section: Provider, broadcast: Broadcast, metrics: Metrics) -> None:
-        inner = _validator(section, metrics)
+    ``tls`` is for an https:// identity service.
+    """
+
+    def __init__(
+        self, section: Provider, broadcast: Broadcast, metrics: Metrics, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._transport: UpstreamTransport | None = None
+        inner: TokenValidator
+        if isinstance(section, Static):
+            inner = StaticTokens(_static_token(token) for token in section.tokens)
+        else:
+            self._transport = _transport(section, metrics, tls)
+            inner = _keystone(section, self._transport, metrics)
         self.validator = _cached(inner, section, metrics)
         self.revocations = Revocations(self.validator, broadcast)
         self._parts: list[Resource] = [self.validator, self.revocations]
@@ -52,6 +64,11 @@ class Tokens:
         events = section.revocation_events
         if events.enabled:
             self._parts.append(RevocationEventPolling(keystone, self.validator, interval=events.interval))
+
+    def renew_tls(self, context: ssl.SSLContext) -> None:
+        """Open connections with ``context`` from now on, and retire those that are open."""
+        if self._transport is not None:
+            self._transport.renew_tls(context)
 
     async def start(self) -> None:
         """Log in, listen, and begin to ask for revocations."""
@@ -94,11 +111,13 @@ def _cached(inner: TokenValidator, section: Provider, metrics: Metrics) -> Cache
     )
 
 
-def _validator(section: Provider, metrics: Metrics) -> TokenValidator:
+def _keystone(
+    section: KeystoneV3 | KeystoneV2, transport: UpstreamTransport, metrics: Metrics
+) -> TokenValidator:
     match section:
         case KeystoneV3():
             return KeystoneV3Validator(
-                _transport(section, metrics),
+                transport,
                 section.url,
                 login=_login_v3(section.login),
                 timeout=section.timeout,
@@ -107,18 +126,16 @@ def _validator(section: Provider, metrics: Metrics) -> TokenValidator:
             )
         case KeystoneV2():
             return KeystoneV2Validator(
-                _transport(section, metrics),
+                transport,
                 section.url,
                 login=_login_v2(section.login) if section.login else None,
                 groups=section.groups,
                 timeout=section.timeout,
                 metrics=metrics,
             )
-        case Static():
-            return StaticTokens(_static_token(token) for token in section.tokens)
 
 
-def _transport(section: Keystone, metrics: Metrics) -> UpstreamTransport:
+def _transport(section: Keystone, metrics: Metrics, tls: ssl.SSLContext | None) -> UpstreamTransport:
     return UpstreamTransport(
         connect_timeout=section.timeout,
         read_timeout=section.timeout,
@@ -126,7 +143,7 @@ def _transport(section: Keystone, metrics: Metrics) -> UpstreamTransport:
         pool_timeout=section.timeout,
         max_connections=IDENTITY_CONNECTIONS,
         queue=IDENTITY_QUEUE,
-        ssl_context=client_context(section.tls, "identity"),
+        ssl_context=tls,
         metrics=metrics,
         name="identity",
     )

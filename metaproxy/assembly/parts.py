@@ -1,5 +1,10 @@
 """The parts of an application that outlive a change of configuration where that leaves them as they are."""
 
+import ssl
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
 from starlette.types import ASGIApp
 
 from metaproxy.assembly.caching import cache
@@ -7,9 +12,11 @@ from metaproxy.assembly.held import Held, Resource, kept
 from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.limits import rates
 from metaproxy.assembly.shared import Shared
+from metaproxy.assembly.tls import client_context, client_tls
 from metaproxy.assembly.upstream import forward
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
+from metaproxy.config.model.keystone import Keystone
 from metaproxy.config.model.operations import Tracing
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.rates import Rates
@@ -20,7 +27,11 @@ from metaproxy.telemetry.spans import Spans, otlp_exporter
 
 
 class Parts:
-    """What ``previous`` has learnt, as far as ``config`` says the same of it; the rest is made anew."""
+    """What ``previous`` has learnt, as far as ``config`` says the same of it; the rest is made anew.
+
+    A part that calls a server is kept also if the content of its TLS files has changed: ``take_over`` gives
+    it the new ones. Raises TlsError.
+    """
 
     def __init__(
         self,
@@ -39,7 +50,9 @@ class Parts:
         self.forward: Held[Forward] = kept(
             previous.forward if previous else None,
             (config.upstream, via),
-            lambda: forward(config.upstream, via, metrics),
+            lambda: forward(
+                config.upstream, via, metrics, client_context(config.upstream.tls, "upstream", config.files)
+            ),
         )
         self.upstream: ASGIApp = answering or self.forward.part
         self.shared: Held[Shared] = kept(
@@ -58,8 +71,29 @@ class Parts:
             self.tokens = kept(
                 previous.tokens if previous else None,
                 (identity, shared),
-                lambda: Tokens(identity, shared.broadcast, metrics),
+                lambda: Tokens(identity, shared.broadcast, metrics, _identity_tls(config)),
             )
+
+        self._tls_files = {
+            section: config.files.digests((tls.ca, tls.certificate, tls.key))
+            for section, tls in client_tls(config)
+        }
+        self._renewals = list(self._find_renewals(config, previous)) if previous else []
+
+    def take_over(self) -> None:
+        """Give the parts that were kept their new TLS files, because no request goes to ``previous`` now."""
+        for renew in self._renewals:
+            renew()
+
+    def _find_renewals(self, config: Config, previous: "Parts") -> Iterator[Callable[[], None]]:
+        calling: dict[str, tuple[Held[Any] | None, Held[Any] | None]] = {
+            "upstream": (self.forward, previous.forward),
+            "identity": (self.tokens, previous.tokens),
+        }
+        for section, tls in client_tls(config):
+            now, before = calling[section]
+            if now is not None and now is before and self._tls_files[section] != previous._tls_files[section]:
+                yield partial(now.part.renew_tls, client_context(tls, section, config.files))
 
     def _cache(
         self, config: Config, metrics: Metrics, previous: "Parts | None"
@@ -82,6 +116,11 @@ class Parts:
         forward = self.forward if self.upstream is self.forward.part else None
         parts = (self.access_log, self.spans, forward, self.shared, self.cache, self.rates, self.tokens)
         return [part for part in parts if part is not None]
+
+
+def _identity_tls(config: Config) -> ssl.SSLContext | None:
+    identity = config.identity
+    return client_context(identity.tls, "identity", config.files) if isinstance(identity, Keystone) else None
 
 
 def _spans(section: Tracing, previous: Parts | None) -> Held[Spans] | None:

@@ -1,27 +1,133 @@
-"""TLS towards the servers that metaproxy calls."""
+"""TLS contexts, made from the files that were read with the configuration.
 
+OpenSSL takes certificates from files alone, and the files on the disk may have changed since. So it gets the
+bytes that were read, each as a file in memory. An encrypted key is refused, because nobody may be there to
+type its password.
+"""
+
+import os
 import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
 
+from metaproxy.assembly.expiry import not_after
+from metaproxy.config.files import Files
+from metaproxy.config.model import Config
+from metaproxy.config.model.keystone import Keystone
+from metaproxy.config.model.server import ServerTls
 from metaproxy.config.model.upstream import ClientTls
 
 
 class TlsError(Exception):
-    """A TLS file cannot be used; the message says which section and why."""
+    """A TLS file cannot be used; the message says which key of the configuration, which file and why."""
 
 
-def client_context(tls: ClientTls, section: str) -> ssl.SSLContext:
+def server_context(tls: ServerTls, files: Files) -> ssl.SSLContext:
+    """Return the context of a TLS listener; raises TlsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    _load_chain(context, tls.certificate, tls.key, files, "server")
+    if tls.client_ca is not None:
+        with _errors("server.tls.client_ca", tls.client_ca), _as_file(files.read(tls.client_ca)) as trusted:
+            context.load_verify_locations(trusted)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(tls: ClientTls, section: str, files: Files | None = None) -> ssl.SSLContext:
     """Return the context for calling an https server as ``tls`` says; raises TlsError.
 
     ``section`` names the part of the configuration in the message.
     """
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate is not None and tls.key is not None:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or str(error)
-        raise TlsError(f"{section}.tls: {tls.ca or tls.certificate}: {reason}") from error
+    files = files or Files()
+    if tls.ca is None:
+        context = ssl.create_default_context()
+    else:
+        with _errors(f"{section}.tls.ca", tls.ca), _as_file(files.read(tls.ca)) as authorities:
+            context = ssl.create_default_context(cafile=authorities)
+    if tls.certificate is not None and tls.key is not None:
+        _load_chain(context, tls.certificate, tls.key, files, section)
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def client_tls(config: Config) -> Iterator[tuple[str, ClientTls]]:
+    """Yield the sections that call a server, by name, each with its part about TLS."""
+    yield "upstream", config.upstream.tls
+    if isinstance(config.identity, Keystone):
+        yield "identity", config.identity.tls
+
+
+def check_tls(config: Config) -> None:
+    """Raise TlsError if a file cannot be used that ``config`` names for TLS."""
+    if config.server.tls is not None:
+        server_context(config.server.tls, config.files)
+    for section, tls in client_tls(config):
+        if tls.ca is not None or tls.certificate is not None:
+            client_context(tls, section, config.files)
+
+
+def expiries(config: Config) -> dict[str, float]:
+    """Return when each certificate that metaproxy shows ends (seconds since the epoch), by section."""
+    shown = [("server", config.server.tls), *client_tls(config)]
+    named = {section: tls.certificate for section, tls in shown if tls is not None}
+    found = {
+        section: not_after(config.files.read(path)) for section, path in named.items() if path is not None
+    }
+    return {section: instant for section, instant in found.items() if instant is not None}
+
+
+def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path, files: Files, section: str) -> None:
+    with _errors(f"{section}.tls.certificate", certificate):
+        chain = files.read(certificate)
+    with _errors(f"{section}.tls.key", key):
+        private = files.read(key)
+    named = ("key", key) if not_after(chain) is not None else ("certificate", certificate)
+    with _errors(f"{section}.tls.{named[0]}", named[1]), _as_file(chain) as one, _as_file(private) as other:
+        try:
+            context.load_cert_chain(one, other, password=_refuse_to_ask)
+        except _EncryptedKey:
+            raise TlsError(f"{section}.tls.key: {key}: the key is encrypted: remove its password") from None
+        except ssl.SSLError as error:
+            if error.reason != "KEY_VALUES_MISMATCH":
+                raise
+            raise TlsError(f"{section}.tls.key: {key}: is not the key of {certificate}") from error
+
+
+class _EncryptedKey(Exception):
+    """OpenSSL has asked for a password."""
+
+
+def _refuse_to_ask() -> NoReturn:
+    raise _EncryptedKey
+
+
+@contextmanager
+def _errors(key: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ssl.SSLError) as error:
+        # An SSLError has a short reason where it comes from OpenSSL, other errors a text of the system.
+        reason = getattr(error, "reason", None) or error.strerror or str(error)
+        raise TlsError(f"{key}: {path}: {reason}") from error
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """Yield a path under which ``content`` can be read."""
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").exists():
+        with os.fdopen(os.memfd_create("metaproxy"), "wb") as file:
+            file.write(content)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile() as named:
+            named.write(content)
+            named.flush()
+            yield named.name

@@ -1,6 +1,7 @@
 """The section ``upstream``: the last application of the line."""
 
-from metaproxy.assembly.tls import client_context
+import ssl
+
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.forward.breaker import BreakerPolicy
 from metaproxy.forward.health import HealthPolicy
@@ -9,8 +10,11 @@ from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.telemetry.metrics import Metrics
 
 
-def forward(section: Upstream, via: bytes, metrics: Metrics) -> Forward:
-    """Return the application that forwards as ``section`` says; ``via`` is our element of Via."""
+def forward(section: Upstream, via: bytes, metrics: Metrics, tls: ssl.SSLContext | None = None) -> Forward:
+    """Return the application that forwards as ``section`` says.
+
+    ``via`` is our element of Via; ``tls`` is for https:// targets.
+    """
     transport = UpstreamTransport(
         connect_timeout=section.timeouts.connect,
         read_timeout=section.timeouts.read,
@@ -18,7 +22,7 @@ def forward(section: Upstream, via: bytes, metrics: Metrics) -> Forward:
         pool_timeout=section.timeouts.pool,
         max_connections=section.max_connections,
         queue=section.queue,
-        ssl_context=client_context(section.tls, "upstream"),
+        ssl_context=tls,
         metrics=metrics,
     )
     health, breaker = section.health, section.breaker

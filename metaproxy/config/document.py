@@ -13,10 +13,10 @@ import yaml
 from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from metaproxy.config.files import MAX_BYTES, Files
 from metaproxy.config.interpolation import InterpolationError, interpolate
 from metaproxy.config.problems import ConfigError, KeyPath, Problem, dotted
 
-FILE_BYTES = 4 * 1024 * 1024
 MAX_NODES = 100_000
 MAX_DEPTH = 40
 TOO_LARGE = "the file is nested too deeply or holds too much"
@@ -62,13 +62,18 @@ class Document:
         return Problem(file, line, dotted(path), message)
 
 
-def read_document(path: Path, environ: Mapping[str, str], at: KeyPath = ()) -> Document:
+def read_document(
+    path: Path, environ: Mapping[str, str], at: KeyPath = (), files: Files | None = None
+) -> Document:
     """Read a YAML file; ``at`` is the key under which its data will stand.
+
+    ``files`` reads this file and those that it names.
 
     Raises ConfigError where there is no data to go on with: no file, no text, no YAML.
     """
     document = Document(str(path))
-    text = _read_text(path)
+    files = files or Files()
+    text = _read_text(path, files)
     try:
         _check_depth(document.file, text)
         root = yaml.compose(text, Loader=_LOADER)
@@ -76,17 +81,18 @@ def read_document(path: Path, environ: Mapping[str, str], at: KeyPath = ()) -> D
         raise ConfigError([_syntax_problem(document.file, text, error)]) from None
     if root is None:
         raise ConfigError([Problem(document.file, 0, "", "the file is empty")])
-    document.data = _Builder(document, environ, path.parent).build(root, at)
+    document.data = _Builder(document, environ, path.parent, files).build(root, at)
     return document
 
 
 class _Builder:
     """Builds the data of one document from its nodes."""
 
-    def __init__(self, document: Document, environ: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str], folder: Path, files: Files) -> None:
         self._document = document
         self._environ = environ
         self._folder = folder
+        self._files = files
         self._constructor = SafeConstructor()
         self._nodes = 0
 
@@ -156,7 +162,7 @@ class _Builder:
         if "$" not in text:
             return text
         self._document.hidden.add(path)
-        return interpolate(text, self._environ, self._folder)
+        return interpolate(text, self._environ, self._folder, self._files)
 
     def _place(self, node: Node) -> tuple[str, int]:
         return self._document.file, node.start_mark.line + 1
@@ -165,16 +171,15 @@ class _Builder:
         self._document.problems.append(Problem(*place, dotted(path), message))
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, files: Files) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES + 1)
+        content = files.read(path)
     except OSError as error:
         reason = {"No such file or directory": "no such file", "Is a directory": "is a directory, not a file"}
         message = reason.get(error.strerror or "", f"cannot be read: {error.strerror}")
         raise ConfigError([Problem(str(path), 0, "", message)]) from None
-    if len(content) > FILE_BYTES:
-        raise ConfigError([Problem(str(path), 0, "", f"is larger than {FILE_BYTES // 1024**2}MiB")])
+    if len(content) > MAX_BYTES:
+        raise ConfigError([Problem(str(path), 0, "", f"is larger than {MAX_BYTES // 1024**2}MiB")])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from metaproxy.config.files import Files
+
 SECRET_FILE_BYTES = 64 * 1024
 
 _REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<body>[^{}]*)(?P<end>\}?))")
@@ -18,30 +20,32 @@ class InterpolationError(ValueError):
     """A reference that cannot be filled in; the message names it, never a value."""
 
 
-def interpolate(text: str, environ: Mapping[str, str], folder: Path) -> str:
+def interpolate(text: str, environ: Mapping[str, str], folder: Path, files: Files | None = None) -> str:
     """Return ``text`` with its references filled in.
 
     Args:
         text: the value as it stands in the file.
         environ: the environment variables.
         folder: what relative paths of ``${file:…}`` start from.
+        files: reads the files.
 
     Raises InterpolationError for a variable that is not set, a file that cannot be read, or a
     reference of no known form.
     """
+    reader = files or Files()
 
     def fill(reference: re.Match[str]) -> str:
-        return "$" if reference["dollar"] else _fill(reference, environ, folder)
+        return "$" if reference["dollar"] else _fill(reference, environ, folder, reader)
 
     return _REFERENCE.sub(fill, text)
 
 
-def _fill(reference: re.Match[str], environ: Mapping[str, str], folder: Path) -> str:
+def _fill(reference: re.Match[str], environ: Mapping[str, str], folder: Path, files: Files) -> str:
     body = reference["body"]
     if not reference["end"]:
         raise InterpolationError("'${' is not closed; a literal '${' is written '$${'")
     if body.startswith("file:"):
-        return _read(folder / body.removeprefix("file:"))
+        return _read(folder / body.removeprefix("file:"), files)
     if (variable := _VARIABLE.fullmatch(body)) is None:
         raise InterpolationError(
             "a reference is ${NAME}, ${NAME:-default} or ${file:/path}; '$${' is a literal '${'"
@@ -56,10 +60,9 @@ def _fill(reference: re.Match[str], environ: Mapping[str, str], folder: Path) ->
     return environ[name]
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, files: Files) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(SECRET_FILE_BYTES + 1)
+        content = files.read(path)
         text = content.decode()
     except OSError as error:
         raise InterpolationError(f"cannot read {path}: {error.strerror}") from None

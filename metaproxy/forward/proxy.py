@@ -1,5 +1,6 @@
 """The last application of the line: the request goes to the upstream, its answer to the client."""
 
+import ssl
 from collections.abc import Sequence
 
 import httpx
@@ -83,6 +84,11 @@ class Forward:
     def lease(self) -> Lease | None:
         """Return a connection on which a read can be sent at once, without a task; None where none can."""
         return self._direct.lease() if self._direct is not None else None
+
+    def renew_tls(self, context: ssl.SSLContext) -> None:
+        """Open connections with ``context`` from now on, and retire those that are open."""
+        if isinstance(self._upstream.transport, UpstreamTransport):
+            self._upstream.transport.renew_tls(context)
 
     async def start(self) -> None:
         """Begin to watch the targets."""

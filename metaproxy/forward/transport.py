@@ -109,6 +109,13 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         self._repeats.add((pool.name,))
         return await (await pool.acquire(fresh=True)).exchange(message)
 
+    def renew_tls(self, context: ssl.SSLContext) -> None:
+        """Open connections with ``context`` from now on, and retire those that are open."""
+        self._tls = context
+        for origin, pool in self._pools.items():
+            if origin[0] == b"https":
+                pool.retire()
+
     async def aclose(self) -> None:
         """Close every connection."""
         for pool in self._pools.values():
@@ -132,15 +139,14 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         return pool
 
     def _opening(self, origin: Origin) -> OpenConnection:
-        tls = self._tls
-        if origin.scheme == "https" and tls is None:
-            tls = ssl.create_default_context()
+        if origin.scheme == "https" and self._tls is None:
+            self._tls = ssl.create_default_context()
 
         async def open_connection(on_free: Callback, on_lost: Callback) -> Connection:
             factory = partial(
                 Connection, self._patience, outbox=self._outbox, on_free=on_free, on_lost=on_lost
             )
-            return await connect(origin, factory, tls=tls, seconds=self._connect_timeout)
+            return await connect(origin, factory, tls=self._tls, seconds=self._connect_timeout)
 
         return open_connection
 

@@ -15,7 +15,7 @@ import select
 import socket
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from metaproxy.server.listeners import UnixListener
@@ -54,15 +54,16 @@ def admit_no_more(listeners: Iterable[socket.socket]) -> None:
                 _drop_syn(listener)
 
 
-async def empty(listeners: Sequence[socket.socket]) -> None:
+async def empty(listeners: Sequence[socket.socket], until: Callable[[], bool] = lambda: False) -> None:
     """Wait until the event loop has accepted every connection that waits in a queue of ``listeners``.
 
-    Where nobody else can come in, the listeners can be closed in the same turn of the loop without loss.
+    ``until`` ends the wait. Where nobody else can come in, the listeners can be closed in the same turn of
+    the loop without loss.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
     while loop.time() < begun + SETTLE_SECONDS or _is_waited_at(listeners):
-        if loop.time() > begun + MAX_SECONDS:
+        if until() or loop.time() > begun + MAX_SECONDS:
             return
         await asyncio.sleep(LOOK_SECONDS)
 

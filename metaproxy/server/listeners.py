@@ -12,7 +12,6 @@ import errno
 import ipaddress
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -119,22 +118,6 @@ def describe(listener: socket.socket, *, tls: bool = False) -> str:
         return f"unix:{name}"
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"{'https' if tls else 'http'}://{host}:{name[1]}"
-
-
-def tls_context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """Return the context of a TLS listener; raises ListenError where a file cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(certificate, key)
-        if client_ca is not None:
-            context.load_verify_locations(client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or str(error)
-        raise ListenError(f"cannot use the TLS certificate {certificate}: {reason}") from error
-    return context
 
 
 def _bind(address: ListenAddress, beside: Sequence[ListenAddress], resolve: Resolve) -> list[socket.socket]:

@@ -37,10 +37,24 @@ class QuietServer(uvicorn.Server):
 class DataServer(QuietServer):
     """The server that clients reach. Whoever is connected when it ends is answered within the grace."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+        self._is_broken_off = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    def break_off(self) -> None:
+        """Wait for no request any more at the end."""
+        self._is_broken_off = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept who waits, close the listeners, and let every connection end what it is at."""
         listeners = sockets or []
-        await closing.empty(listeners)
+        await closing.empty(listeners, until=lambda: self._is_broken_off)
         for server in self.servers:
             server.close()
         for listener in listeners:
@@ -60,12 +74,13 @@ class DataServer(QuietServer):
             await asyncio.sleep(FINISH_LOOK_SECONDS)
             if not state.connections and not state.tasks:
                 return
-            if loop.time() >= end:
+            if loop.time() >= end or self._is_broken_off:
                 break
         await self._break_off(state.tasks)
 
     async def _break_off(self, tasks: set["asyncio.Task[None]"]) -> None:
-        logger.warning("the grace is over, requests are broken off", requests=len(tasks))
+        why = "a second signal came" if self._is_broken_off else "the grace is over"
+        logger.warning(f"{why}, requests are broken off", requests=len(tasks))
         for task in list(tasks):
             task.cancel()
         if tasks:

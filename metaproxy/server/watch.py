@@ -1,51 +1,100 @@
-"""Noticing that the configuration file has changed.
+"""Noticing that a file has changed that the configuration names, or the configuration itself.
 
-The folder is watched, not the file: editors write a new file and rename it, and Kubernetes mounts a
-ConfigMap as a symbolic link whose target changes. What counts is whether the bytes that the path leads
-to are others than before.
+The files are read again and again, and their content is compared. So it does not matter how a file changes:
+written in place, renamed over, behind a symbolic link that is swapped (Kubernetes, certbot), on a file system
+that reports no changes, or in a folder that did not exist before. A few small files cost
+about 0.1 ms each second. A file that is missing is not a change: whoever replaces it is about to do so.
 """
 
-from collections.abc import AsyncGenerator
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
-import watchfiles
+from metaproxy.config.files import MAX_BYTES, Files
 
-STEP_MILLISECONDS = 200
-"""How long several changes are taken as one."""
+LOOK_SECONDS = 1.0
+"""Time between two looks."""
+SETTLE_SECONDS = 0.25
+"""How long the content must have been the same before it is taken: editors write in several steps."""
+LONGEST_UNREST_SECONDS = 10.0
+"""When the content is taken although it still changes."""
 
-LOOK_MILLISECONDS = 5000
-"""How often to look without being told: file systems of the network tell nothing."""
+Digests = dict[Path, bytes | None]
 
 
-async def changes(path: Path, known: bytes | None) -> AsyncGenerator[None]:
-    """Yield each time the content of ``path`` has become another; a file that is gone is no change.
+class Reader(Protocol):
+    """Reads a configuration; see ``Source``."""
 
-    ``known`` is the digest of the content that is known already; see ``digest``.
+    @property
+    def files(self) -> Files:
+        """What was read last, also if it was refused."""
+        ...
+
+
+class Watch:
+    """Compares files with what was read of them. The caller waits for ``pause`` between two looks.
+
+    Args:
+        source: has read the files.
+        read: returns the digest of a file now, None if it cannot be read.
+        clock: monotonic.
     """
-    folder = path.absolute().parent  # noqa: ASYNC240 - asks the kernel for the working folder, no disk
-    if (found := digest(path)) != known and found is not None:
-        known = found
-        yield
-    async for _ in watchfiles.awatch(
-        folder,
-        watch_filter=None,
-        step=STEP_MILLISECONDS,
-        debounce=2 * STEP_MILLISECONDS,
-        recursive=False,
-        rust_timeout=LOOK_MILLISECONDS,
-        yield_on_timeout=True,
-        ignore_permission_denied=True,
-    ):
-        found = digest(path)
-        if found is not None and found != known:
-            known = found
-            yield
+
+    def __init__(
+        self,
+        source: Reader,
+        *,
+        read: Callable[[Path], bytes | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read or digest
+        self._clock = clock
+        self._seen: Digests | None = None
+        self._unrest_since = 0.0
+        self._source = source
+        self._files: Files | None = None
+        self._known: Digests = {}
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        return LOOK_SECONDS if self._seen is None else SETTLE_SECONDS
+
+    def look(self) -> bool:
+        """Return whether a file has changed, and has been as it is now for two looks."""
+        if self._files is not self._source.files:
+            self._files = self._source.files
+            self._known = {path: self._files.digest(path) for path in self._files}
+            self._seen = None
+        now = self._now(self._known)
+        if now == self._known:
+            self._seen = None
+            return False
+        if self._seen is None:
+            self._unrest_since = self._clock()
+        settled = now == self._seen or self._clock() - self._unrest_since > LONGEST_UNREST_SECONDS
+        self._seen = now
+        return settled
+
+    def _now(self, paths: Iterable[Path]) -> Digests:
+        """The digests as they are now; of a file that is missing, the one that is known."""
+        return {path: self._read(path) or self._known[path] for path in paths}
 
 
 def digest(path: Path) -> bytes | None:
-    """Return what tells the content of ``path`` from another; None where there is none."""
+    """Return the digest of the content of ``path``; None if it is not a file that can be read to its end."""
     try:
-        return sha256(path.read_bytes()).digest()
+        # Without waiting: a pipe without a writer would block, and reading takes away what it holds.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            return sha256(file.read(MAX_BYTES + 1)).digest() if is_regular else None
     except OSError:
         return None

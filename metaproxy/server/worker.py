@@ -2,26 +2,29 @@
 
 import asyncio
 import gc
-import os
 import signal
 import socket
-import ssl
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
 from metaproxy.admin import create_admin
 from metaproxy.app import Application, create_app
+from metaproxy.assembly.tls import server_context
 from metaproxy.config import Config
 from metaproxy.server import closing
+from metaproxy.server.alone import Alone
+from metaproxy.server.certificates import warn_of_expiry
 from metaproxy.server.deadlines import sweep
-from metaproxy.server.listeners import tls_context
-from metaproxy.server.reload import Reloader
+from metaproxy.server.follow import Follower
+from metaproxy.server.listener_tls import ListenerContext, listener_context
+from metaproxy.server.notify import Notifier
+from metaproxy.server.reload import Apply, Reloader
 from metaproxy.server.serving import QuietServer, data_server, edge_limits, edge_of, quiet_server
+from metaproxy.server.source import Generation, Source
+from metaproxy.server.stopping import Stopping
 from metaproxy.server.switch import Switch
-from metaproxy.server.watch import changes
+from metaproxy.server.watch import Watch
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry import logs
 
@@ -42,26 +45,21 @@ class Worker:
 
     Args:
         number: which of the workers this is, from 0.
-        config: what to begin with.
-        config_path: where it was read from, and is read from again.
-        tls: the context of the data listeners, None for plain HTTP.
+        begin: the configuration to begin with. Raises TlsError if a file of it cannot be used.
     """
 
-    def __init__(self, number: int, config: Config, config_path: Path, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, number: int, begin: Generation) -> None:
+        config = begin.config
         application = create_app(config)
+        self._number = number
         self._switch = Switch(application)
         self._edge = edge_of(application)
         self._edge.fast_lane = self._switch
-        self._tls = tls
-        self._config_path = config_path
-        self._data = data_server(self._switch, self._edge, grace=config.server.shutdown_grace, tls=tls)
-        self._reloader = Reloader(
-            self._switch,
-            config_path,
-            worker=number,
-            apply=self._apply,
-            tell_all=_signal_to_supervisor() if config.server.workers > 1 else None,
-        )
+        self._tls: ListenerContext | None = None
+        if config.server.tls is not None:
+            self._tls = listener_context(server_context(config.server.tls, config.files))
+        self._data = data_server(self._switch, self._edge, grace=config.server.shutdown_grace, tls=self._tls)
+        self._reloader = Reloader(self._switch, begin.state, worker=number, outside=self._outside)
         connections = self._data.server_state.connections
         application.metrics.gauge(
             "metaproxy_connections", "Open connections of clients.", (), lambda: [((), len(connections))]
@@ -70,37 +68,101 @@ class Worker:
         if config.admin.listen:
             self._admin = quiet_server(create_admin(self._reloader), grace=ADMIN_GRACE_SECONDS)
         self._tasks = TaskSet()
+        self._stopping = Stopping(self._break_off)
 
-    async def serve(
+    async def serve_alone(
         self,
         listeners: Sequence[socket.socket],
         admin_listeners: Sequence[socket.socket],
         *,
-        known: bytes | None,
-        ours: Sequence[socket.socket] = (),
+        ours: Sequence[socket.socket],
+        source: Source,
+        watch: Watch | None,
+        notifier: Notifier,
     ) -> int:
         """Serve until SIGTERM or SIGINT, let what runs finish, and return the exit code.
 
-        ``ours`` are the listeners that end with this process.
-
-        A change of the configuration file is taken into use by itself, where ``known`` is the digest of
-        the content that the configuration was read from.
+        ``ours`` are the listeners that end with this process. ``watch`` reloads when a file changes.
         """
+        alone = Alone(source, self._reloader, watch=watch, notifier=notifier)
+        self._reloader.ask = alone.reload
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.signalled)
+        hung_up = asyncio.Event()
+        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+
+        async def reload_on_signal() -> None:
+            while await hung_up.wait():
+                hung_up.clear()
+                await alone.try_to_reload("signal")
+
+        async def live() -> None:
+            notifier.ready()
+            self._tasks.start(reload_on_signal(), name="reload-on-signal")
+            self._tasks.start(alone.follow_files(), name="follow-files")
+            if notifier.alive_every is not None:
+                self._tasks.start(_tell_alive(notifier, notifier.alive_every), name="watchdog")
+            await self._stopping.asked.wait()
+            notifier.stopping()
+
+        return await self._serve(listeners, admin_listeners, live, ours=ours)
+
+    async def serve_with_others(
+        self,
+        listeners: Sequence[socket.socket],
+        admin_listeners: Sequence[socket.socket],
+        *,
+        ours: Sequence[socket.socket],
+        supervisor: socket.socket,
+    ) -> int:
+        """Serve until the supervisor says so or is gone; ``supervisor`` is the connection to it.
+
+        The supervisor closes ``ours``; if it is gone, the workers do.
+        """
+        follower = Follower(supervisor, self._reloader, break_off=self._break_off)
+        self._reloader.ask = follower.reload
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.asked.set)
+        # Ctrl-C reaches the whole process group: the supervisor, which has got it too, sends SIGTERM.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        loop.add_signal_handler(signal.SIGHUP, lambda: follower.ask("signal"))
+        closed_by_us: list[socket.socket] = []
+
+        async def live() -> None:
+            following = self._tasks.start(follower.follow(), name="follow-supervisor")
+            stopped = self._tasks.start(self._stopping.asked.wait(), name="stop")
+            await asyncio.wait((following, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if following.done() and not follower.has_failed:
+                closed_by_us.extend(ours)
+                if self._admin is not None:  # another start needs its port
+                    self._admin.should_exit = True
+
+        return await self._serve(listeners, admin_listeners, live, ours=closed_by_us)
+
+    async def _serve(
+        self,
+        listeners: Sequence[socket.socket],
+        admin_listeners: Sequence[socket.socket],
+        live: Callable[[], Coroutine[None, None, None]],
+        *,
+        ours: Sequence[socket.socket],
+    ) -> int:
         await self._switch.application.start()
         # What is there now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
-        stop = self._handle_signals()
         try:
             serving = self._tasks.start(self._data.serve(sockets=list(listeners)), name="data-server")
             self._tasks.start(sweep(self._data.server_state.connections), name="deadlines")
             if self._admin is not None:
                 self._tasks.start(self._admin.serve(sockets=list(admin_listeners)), name="admin-server")
-            if known is not None:
-                self._tasks.start(self._watch(known), name="watch-config")
+            await _first(self._tasks.start(self._data.listening.wait(), name="listen"), serving)
+            if self._number == 0:
+                warn_of_expiry(self._switch.application.config)
             logger.info("serving")
-            await _first(stop, serving)
+            await _first(self._tasks.start(live(), name="live"), serving)
             await self._drain(serving, ours)
         finally:
             await self._tasks.cancel()
@@ -118,41 +180,47 @@ class Worker:
         if self._admin is not None:
             self._admin.should_exit = True
 
-    def _handle_signals(self) -> asyncio.Event:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
-        return stop
+    def _break_off(self) -> None:
+        """End at once: whatever runs is broken off, now or when the end begins."""
+        self._stopping.asked.set()
+        self._data.break_off()
+        if self._admin is not None:
+            self._admin.should_exit = self._admin.force_exit = True
 
-    def _reload_on_signal(self) -> None:
-        self._tasks.start(self._reloader.try_reload_here("signal"), name="reload")
+    def _outside(self, config: Config) -> Apply:
+        """Return what brings ``config`` into use outside the application; raises TlsError."""
+        section = config.server.tls
+        context = server_context(section, config.files) if self._tls and section else None
 
-    async def _watch(self, known: bytes) -> None:
-        async for _ in changes(self._config_path, known):
-            await self._reloader.try_reload_here("file")
+        def apply(application: Application) -> None:
+            if self._tls is not None and context is not None:
+                self._tls.current = context
+                if _authorities(config) != _authorities(self._switch.application.config):
+                    # Who was let in by an authority that may be gone has to show a certificate again.
+                    for connection in list(self._data.server_state.connections):
+                        connection.shutdown()
+            logs.configure(config.logging.format, config.logging.level)
+            self._data.config.timeout_graceful_shutdown = round(config.server.shutdown_grace)
+            trace = application.trace
+            self._edge.limits = edge_limits(config.server)
+            self._edge.via, self._edge.record, self._edge.date = trace.via, trace.record, trace.date
+            if self._number == 0:
+                warn_of_expiry(config)
 
-    def _apply(self, config: Config, application: Application) -> None:
-        """Take into use what lies outside the application; raises ListenError before anything is changed."""
-        tls = config.server.tls
-        if self._tls is not None and tls is not None:
-            tls_context(tls.certificate, tls.key, tls.client_ca)
-            self._tls.load_cert_chain(tls.certificate, tls.key)
-        logs.configure(config.logging.format, config.logging.level)
-        self._data.config.timeout_graceful_shutdown = round(config.server.shutdown_grace)
-        trace = application.trace
-        self._edge.limits = edge_limits(config.server)
-        self._edge.via, self._edge.record, self._edge.date = trace.via, trace.record, trace.date
-
-
-def _signal_to_supervisor() -> Callable[[], None]:
-    """Return what tells the supervisor, this process's parent, to have all workers reload."""
-    return partial(os.kill, os.getppid(), signal.SIGHUP)
+        return apply
 
 
-async def _first(stop: asyncio.Event, serving: "asyncio.Task[None]") -> None:
-    """Wait until the process is told to stop, or the server ends by itself."""
-    told = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((told, serving), return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
+def _authorities(config: Config) -> tuple[bytes | None, ...]:
+    tls = config.server.tls
+    return config.files.digests((tls.client_ca,)) if tls is not None else ()
+
+
+async def _tell_alive(notifier: Notifier, seconds: float) -> None:
+    while True:
+        notifier.alive()
+        await asyncio.sleep(seconds)
+
+
+async def _first(*tasks: "asyncio.Task[object]") -> None:
+    """Wait until one of ``tasks`` has ended."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -5,7 +5,11 @@ field. JSON Schema, key reference and error messages come from here.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
+from pydantic import PrivateAttr
+
+from metaproxy.config.files import Files
 from metaproxy.config.model.authorization import Authorization
 from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.headers import Cors, Headers
@@ -16,6 +20,7 @@ from metaproxy.config.model.rules import cross_findings
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.server import Admin, Server, Via
 from metaproxy.config.model.upstream import Upstream
+from metaproxy.config.model.values import FILES
 
 
 class Config(Section):
@@ -47,6 +52,18 @@ class Config(Section):
     """What metaproxy writes to its standard output."""
     tracing: Tracing = Tracing()
     """Spans for OpenTelemetry; needs the extra otel."""
+
+    _files: Files = PrivateAttr(default_factory=Files)
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the files that the configuration was read from."""
+        if context is not None and FILES in context:
+            self._files = context[FILES]
+
+    @property
+    def files(self) -> Files:
+        """The content of every file that the configuration names."""
+        return self._files
 
     def findings(self) -> Iterator[Finding]:
         """What the sections need of each other."""

@@ -12,6 +12,8 @@ from metaproxy.protocol.routes import parse_template
 REDACTED = "***"
 FOLDER = "folder"
 """The key of the validation context under which the configuration file's folder stands."""
+FILES = "files"
+"""The key of the validation context under which the files that were read stand."""
 
 
 def _from_folder(value: Path, info: ValidationInfo) -> Path:

@@ -59,6 +59,8 @@ class Pool:
         self._monotonic = monotonic
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
+        self._retired: set[Connection] = set()
+        self._retirements = 0
         # A waiter gets a connection, or None: the right to open one.
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._slots_taken = 0
@@ -88,6 +90,14 @@ class Pool:
             self._close(connection)
             self._free_slot()
         return None
+
+    def retire(self) -> None:
+        """Close every connection, those that carry a request when its answer has ended."""
+        self._retirements += 1
+        while self._idle:
+            self._close(self._idle.pop())
+            self._free_slot()
+        self._retired |= self._open
 
     def give_back(self, connection: Connection) -> None:
         """Take back a connection that was taken and not used."""
@@ -122,11 +132,13 @@ class Pool:
                 waiter.set_exception(httpx.ConnectError("the pool is closed"))
         self._waiters.clear()
         self._idle.clear()
+        self._retired.clear()
         for connection in list(self._open):
             connection.abort()
 
     async def _open_one(self) -> Connection:
         """Open a connection in the slot that the caller holds."""
+        retirements = self._retirements
         try:
             connection = await self._open_connection(self._freed, self._lost)
         except BaseException:
@@ -136,6 +148,8 @@ class Pool:
             self._free_slot()
             raise ConnectionReset("the connection ended as soon as it was there")
         self._open.add(connection)
+        if retirements != self._retirements:
+            self._retired.add(connection)
         return connection
 
     async def _wait(self) -> Connection | None:
@@ -172,6 +186,10 @@ class Pool:
         return None
 
     def _freed(self, connection: Connection) -> None:
+        if connection in self._retired:
+            self._close(connection)
+            self._free_slot()
+            return
         waiter = self._next_waiter() if self._waiters else None
         if waiter is not None:
             waiter.set_result(connection)
@@ -186,6 +204,7 @@ class Pool:
             # Closed by us, or never handed out: its slot is another's already.
             return
         self._open.remove(connection)
+        self._retired.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         self._free_slot()
@@ -193,6 +212,7 @@ class Pool:
     def _close(self, connection: Connection) -> None:
         """Close a connection; its slot stays with the caller."""
         self._open.remove(connection)
+        self._retired.discard(connection)
         connection.abort()
 
     def _take_slot(self) -> bool:

@@ -112,7 +112,7 @@ def test_routes_are_named_by_known_operations_and_by_what_is_configured(tmp_path
 
 
 def test_a_tls_file_that_cannot_be_used_is_named_with_its_section(tmp_path: Path) -> None:
-    with pytest.raises(TlsError, match=r"^upstream\.tls: .*missing\.pem: No such file"):
+    with pytest.raises(TlsError, match=r"^upstream\.tls\.ca: .*missing\.pem: No such file"):
         client_context(ClientTls(ca=tmp_path / "missing.pem"), "upstream")
 
 

@@ -16,7 +16,6 @@ from metaproxy.server.listeners import (
     describe,
     nth,
     port_of,
-    tls_context,
 )
 
 
@@ -79,21 +78,6 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ListenError, match="no such file or directory"):
         bind(ListenAddress(path=str(tmp_path / "none" / "x.sock")))
-
-
-def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    missing = tmp_path / "missing.pem"
-
-    with pytest.raises(ListenError, match=r"missing\.pem: No such file"):
-        tls_context(missing, missing, None)
-
-
-def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
-    nonsense = tmp_path / "nonsense.pem"
-    nonsense.write_text("nonsense")
-
-    with pytest.raises(ListenError, match=r"nonsense.pem: "):
-        tls_context(nonsense, nonsense, None)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,29 @@
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from metaproxy.admin.service import ReloadRefused
+from metaproxy.admin.service import ConfigState, ReloadRefused
 from metaproxy.app import create_app
+from metaproxy.assembly.tls import TlsError
 from metaproxy.config import Config, load_config
-from metaproxy.server.listeners import ListenError
-from metaproxy.server.reload import Reloader, with_listeners_of
+from metaproxy.server.alone import Alone
+from metaproxy.server.notify import Notifier
+from metaproxy.server.reload import Apply, Reloader
+from metaproxy.server.source import Source, with_listeners_of
 from metaproxy.server.switch import Switch
 from tests.unit.assembly.configured import BASE, STATIC, config
 
+STATE = ConfigState("metaproxy.yaml", generation=1, loaded_at=0.0)
 
-def reloader(folder: Path, *sections: str, apply: Callable[..., None] = lambda *_: None) -> Reloader:
-    switch = Switch(create_app(config(folder, STATIC, *sections)))
-    return Reloader(switch, folder / "metaproxy.yaml", apply=apply, time=lambda: 1000.0)
+
+def reloader(folder: Path, *sections: str, outside: Callable[..., Apply] = lambda _: lambda _: None) -> Alone:
+    """The reloads of a process that serves alone."""
+    begin = config(folder, STATIC, *sections)
+    running = Reloader(Switch(create_app(begin)), STATE, outside=outside)
+    return Alone(
+        Source(folder / "metaproxy.yaml", begin), running, notifier=Notifier({}), time=lambda: 1000.0
+    )
 
 
 def write(folder: Path, *sections: str) -> None:
@@ -26,10 +34,10 @@ async def test_a_new_configuration_is_a_new_generation(tmp_path: Path) -> None:
     running = reloader(tmp_path)
     write(tmp_path, "via: {pseudonym: changed}")
 
-    state = await running.reload()
+    state = await running.reload("operator")
 
     assert (state.generation, state.loaded_at, state.problems) == (2, 1000.0, ())
-    assert running.application.config.via.pseudonym == "changed"
+    assert running.reloader.application.config.via.pseudonym == "changed"
 
 
 @pytest.mark.parametrize(
@@ -42,15 +50,15 @@ async def test_a_new_configuration_is_a_new_generation(tmp_path: Path) -> None:
 )
 async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, section: str, problem: str) -> None:
     running = reloader(tmp_path)
-    before = running.application
+    before = running.reloader.application
     write(tmp_path, section)
 
     with pytest.raises(ReloadRefused, match=problem):
-        await running.reload()
+        await running.reload("operator")
 
-    assert running.application is before
-    assert (running.state.generation, running.state.reloads_refused) == (1, 1)
-    assert any(problem in line for line in running.state.problems)
+    assert running.reloader.application is before
+    assert (running.reloader.state.generation, running.reloader.state.reloads_refused) == (1, 1)
+    assert any(problem in line for line in running.reloader.state.problems)
 
 
 async def test_a_file_that_is_gone_changes_nothing(tmp_path: Path) -> None:
@@ -58,7 +66,7 @@ async def test_a_file_that_is_gone_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "metaproxy.yaml").unlink()
 
     with pytest.raises(ReloadRefused):
-        await running.reload()
+        await running.reload("operator")
 
 
 async def test_a_certificate_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
@@ -68,53 +76,41 @@ async def test_a_certificate_that_cannot_be_read_changes_nothing(tmp_path: Path)
     )
 
     with pytest.raises(ReloadRefused, match=r"none\.pem"):
-        await running.reload()
+        await running.reload("operator")
 
 
 async def test_what_lies_outside_the_application_can_refuse(tmp_path: Path) -> None:
-    def refuse(*_: object) -> None:
-        raise ListenError("no such certificate")
+    def refuse(_: Config) -> Apply:
+        raise TlsError("no such certificate")
 
-    running = reloader(tmp_path, apply=refuse)
-    before = running.application
+    running = reloader(tmp_path, outside=refuse)
+    before = running.reloader.application
 
     with pytest.raises(ReloadRefused, match="no such certificate"):
-        await running.reload()
+        await running.reload("operator")
 
-    assert running.application is before
+    assert running.reloader.application is before
 
 
 async def test_a_good_file_after_a_bad_one_clears_the_problems(tmp_path: Path) -> None:
     running = reloader(tmp_path)
     write(tmp_path, "via: {pseudonmy: changed}")
-    await running.try_reload_here("file")
-    refused = running.state.problems
+    await running.try_to_reload("file")
+    refused = running.reloader.state.problems
     write(tmp_path)
 
-    state = await running.reload()
+    state = await running.reload("operator")
 
     assert (bool(refused), state.problems, state.reloads_refused) == (True, (), 1)
 
 
 async def test_while_draining_the_new_application_drains_too(tmp_path: Path) -> None:
     running = reloader(tmp_path)
-    running.application.draining = True
+    running.reloader.application.draining = True
 
-    await running.reload()
+    await running.reload("operator")
 
-    assert running.application.draining
-
-
-async def test_one_of_several_workers_has_all_of_them_told(tmp_path: Path) -> None:
-    told: list[str] = []
-    switch = Switch(create_app(config(tmp_path, STATIC)))
-    running = Reloader(switch, tmp_path / "metaproxy.yaml", tell_all=lambda: told.append("all"))
-
-    asked = asyncio.ensure_future(running.reload())
-    await asyncio.sleep(0)
-    await running.try_reload_here("signal")
-
-    assert (told, (await asked).generation) == (["all"], 2)
+    assert running.reloader.application.draining
 
 
 def settings(folder: Path, name: str, **server: str) -> Config:

@@ -1,67 +1,168 @@
-import asyncio
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from metaproxy.server.watch import changes, digest
+from metaproxy.config.files import Files
+from metaproxy.server.watch import LONGEST_UNREST_SECONDS, Watch, digest
 
 
-def after(folder: Path, change: str) -> None:
-    """Change the file ``metaproxy.yaml`` in ``folder`` the way that ``change`` names."""
-    file = folder / "metaproxy.yaml"
-    match change:
+@dataclass
+class Source:
+    """Stands for what reads the configuration: it has read one file."""
+
+    path: Path
+    files: Files = field(default_factory=Files)
+
+    def read(self) -> None:
+        self.files = Files()
+        self.files.look_at([self.path])
+
+
+def watched(path: Path) -> tuple[Source, Watch]:
+    source = Source(path)
+    source.read()
+    return source, Watch(source, clock=lambda: 0.0)
+
+
+def change(file: Path, how: str) -> None:
+    """Change ``file`` the way that ``how`` names."""
+    folder = file.parent
+    match how:
         case "written":
             file.write_text("new")
         case "renamed":
             (folder / "other").write_text("new")
             (folder / "other").rename(file)
-        case "linked":  # as Kubernetes changes a ConfigMap
+        case "linked":  # as Kubernetes changes a Secret, and certbot a certificate
             (folder / "..new").mkdir()
-            (folder / "..new" / "metaproxy.yaml").write_text("new")
-            (folder / "link").symlink_to("..new/metaproxy.yaml")
+            (folder / "..new" / file.name).write_text("new")
+            (folder / "link").symlink_to(f"..new/{file.name}")
             (folder / "link").rename(file)
+        case "deleted and made again":
+            file.unlink()
+            file.write_text("new")
+        case "of the same length and time":
+            times = file.stat()
+            file.write_text("odd")
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-@pytest.mark.parametrize("change", ["written", "renamed", "linked"])
-async def test_new_content_is_noticed_however_it_comes(tmp_path: Path, change: str) -> None:
-    file = tmp_path / "metaproxy.yaml"
+@pytest.mark.parametrize(
+    "how", ["written", "renamed", "linked", "deleted and made again", "of the same length and time"]
+)
+def test_new_content_is_noticed_however_it_comes(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "server.pem"
     file.write_text("old")
-    found = changes(file, digest(file))
-    noticed = asyncio.ensure_future(anext(found))
-    await asyncio.sleep(0)
+    _, watch = watched(file)
+    before = watch.look()
 
-    after(tmp_path, change)
+    change(file, how)
 
-    async with asyncio.timeout(20):
-        await noticed
-    await found.aclose()
+    assert (before, watch.look(), watch.look()) == (False, False, True)
 
 
-async def test_the_same_content_written_again_is_no_change(tmp_path: Path) -> None:
-    file = tmp_path / "metaproxy.yaml"
+def test_a_link_to_a_folder_that_is_swapped_is_noticed(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "server.pem").write_text(name)
+    (tmp_path / "..data").symlink_to("one")
+    (tmp_path / "server.pem").symlink_to("..data/server.pem")
+    _, watch = watched(tmp_path / "server.pem")
+    watch.look()
+
+    (tmp_path / "..tmp").symlink_to("two")
+    (tmp_path / "..tmp").rename(tmp_path / "..data")
+
+    assert [watch.look(), watch.look()] == [False, True]
+
+
+def test_what_changed_before_the_first_look_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "server.pem"
     file.write_text("old")
-    found = changes(file, digest(file))
-    noticed = asyncio.ensure_future(anext(found))
-    await asyncio.sleep(0)
-
-    for _ in range(5):
-        file.write_text("old")
-        await asyncio.wait((noticed,), timeout=0.1)
-
-    assert not noticed.done()
-    noticed.cancel()
-    await asyncio.wait((noticed,))
-    await found.aclose()
-
-
-async def test_what_changed_before_the_watch_began_is_noticed(tmp_path: Path) -> None:
-    file = tmp_path / "metaproxy.yaml"
-    file.write_text("old")
-    known = digest(file)
+    _, watch = watched(file)
     file.write_text("new")
 
-    found = changes(file, known)
+    assert [watch.look(), watch.look()] == [False, True]
 
-    async with asyncio.timeout(20):
-        await anext(found)
-    await found.aclose()
+
+def test_the_same_content_written_again_is_no_change(tmp_path: Path) -> None:
+    file = tmp_path / "server.pem"
+    file.write_text("old")
+    _, watch = watched(file)
+
+    file.write_text("old")
+
+    assert not any(watch.look() for _ in range(3))
+
+
+def test_a_file_that_is_absent_for_a_while_is_no_change(tmp_path: Path) -> None:
+    file = tmp_path / "server.pem"
+    file.write_text("old")
+    _, watch = watched(file)
+
+    file.unlink()
+    absent = [watch.look(), watch.look()]
+    file.write_text("old")
+
+    assert absent == [False, False]
+    assert not watch.look()
+
+
+def test_a_file_that_was_missing_is_noticed_when_it_comes_also_in_a_new_folder(tmp_path: Path) -> None:
+    file = tmp_path / "none yet" / "server.pem"
+    _, watch = watched(file)
+    absent = watch.look()
+
+    file.parent.mkdir()
+    file.write_text("new")
+
+    assert (absent, watch.look(), watch.look()) == (False, False, True)
+
+
+def test_content_that_still_changes_is_not_taken(tmp_path: Path) -> None:
+    file = tmp_path / "server.pem"
+    file.write_text("old")
+    _, watch = watched(file)
+    seen = []
+
+    for part in ("n", "ne", "new"):
+        file.write_text(part)
+        seen.append(watch.look())
+
+    assert (seen, watch.look()) == ([False, False, False], True)
+
+
+def test_content_that_never_rests_is_taken_in_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "server.pem"
+    file.write_text("old")
+    source = Source(file)
+    source.read()
+    now = 0.0
+    watch = Watch(source, clock=lambda: now)
+
+    file.write_text("1")
+    first = watch.look()
+    now = LONGEST_UNREST_SECONDS + 1
+    file.write_text("2")
+
+    assert (first, watch.look()) == (False, True)
+
+
+def test_what_was_read_is_known_whatever_came_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "server.pem"
+    file.write_text("old")
+    source, watch = watched(file)
+    file.write_text("new")
+    watch.look()
+
+    source.read()
+
+    assert [watch.look(), watch.look()] == [False, False]
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    assert digest(tmp_path / "pipe") is None

@@ -1,0 +1,96 @@
+"""Reloads of a process that serves without a supervisor."""
+
+import asyncio
+
+import structlog
+
+from metaproxy.admin.service import ConfigState, ReloadRefused
+from metaproxy.clock import Clock, wall
+from metaproxy.server.notify import Notifier
+from metaproxy.server.reload import Reloader, refused, taken
+from metaproxy.server.source import Source
+from metaproxy.server.watch import Watch
+
+logger = structlog.get_logger("metaproxy")
+
+
+class Alone:
+    """Reads the configuration and takes it into use in this process.
+
+    Args:
+        source: reads the configuration.
+        reloader: this process's application.
+        watch: notices changes of the files; None if they are not watched.
+        notifier: tells systemd.
+        time: the wall clock.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        reloader: Reloader,
+        *,
+        watch: Watch | None = None,
+        notifier: Notifier,
+        time: Clock = wall,
+    ) -> None:
+        self._source = source
+        self.reloader = reloader
+        self._watch = watch
+        self._notifier = notifier
+        self._time = time
+        self._one_at_a_time = asyncio.Lock()
+
+    async def reload(self, cause: str) -> ConfigState:
+        """Reload; raises ReloadRefused, and then nothing has changed."""
+        async with self._one_at_a_time:
+            self._notifier.reloading()
+            try:
+                return await self._reload(cause)
+            finally:
+                self._notifier.ready()
+
+    async def _reload(self, cause: str) -> ConfigState:
+        reloader = self.reloader
+        try:
+            config, needs_restart = await asyncio.to_thread(self._source.read)
+            prepared = await reloader.prepare(config)
+        except ReloadRefused as error:
+            reloader.refuse(refused(reloader.state, error.problems, self._time()))
+            log_refusal(cause, error.problems)
+            raise
+        reloader.take(prepared, taken(reloader.state, needs_restart, self._time()))
+        log_reload(cause, reloader.state)
+        return reloader.state
+
+    async def try_to_reload(self, cause: str) -> None:
+        """Reload; the log and the metrics show if it was refused."""
+        try:
+            await self.reload(cause)
+        except ReloadRefused:
+            return
+
+    async def follow_files(self) -> None:
+        """Reload whenever a file has changed, for ever."""
+        while self._watch is not None:
+            await asyncio.sleep(self._watch.pause)
+            async with self._one_at_a_time:
+                # In a thread: a file system of the network may hang.
+                changed = await asyncio.to_thread(self._watch.look)
+            if changed:
+                await self.try_to_reload("file")
+
+
+def log_reload(cause: str, state: ConfigState) -> None:
+    """Log that a configuration is in use."""
+    logger.info(
+        "configuration reloaded",
+        cause=cause,
+        generation=state.generation,
+        needs_restart=list(state.needs_restart),
+    )
+
+
+def log_refusal(cause: str, problems: tuple[str, ...]) -> None:
+    """Log that a configuration was refused."""
+    logger.error("configuration refused, the one in use stays", cause=cause, problems=list(problems))

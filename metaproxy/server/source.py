@@ -1,0 +1,77 @@
+"""The configuration as it is on the disk, read once for all workers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metaproxy.admin.service import ConfigState, ReloadRefused
+from metaproxy.assembly.tls import TlsError, check_tls
+from metaproxy.config import Config, ConfigError, load_config
+from metaproxy.config.files import Files
+from metaproxy.config.model.server import ServerTls
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A configuration that is in use in every worker, with its number and its history."""
+
+    config: Config
+    state: ConfigState
+
+
+class Source:
+    """Reads the configuration file and all files that it names.
+
+    Args:
+        path: the configuration file.
+        bound: the configuration of the start, which the listeners are bound for.
+    """
+
+    def __init__(self, path: Path, bound: Config) -> None:
+        self.files = bound.files
+        """What was read last, also if it was refused."""
+        self._path = path
+        self._bound = bound
+
+    def read(self) -> tuple[Config, tuple[str, ...]]:
+        """Return the configuration, and the keys that only a restart can bring into use.
+
+        Raises ReloadRefused.
+        """
+        self.files = Files()
+        overrides: Mapping[tuple[str, str], object] = {("server", "workers"): self._bound.server.workers}
+        try:
+            written = load_config(self._path, overrides=overrides, files=self.files)
+            config, needs_restart = with_listeners_of(self._bound, written)
+            check_tls(config)
+        except ConfigError as error:
+            raise ReloadRefused([str(problem) for problem in error.problems]) from None
+        except (TlsError, OSError, ValueError) as error:
+            raise ReloadRefused([str(error)]) from error
+        return config, needs_restart
+
+
+def with_listeners_of(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
+    """Return ``new`` with what is bound since the start, and the keys in which that is not what it says."""
+    kept = {
+        "server.listen": new.server.listen != old.server.listen,
+        "server.tls": (new.server.tls is None) != (old.server.tls is None),
+        "admin.listen": new.admin.listen != old.admin.listen,
+    }
+    server: dict[str, object] = {"listen": old.server.listen}
+    if kept["server.tls"]:
+        server["tls"] = old.server.tls
+        # The certificate in use is still renewed: its files are not named any more, but may well be there.
+        new.files.keep(old.files, _files_of(old.server.tls))
+    config = new.model_copy(
+        update={
+            "server": new.server.model_copy(update=server),
+            "admin": new.admin.model_copy(update={"listen": old.admin.listen}),
+        }
+    )
+    return config, tuple(key for key, differs in kept.items() if differs)
+
+
+def _files_of(tls: ServerTls | None) -> list[Path]:
+    named = (tls.certificate, tls.key, tls.client_ca) if tls is not None else ()
+    return [path for path in named if path is not None]
