@@ -13,6 +13,7 @@ from metaproxy.assembly.identity import authenticate
 from metaproxy.assembly.limits import limits
 from metaproxy.assembly.parts import Parts
 from metaproxy.assembly.routes import known_templates, operation_routes
+from metaproxy.assembly.tls import expiries
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
@@ -66,6 +67,7 @@ class Application:
         via = via_element(config.via.pseudonym, __version__ if config.via.version else None)
         parts = Parts(config, via, self.metrics, previous._parts if previous else None, answering)
         self._parts: Parts = parts
+        self.certificate_ends = expiries(config)
 
         # Built from the last stage to the first; read from bottom to top, it is the way of a request.
         self.forward: Forward = parts.forward.part

@@ -51,6 +51,7 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("metaproxy_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
         yield from self._readiness()
         yield from self._config()
+        yield self._certificates()
 
     def _readiness(self) -> Iterable[Metric]:
         checks = readiness(self._service)
@@ -60,6 +61,16 @@ class ServiceCollector(Collector):
         for name, check in checks.items():
             ready.add_metric((name,), float(check.well))
         yield ready
+
+    def _certificates(self) -> Metric:
+        ends = GaugeMetricFamily(
+            "metaproxy_tls_certificate_not_after_seconds",
+            "When the certificate in use ends (seconds since the epoch), by the section that names it.",
+            labels=("name",),
+        )
+        for section, end in self._service.application.certificate_ends.items():
+            ends.add_metric((section,), end)
+        return ends
 
     def _config(self) -> Iterable[Metric]:
         state = self._service.state

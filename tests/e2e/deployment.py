@@ -1,6 +1,6 @@
 """metaproxy as an operator runs it: a YAML file, a process, real sockets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,15 @@ class Proxy:
     ``sections`` are top-level keys of the configuration; their keys go over the usual ones.
     """
 
-    def __init__(self, folder: Path, *, upstream: str, identity: str, sections: Sections = NONE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        upstream: str,
+        identity: str,
+        sections: Sections = NONE,
+        arguments: Sequence[str] = (),
+    ) -> None:
         workers = sections.get("server", {}).get("workers", 1)
         self._held, self._admin_held = HeldPorts(), HeldPorts(workers)
         self.port, self.admin_port = self._held.first, self._admin_held.first
@@ -42,8 +50,13 @@ class Proxy:
         for name, section in sections.items():
             settings[name] = settings.get(name, {}) | section
         self.config.write_text(yaml.safe_dump(settings))
-        arguments = ["metaproxy", "serve", "--config", str(self.config)]
-        self.server = ServerProcess(arguments, folder / "metaproxy.log")
+        self._arguments = ["metaproxy", "serve", "--config", str(self.config), *arguments]
+        self._log = folder / "metaproxy.log"
+        self.server = ServerProcess(self._arguments, self._log)
+
+    def start_again(self) -> ServerProcess:
+        """Start another process with the same configuration."""
+        return ServerProcess(self._arguments, self._log.with_suffix(".again.log"))
 
     def _usual(self, upstream: str, identity: str) -> dict[str, Any]:
         return {
@@ -82,10 +95,15 @@ def keystone(url: str) -> dict[str, Any]:
 
 @contextmanager
 def running_proxy(
-    folder: Path, *, upstream: str, identity: str, sections: Sections = NONE
+    folder: Path,
+    *,
+    upstream: str,
+    identity: str,
+    sections: Sections = NONE,
+    arguments: Sequence[str] = (),
 ) -> Iterator[Proxy]:
     """Run metaproxy until the end of the block; it accepts connections when the block begins."""
-    proxy = Proxy(folder, upstream=upstream, identity=identity, sections=sections)
+    proxy = Proxy(folder, upstream=upstream, identity=identity, sections=sections, arguments=arguments)
     try:
         proxy.until_ready()
         yield proxy

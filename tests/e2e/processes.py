@@ -75,6 +75,12 @@ def accepts(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+def children(process_id: int) -> list[int]:
+    """Return the processes that a process has started and that have not ended, oldest first."""
+    listing = Path(f"/proc/{process_id}/task/{process_id}/children")
+    return [int(word) for word in listing.read_text().split() if not gone(int(word))]
+
+
 def descendants(process_id: int) -> list[int]:
     """Return the processes that a process has started, and those that they have, oldest first."""
     listing = Path(f"/proc/{process_id}/task/{process_id}/children")
