@@ -17,7 +17,7 @@ RUN := $(BIN)/python $(if $(COVERAGE_FLOOR),-m coverage run) -m
 TESTS := pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs format unit e2e test-browser coverage bench test-keystone fuzz soak clean
+.PHONY: help demo test check docs format unit e2e test-browser coverage bench test-keystone test-nova fuzz soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ demo: $(PACKAGE) ## run compute API, identity service and proxy; PORT=8774 ADMIN
 
 test: $(INSTALLED) ## run the whole suite, real servers and a real Redis included
 	rm -f .coverage .coverage.*
-	$(RUN) $(TESTS) -m "not keystone"
+	$(RUN) $(TESTS) -m "not (keystone or nova)"
 ifdef COVERAGE_FLOOR
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
@@ -62,7 +62,7 @@ format: $(INSTALLED) ## format the code, and mend what ruff can mend
 	$(BIN)/ruff format
 
 unit: $(INSTALLED) ## run the tests that start no processes
-	$(RUN) $(TESTS) -m "not (e2e or redis or keystone or browser)"
+	$(RUN) $(TESTS) -m "not (e2e or redis or keystone or nova or browser)"
 
 e2e: $(INSTALLED) ## run the tests that start real servers
 	$(RUN) $(TESTS) -m "e2e and not browser"
@@ -78,6 +78,9 @@ bench: $(INSTALLED) ## measure side by side with nginx; ARGS=--quick for a smoke
 
 test-keystone: $(INSTALLED) ## run against a real Keystone, installed into a virtual environment of its own
 	$(RUN) pytest -m keystone
+
+test-nova: $(INSTALLED) ## run in a real Nova's pipeline, installed into a virtual environment of its own
+	$(RUN) pytest -m nova tests/nova
 
 fuzz: $(INSTALLED) ## fuzz what reads foreign bytes for FUZZ_SECONDS each, with atheris
 	$(PIP) "atheris>=3"

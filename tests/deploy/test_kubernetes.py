@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,62 @@ def test_the_probes_ask_what_the_admin_listener_answers(pod: dict[str, Any], con
 
 @pytest.mark.parametrize("pod", pods(), ids=["alone", "sidecar"])
 def test_it_may_drain_before_it_is_killed(pod: dict[str, Any], config: Config) -> None:
-    assert pod["terminationGracePeriodSeconds"] > config.server.shutdown_grace + 5
+    (command, seconds) = metaproxy_of(pod)["lifecycle"]["preStop"]["exec"]["command"]
+
+    assert command == "sleep"
+    assert pod["terminationGracePeriodSeconds"] >= config.server.shutdown_grace + int(seconds) + 10
 
 
-def test_the_sidecar_is_a_native_one() -> None:
-    (sidecar,) = (pod for pod in pods() if "initContainers" in pod)
+def test_beside_the_api_metaproxy_ends_first() -> None:
+    (pod,) = (pod for pod in pods() if "initContainers" in pod)
 
-    assert metaproxy_of(sidecar)["restartPolicy"] == "Always"
+    assert [container["name"] for container in pod["containers"]] == ["metaproxy"]
+    assert [(each["name"], each["restartPolicy"]) for each in pod["initContainers"]] == [
+        ("nova-api", "Always")
+    ]
+
+
+@pytest.mark.parametrize("pod", pods(), ids=["alone", "sidecar"])
+def test_the_memory_limit_fits_what_the_defaults_may_use(pod: dict[str, Any]) -> None:
+    sizing = (DEPLOY.parent / "config" / "SIZING.md").read_text()
+    needed = re.search(r"everything above full at the same time \| (\d+) MiB", sizing)
+
+    assert needed is not None
+    assert metaproxy_of(pod)["resources"]["limits"]["memory"] == f"{needed[1]}Mi"
+
+
+def test_a_rollout_takes_no_replica_away_before_its_successor_is_ready() -> None:
+    for document in (each for _, each in OBJECTS if each["kind"] == "Deployment"):
+        assert document["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+        assert document["spec"]["minReadySeconds"] > 0
+
+
+@pytest.mark.parametrize("file", ["deployment.yaml", "sidecar.yaml"])
+def test_what_selects_pods_selects_those_of_its_file(file: str) -> None:
+    objects = {document["kind"]: document["spec"] for name, document in OBJECTS if name == file}
+    labels = objects["Deployment"]["template"]["metadata"]["labels"]
+
+    assert objects["Deployment"]["selector"]["matchLabels"].items() <= labels.items()
+    assert objects["Service"]["selector"].items() <= labels.items()
+    assert objects["PodDisruptionBudget"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_the_operators_monitor_reads_the_port_and_the_secret_that_are_there() -> None:
+    monitor = one("PodMonitor", "podmonitor.yaml")["spec"]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    (selected,) = monitor["selector"]["matchExpressions"]
+    names = {
+        document["spec"]["template"]["metadata"]["labels"][selected["key"]]
+        for _, document in OBJECTS
+        if document["kind"] == "Deployment"
+    }
+    secret = one("Secret", "secret.yaml")
+    credentials = endpoint["authorization"]["credentials"]
+
+    assert set(selected["values"]) == names
+    assert endpoint["port"] in {port["name"] for pod in pods() for port in metaproxy_of(pod)["ports"]}
+    assert credentials["name"] == secret["metadata"]["name"]
+    assert credentials["key"] in secret["stringData"]
 
 
 def test_the_policy_lets_through_what_the_configuration_needs() -> None:

@@ -9,12 +9,15 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from metaproxy.demo.world import ALICE
 from tests.deploy.files import DEPLOY, documents
 from tests.e2e.conftest import compute, folder, identity
 from tests.e2e.deployment import ITEM, Proxy, Sections, running_proxy
+from tests.e2e.processes import accepts, wait_until
+from tests.ports import HeldPorts
 
 __all__ = ["compute", "folder", "identity"]
 
@@ -91,6 +94,84 @@ def test_every_alert_says_what_is_wrong() -> None:
     for rule in rules():
         assert rule["annotations"]["summary"], rule["alert"]
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+
+
+TOKEN = "the-admin-token"
+
+
+def prometheus_configuration(folder: Path, *targets: str) -> Path:
+    """Write deploy/prometheus/prometheus.yaml with its credential in ``folder``, for ``targets`` if any.
+
+    Debian's Prometheus is built without Kubernetes, so pods are looked up in a file in its place.
+    """
+    (folder / "token").write_text(TOKEN)
+    text = (DEPLOY / "prometheus" / "prometheus.yaml").read_text()
+    text = text.replace("/etc/prometheus/secrets/metaproxy_admin_token", str(folder / "token"))
+    configuration = yaml.safe_load(text)
+    configuration["rule_files"] = [str(DEPLOY / "prometheus" / name) for name in configuration["rule_files"]]
+    if targets:
+        (machines,) = (job for job in configuration["scrape_configs"] if "static_configs" in job)
+        machines["static_configs"] = [{"targets": list(targets)}]
+        machines["scrape_interval"] = "1s"
+        configuration["scrape_configs"] = [machines]
+    for job in configuration["scrape_configs"]:
+        if job.pop("kubernetes_sd_configs", None) is not None:
+            job["file_sd_configs"] = [{"files": [str(folder / "pods.json")]}]
+    written = folder / "prometheus.yaml"
+    written.write_text(yaml.safe_dump(configuration))
+    return written
+
+
+@needs_promtool
+def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        ["promtool", "check", "config", str(prometheus_configuration(tmp_path))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="there is no prometheus")
+def test_prometheus_scrapes_with_the_credential_that_its_configuration_names(
+    tmp_path: Path, compute: str, identity: str
+) -> None:
+    sections: Sections = {"admin": {"token": TOKEN}}
+    with (
+        running_proxy(tmp_path / "p", upstream=compute, identity=identity, sections=sections) as proxy,
+        HeldPorts() as held,
+        (tmp_path / "log").open("wb") as log,
+    ):
+        assert httpx.get(f"{proxy.admin_url}/metrics", trust_env=False).status_code == 401
+        file = prometheus_configuration(tmp_path, f"127.0.0.1:{proxy.admin_port}")
+        listen = f"127.0.0.1:{held.first}"
+        command = ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={tmp_path}/data"]
+        process = subprocess.Popen(
+            [*command, f"--web.listen-address={listen}"], stdout=log, stderr=log, cwd=tmp_path
+        )
+        try:
+            with httpx.Client(base_url=f"http://{listen}/api/v1", timeout=20, trust_env=False) as asking:
+                wait_until(lambda: accepts(held.first) or process.poll() is not None, what="Prometheus")
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                wait_until(lambda: bool(scraped_value(asking, "up")), what="the first scrape")
+
+                assert scraped_value(asking, "up") == "1"
+                assert scraped_value(asking, "metaproxy_requests_total") or scraped_value(
+                    asking, "process_open_fds"
+                )
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def scraped_value(prometheus: httpx.Client, name: str) -> str:
+    """Return the first value of a metric at Prometheus, "" if there is none."""
+    answer = prometheus.get("/query", params={"query": name})
+    found = answer.json()["data"]["result"] if answer.is_success else []
+    return found[0]["value"][1] if found else ""
 
 
 @needs_promtool

@@ -11,8 +11,9 @@ import httpx
 import pytest
 import yaml
 
+from metaproxy.config.model.server import Server
 from tests.deploy.files import DEPLOY
-from tests.e2e.processes import ROOT, wait_until
+from tests.e2e.processes import ROOT, ServerProcess, accepts, wait_until
 from tests.ports import HeldPorts
 
 UNITS = DEPLOY / "systemd"
@@ -30,8 +31,71 @@ def test_the_service_takes_the_socket_by_the_name_that_it_has() -> None:
     assert unit("metaproxy.socket")["Socket"]["Service"] == "metaproxy.service"
 
 
-def test_a_reload_is_a_signal() -> None:
-    assert unit("metaproxy.service")["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
+def test_the_process_sees_what_its_metrics_are_read_from() -> None:
+    assert "ProcSubset" not in unit("metaproxy.service")["Service"]
+
+
+def test_the_service_may_open_more_files_than_it_may_have_connections() -> None:
+    most = Server.model_construct().max_connections
+
+    assert int(unit("metaproxy.service")["Service"]["LimitNOFILE"]) > 2 * most
+
+
+def commands(key: str, config: Path) -> list[str]:
+    """A command of the service, with this program and this file."""
+    program, *arguments = unit("metaproxy.service")["Service"][key].split()
+    assert program == "/opt/metaproxy/bin/metaproxy"
+    return ["metaproxy", *(word.replace("/etc/metaproxy/metaproxy.yaml", str(config)) for word in arguments)]
+
+
+def run(arguments: list[str], **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.e2e
+def test_the_services_commands_work_and_a_reload_of_a_bad_file_fails(
+    tmp_path: Path,
+) -> None:
+    with HeldPorts(2) as held:
+        config = tmp_path / "metaproxy.yaml"
+        (tmp_path / "keystone_password").write_text("secret")
+        settings = {
+            "server": {"listen": f"127.0.0.1:{held.first}"},
+            "admin": {"listen": f"127.0.0.1:{held.numbers[1]}"},
+            "upstream": {"targets": ["http://127.0.0.1:9"]},
+            "identity": {
+                "provider": "keystone-v3",
+                "url": "http://127.0.0.1:9/v3",
+                "login": {
+                    "username": "metaproxy",
+                    "password": f"${{file:{tmp_path}/keystone_password}}",
+                    "user_domain_name": "Default",
+                    "project_name": "service",
+                    "project_domain_name": "Default",
+                },
+            },
+        }
+        config.write_text(yaml.safe_dump(settings))
+        admin = {"METAPROXY_ADMIN": f"http://127.0.0.1:{held.numbers[1]}"}
+        assert run(commands("ExecStartPre", config)).returncode == 0
+        server = ServerProcess(commands("ExecStart", config), tmp_path / "log")
+        try:
+            server.until(lambda: accepts(held.first) and accepts(held.numbers[1]))
+            good = run(commands("ExecReload", config), **admin)
+            config.write_text("serverr: {}\n")
+            bad = run(commands("ExecReload", config), **admin)
+
+            assert (good.returncode, bad.returncode) == (0, 1), good.stderr + bad.stderr
+            assert "serverr" in bad.stderr
+            assert accepts(held.first)
+        finally:
+            server.stop()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")

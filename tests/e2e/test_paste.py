@@ -26,11 +26,13 @@ def waitress(folder: Path, port: int) -> list[str]:
 
 
 def write_pipeline(folder: Path) -> None:
-    """Write the deployment's ini file with the tests' application in the place of Nova."""
+    """Write a pipeline of the deployment's filter and the tests' application in the place of Nova."""
     write_config(folder)
-    ini = configparser.ConfigParser(delimiters=("=",), interpolation=None)
-    ini.read(ROOT / "deploy/paste/api-paste.ini")
-    ini.remove_section("composite:compute")
+    deployed = configparser.ConfigParser(interpolation=None)
+    deployed.read(ROOT / "deploy/paste/api-paste.ini")
+    ini = configparser.ConfigParser(interpolation=None)
+    ini["filter:metaproxy"] = dict(deployed["filter:metaproxy"])
+    ini["pipeline:compute_v21"] = {"pipeline": "metaproxy compute_api"}
     ini["app:compute_api"] = {"paste.app_factory": "tests.wsgi.pipeline:factory"}
     with (folder / "api-paste.ini").open("w") as file:
         ini.write(file)
