@@ -1,7 +1,6 @@
 """The line, assembled: which stages, in which order, with what the configuration says."""
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,6 +11,7 @@ from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
 from metaproxy.assembly.limits import limits
 from metaproxy.assembly.parts import Parts
+from metaproxy.assembly.readiness import Check, identity_check, server_check, store_check, upstream_check
 from metaproxy.assembly.routes import known_templates, operation_routes
 from metaproxy.assembly.tls import expiries
 from metaproxy.config.model import Config
@@ -26,7 +26,6 @@ from metaproxy.filters.stage import DecidingStage
 from metaproxy.filters.stage_spans import SampledTakeTheLine, TimedStage
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
-from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.revocations import Revocations
 from metaproxy.protocol.headers import via_element
 from metaproxy.telemetry.metrics import Metrics
@@ -35,14 +34,6 @@ from metaproxy.version import __version__
 
 if TYPE_CHECKING:
     from metaproxy.store.redis.connection import SharedStore
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One reason to be ready or not, in words."""
-
-    well: bool
-    says: str
 
 
 class Application:
@@ -167,24 +158,23 @@ class Application:
         )
 
     def readiness(self) -> dict[str, Check]:
-        """Return every reason to be ready or not, by name."""
-        healthy = [target.name for target in self.forward.targets if target.health.is_healthy]
+        """Return every reason to be ready or not, and to be degraded or not, by name."""
         checks = {
             "config": Check(well=True, says="loaded"),
-            "server": Check(not self.draining, "draining" if self.draining else "serving"),
-            "upstream": Check(bool(healthy), f"{len(healthy)} of {len(self.forward.targets)} healthy"),
+            "server": server_check(draining=self.draining),
+            "upstream": upstream_check(self.forward.targets),
         }
         if self.authenticate is not None and isinstance(self.config.identity, Keystone):
-            checks["identity"] = _identity_check(
-                self.authenticate.validator.health, self.config.identity.cache.stale_if_unavailable
-            )
+            grace = self.config.identity.cache.stale_if_unavailable
+            checks["identity"] = identity_check(self.authenticate.validator, grace)
         if self.store is not None:
-            # A store that is away costs what the operator chose for that case; requests are served.
-            checks["store"] = Check(
-                well=self.store.available or self.config.limits.on_store_failure != "deny",
-                says="available" if self.store.available else "away",
-            )
+            checks["store"] = store_check(self.store)
         return checks
+
+    async def settled(self) -> None:
+        """Wait until the login to identity has ended; ``start`` waits for that a short while only."""
+        if self._parts.tokens is not None:
+            await self._parts.tokens.part.validator.settled()
 
     def _timed(self, stage: str, app: ASGIApp) -> ASGIApp:
         """``app``, with its time where there are spans to tell it."""
@@ -221,14 +211,3 @@ def create_app(
     ValueErrors) for an extra that is missing.
     """
     return Application(config, previous, answering=answering)
-
-
-def _identity_check(health: IdentityHealth, grace: float) -> Check:
-    """While identity fails, tokens known before go on for ``grace`` seconds: so long requests are welcome."""
-    if health.available:
-        return Check(well=True, says="answers")
-    failing = health.unavailable_for()
-    return Check(
-        well=failing < grace,
-        says=f"fails for {failing:.0f} s ({health.trouble}); tokens known before go on for {grace:.0f} s",
-    )

@@ -1,6 +1,9 @@
 """The admin application: one list of routes, behind two checks of who asks."""
 
+from http import HTTPStatus
+
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -35,15 +38,19 @@ def create_admin(service: Service) -> ASGIApp:
             *metrics.routes(service),
             _openapi(declared),
             *(operation.route() for operation in declared),
-        ]
+        ],
+        exception_handlers={HTTPException: _in_json, HTTPStatus.INTERNAL_SERVER_ERROR: _in_json},
     )
 
     def token() -> str:
         secret = service.application.config.admin.token
         return secret.get_secret_value() if secret else ""
 
+    def public_metrics() -> bool:
+        return service.application.config.admin.public_metrics
+
     names = [address.host for address in service.application.config.admin.listen]
-    return SameOrigin(BearerToken(app, token), names, has_token=lambda: bool(token()))
+    return SameOrigin(BearerToken(app, token, public_metrics), names, has_token=lambda: bool(token()))
 
 
 def operations(service: Service) -> list[Operation]:
@@ -57,6 +64,17 @@ def operations(service: Service) -> list[Operation]:
         *reload.operations(service),
         *logging.operations(),
     ]
+
+
+async def _in_json(request: Request, error: Exception) -> Response:
+    """Answer a path or method that does not exist, and a defect, as operations are answered."""
+    if not isinstance(error, HTTPException):
+        return JSONResponse({"error": "the admin listener failed"}, 500)
+    words = {404: f"there is nothing at {request.url.path}; /openapi.json lists what there is"}
+    words[405] = f"{request.method} is not a method of {request.url.path}"
+    return JSONResponse(
+        {"error": words.get(error.status_code, error.detail)}, error.status_code, error.headers
+    )
 
 
 def _openapi(declared: list[Operation]) -> Route:

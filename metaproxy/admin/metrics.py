@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from metaproxy.admin.health import readiness
 from metaproxy.admin.service import Service
+from metaproxy.assembly.readiness import REQUIREMENTS
 from metaproxy.version import __version__
 
 
@@ -56,11 +57,20 @@ class ServiceCollector(Collector):
     def _readiness(self) -> Iterable[Metric]:
         checks = readiness(self._service)
         ready = GaugeMetricFamily(
-            "metaproxy_ready", "Whether the process wants requests, by reason.", labels=("check",)
+            "metaproxy_ready", "Whether the process may be given requests, by reason.", labels=("check",)
+        )
+        degraded = GaugeMetricFamily(
+            "metaproxy_degraded",
+            "Whether something fails that is no reason to get no requests, by what fails.",
+            labels=("what",),
         )
         for name, check in checks.items():
-            ready.add_metric((name,), float(check.well))
+            if name in REQUIREMENTS:
+                ready.add_metric((name,), float(check.well or not check.is_required))
+            if name != "server":
+                degraded.add_metric((name,), float(not check.well and not check.is_required))
         yield ready
+        yield degraded
 
     def _certificates(self) -> Metric:
         ends = GaugeMetricFamily(

@@ -11,7 +11,11 @@ from metaproxy.version import __version__
 PLAIN: Mapping[str, tuple[str, str, tuple[int, ...]]] = {
     "/": ("The operator's page.", "text/html", (200,)),
     "/healthz": ("Tell whether the process is alive.", "application/json", (200,)),
-    "/readyz": ("Tell whether the process wants requests, and why not.", "application/json", (200, 503)),
+    "/readyz": (
+        "Tell whether the process may be given requests, why not, and what is degraded.",
+        "application/json",
+        (200, 503),
+    ),
     "/metrics": ("Every number, for Prometheus.", "text/plain", (200,)),
     "/openapi.json": ("This document.", "application/json", (200,)),
 }
@@ -19,7 +23,7 @@ PLAIN: Mapping[str, tuple[str, str, tuple[int, ...]]] = {
 
 REFUSALS = {
     "400": "What is asked cannot be read.",
-    "401": "A Bearer token is needed.",
+    "401": "A Bearer token is needed, or the one shown is wrong.",
     "403": "Another web page asked.",
     "409": "What is configured does not allow it.",
     "413": "The body is too large.",

@@ -6,7 +6,8 @@ be JSON, which no form can send, and must not come from another origin (Fetch Me
 name of the attacker's can be made to point at 127.0.0.1, so that the browser takes us for the
 attacker's own server (DNS rebinding): so Host must be an address, ``localhost`` or a name that we were
 told to listen on. Where a token is needed the browser does not have it for foreign pages, and any Host
-is right.
+is right. Probes may come with any Host or none, because load balancers send none; under a foreign Host they
+get the verdict without the reasons.
 """
 
 import ipaddress
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from metaproxy.admin.access import ADMITTED, PROBES
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 SAME_SITE = frozenset({"same-origin", "none"})
@@ -66,7 +69,11 @@ class SameOrigin:
 
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
-        if not self._is_our_host(scope, headers.get("host", "")):
+        is_our_host = self._is_our_host(scope, headers.get("host", ""))
+        if scope["path"] in PROBES:
+            scope[ADMITTED] = is_our_host
+            return None
+        if not is_our_host:
             return 421, "this Host is none of ours: use the address of the listener"
         if scope["method"] in SAFE_METHODS:
             return None

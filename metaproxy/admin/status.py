@@ -6,6 +6,7 @@ from metaproxy.admin import cache, limits
 from metaproxy.admin.health import readiness
 from metaproxy.admin.operation import Operation
 from metaproxy.admin.service import Service
+from metaproxy.assembly.readiness import degraded, is_ready
 from metaproxy.clock import Clock, monotonic
 from metaproxy.version import __version__
 
@@ -13,7 +14,7 @@ CONSUMERS = 10
 
 
 class Reason(msgspec.Struct):
-    """One reason to be ready or not."""
+    """One check. ``says`` is for eyes."""
 
     well: bool
     says: str
@@ -36,11 +37,17 @@ class Target(msgspec.Struct):
 
 
 class Identity(msgspec.Struct):
-    """The identity service, and the token cache before it. ``trouble`` is empty while it answers."""
+    """The identity service, and the token cache before it.
+
+    ``let_in`` is true when identity has once accepted the login. ``trouble`` and ``cause`` are empty while
+    it answers.
+    """
 
     provider: str
+    let_in: bool
     available: bool
     trouble: str
+    cause: str
     unavailable_seconds: float
     tokens: dict[str, int]
 
@@ -64,6 +71,8 @@ class Status(msgspec.Struct):
     uptime_seconds: float
     ready: bool
     draining: bool
+    degraded: list[str]
+    """The checks that fail without being a reason to get no requests."""
     checks: dict[str, Reason]
     generation: int
     loaded_at: float
@@ -95,8 +104,9 @@ def operations(service: Service, clock: Clock = monotonic) -> list[Operation]:
             worker=service.worker,
             now=now,
             uptime_seconds=now - started,
-            ready=all(check.well for check in checks.values()),
+            ready=is_ready(checks),
             draining=service.application.draining,
+            degraded=degraded(checks),
             checks={name: Reason(check.well, check.says) for name, check in checks.items()},
             generation=service.state.generation,
             loaded_at=service.state.loaded_at,
@@ -131,8 +141,10 @@ def _identity(service: Service) -> Identity | None:
     validator = application.authenticate.validator
     return Identity(
         provider=application.config.identity.provider,
+        let_in=validator.health.is_let_in,
         available=validator.health.available,
         trouble=validator.health.trouble,
+        cause=validator.health.cause,
         unavailable_seconds=validator.health.unavailable_for(),
         tokens={kind: int(number) for (kind,), number in validator.entries()},
     )

@@ -21,7 +21,7 @@ AdminUrl = Annotated[
         "--admin",
         envvar=URL_VARIABLE,
         metavar="URL",
-        help=f"The admin listener: http://host:port or unix:/path. Its token is read from {TOKEN_VARIABLE}.",
+        help=f"The admin listener: host:port or unix:/path. Its token is read from {TOKEN_VARIABLE}.",
     ),
 ]
 
@@ -40,12 +40,15 @@ class AdminClient:
     """Asks one admin listener.
 
     Args:
-        url: ``http://host:port``, ``https://host:port`` or ``unix:/path``.
+        url: ``host:port``, ``http://host:port``, ``https://host:port`` or ``unix:/path``.
         token: the Bearer token, "" for none.
     """
 
     def __init__(self, url: str, token: str = "") -> None:
+        if not url.startswith("unix:") and "://" not in url:
+            url = f"unix:{url}" if url.startswith("/") else f"http://{url}"
         self.url = url
+        self._has_token = bool(token)
         socket = url.removeprefix("unix:") if url.startswith("unix:") else None
         headers = {"accept": "application/json"}
         if token:
@@ -75,7 +78,11 @@ class AdminClient:
                 EXIT_NOT_REACHED,
             ) from error
         if response.status_code == 401:
-            raise AdminError(f"{self.url} needs its token: set {TOKEN_VARIABLE}", EXIT_REFUSED)
+            if self._has_token:
+                problem = f"refuses the token in {TOKEN_VARIABLE}: it is not the admin.token in use"
+            else:
+                problem = f"needs its token: set {TOKEN_VARIABLE}"
+            raise AdminError(f"{self.url} {problem}", EXIT_REFUSED)
         try:
             answer = response.json()
         except json.JSONDecodeError:

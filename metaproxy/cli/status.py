@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,22 +19,30 @@ def register(application: typer.Typer) -> None:
     application.command()(status)
 
 
-def status(url: AdminUrl = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Tell how a running metaproxy does; exit 0 where it is ready, 1 where it is not."""
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 also if it is ready but degraded.")]
+
+
+def status(url: AdminUrl = DEFAULT_URL, as_json: AsJson = False, strict: Strict = False) -> None:
+    """Show how a running metaproxy does; exit 0 if it is ready, even degraded, and 1 if it is not."""
     try:
         told = admin(url).read("/status")
     except AdminError as error:
         raise leave(error) from None
     typer.echo(json.dumps(told, indent=2) if as_json else "\n".join(lines(told)))
-    raise typer.Exit(0 if told["ready"] else EXIT_NOT_READY)
+    is_good = told["ready"] and not (strict and told.get("degraded"))
+    raise typer.Exit(0 if is_good else EXIT_NOT_READY)
 
 
 def lines(told: dict[str, Any]) -> Iterator[str]:
     """Yield an answer of ``/status`` as lines for eyes."""
+    degraded = told.get("degraded", ())
     state = "draining" if told["draining"] else "ready" if told["ready"] else "not ready"
+    if degraded:
+        state += f", degraded ({', '.join(degraded)})"
     yield f"metaproxy {told['version']}: {state}, up {duration(told['uptime_seconds'])}"
     for name, check in told["checks"].items():
-        yield f"  {'ok ' if check['well'] else 'BAD'} {name:<10} {check['says']}"
+        verdict = "ok " if check["well"] else "!! " if name in degraded else "BAD"
+        yield f"  {verdict} {name:<10} {check['says']}"
     yield from _requests(told)
     for target in told["upstream"]:
         health = "healthy" if target["healthy"] else "UNHEALTHY"

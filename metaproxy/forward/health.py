@@ -28,6 +28,11 @@ class Health:
         self._out_until = 0.0
         self.is_healthy = True
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last check failed, or earlier ones have taken the target out."""
+        return not (self._last and self.is_healthy)
+
     def checked(self, now: float, *, healthy: bool) -> None:
         """Take the result of one check at ``now``, in monotonic seconds."""
         self._in_a_row = self._in_a_row + 1 if healthy == self._last else 1

@@ -38,6 +38,11 @@ class Target:
         self.monotonic = monotonic
         self.busy = 0
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether its last check failed, or its breaker is not closed."""
+        return self.health.is_failing or not self.breaker.is_closed
+
 
 class Attempt:
     """One request to a target, from its choice to the last byte of the answer: it begins when it is made.

@@ -1,16 +1,19 @@
 """The token cache in front of a validator: who a token speaks for, known without asking.
 
-Facts this file rests on. However many requests wait for the same token, one validation is under way;
-it is a task of its own, which no client's hanging up can end. Where identity gives no verdict, an
-earlier one goes on for a while; without one the request is refused. While identity fails, a made-up token
-is asked about now and then, so that its coming back is noticed without any request.
+Facts this file rests on. However many requests wait for the same token, one validation is under way; it is a
+task of its own, which no client's hanging up can end. Where identity gives no verdict, an earlier one goes
+on for a while; without one the request is refused. While identity fails, it is probed now and then, so that
+its return is noticed without any request: by the login until that has succeeded once, later by a validation
+of a made-up token.
 """
 
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+
+import structlog
 
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.exchange import Identity
@@ -23,6 +26,11 @@ from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Cell, Metrics
+
+START_SECONDS = 2.0
+"""The longest time for which ``start`` waits for the login; the login itself goes on."""
+
+logger = structlog.get_logger(__name__)
 
 _HIT, _NEGATIVE_HIT, _MISS, _STALE = ("hit",), ("negative_hit",), ("miss",), ("stale",)
 
@@ -44,6 +52,7 @@ class CachedValidator(TokenValidator):
         metrics: where lookups and entries are counted.
         monotonic, wall: the clocks; ``wall`` is there for others, too.
         chance: returns numbers from 0 to 1.
+        sleep: waits for so many seconds.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class CachedValidator(TokenValidator):
         monotonic: Clock = monotonic,
         wall: Clock = wall,
         chance: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         metrics = metrics or Metrics()
         self.health = IdentityHealth(monotonic)
@@ -89,6 +99,8 @@ class CachedValidator(TokenValidator):
         self._validations: dict[bytes, asyncio.Task[Verdict | IdentityUnavailable]] = {}
         self._validation_tasks = TaskSet()
         self._probe_tasks = TaskSet()
+        self._login_tasks = TaskSet()
+        self._sleep = sleep
         self._lookups = metrics.counter(
             "metaproxy_token_cache_lookups", "Answers of the token cache.", ("result",)
         )
@@ -96,14 +108,21 @@ class CachedValidator(TokenValidator):
         metrics.gauge("metaproxy_token_cache_entries", "Verdicts held.", ("kind",), self._cache.counts)
 
     async def start(self) -> None:
-        """Start the validator behind; identity's failing is noted, not raised: it may come back."""
-        try:
-            await self._inner.start()
-        except IdentityUnavailable as error:
-            self._failed(error)
+        """Start the validator behind, which logs in. A failure is recorded, not raised, and retried.
+
+        Returns after START_SECONDS at the latest: an identity service that does not answer delays no
+        listener.
+        """
+        login = self._login_tasks.start(self._log_in(), name="log in to identity")
+        await asyncio.wait((login,), timeout=START_SECONDS)
+
+    async def settled(self) -> None:
+        """Wait until the login that ``start`` began has succeeded or failed."""
+        await self._login_tasks.join()
 
     async def close(self) -> None:
         """End what is under way and close the validator behind."""
+        await self._login_tasks.cancel()
         await self._probe_tasks.cancel()
         await self._validation_tasks.cancel()
         await self._inner.close()
@@ -225,7 +244,22 @@ class CachedValidator(TokenValidator):
         if not len(self._probe_tasks):
             self._probe_tasks.start(self._probe_until_available(), name="probe identity")
 
+    async def _log_in(self) -> None:
+        try:
+            await self._inner.start()
+        except IdentityUnavailable as error:
+            self._failed(error)
+        except Exception as error:
+            # A defect of ours must not end the process, nor the retries.
+            logger.exception("the login to identity failed unexpectedly")
+            self._failed(IdentityUnavailable(Trouble.NONSENSE, type(error).__name__))
+        else:
+            self.health.accepted()
+
     async def _probe_until_available(self) -> None:
         while not self.health.available:
-            await asyncio.sleep(self._probe_interval)
-            await self._ask(secrets.token_hex(16).encode())
+            await self._sleep(self._probe_interval)
+            if not self.health.is_let_in:
+                await self._log_in()
+            if self.health.is_let_in:
+                await self._ask(secrets.token_hex(16).encode())

@@ -1,46 +1,90 @@
-"""Whether identity answers, as readiness probes and the metrics are told."""
+"""The state of the identity service, for readiness, metrics and the log.
 
-from dataclasses import dataclass
+======================= ============== =============== ==========================================
+state                   ``is_let_in``  ``available``   left by
+======================= ============== =============== ==========================================
+no answer yet           False          True            a success, or a failure
+never let in, failing   False          False           a success
+well                    True           True            a failure
+outage                  True           False           a success
+======================= ============== =============== ==========================================
+
+``is_let_in`` never becomes False again: an outage of a shared service is the same for all replicas, so
+taking this one out of the load balancer helps nobody.
+"""
+
+from dataclasses import dataclass, field
 
 import structlog
 
 from metaproxy.clock import Clock, monotonic
-from metaproxy.identity.troubles import IdentityUnavailable
+from metaproxy.identity.troubles import IdentityUnavailable, Trouble
+
+REPEAT_SECONDS = 60.0
+"""A trouble that goes on, or returns, is logged again after so many seconds, and not earlier."""
+
+MISTAKES = frozenset({Trouble.LOGIN_REFUSED, Trouble.FORBIDDEN})
+"""Troubles that do not pass by themselves: the configuration, or the account in identity, is wrong."""
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class IdentityHealth:
-    """How the last call to identity ended. Instants are monotonic seconds.
+    """The results of the calls to identity. Instants are monotonic seconds.
 
-    ``available`` stays true until a first call has failed. ``trouble`` names the last
-    failure. A change is logged once, not every call.
+    ``available`` is True until a call has failed. ``trouble`` and ``cause`` are the name and the words of
+    the last failure, empty while identity answers. ``is_let_in`` becomes True when identity has once
+    accepted the login, or has given a verdict, and stays True.
     """
 
     monotonic: Clock = monotonic
     available: bool = True
-    last_success: float | None = None
-    last_failure: float | None = None
+    is_let_in: bool = False
     trouble: str = ""
+    cause: str = ""
+    failing_since: float | None = None
+    """The first failure of the present outage; None while identity answers."""
+    _logged_at: dict[Trouble, float] = field(default_factory=dict)
+    _is_outage_logged: bool = False
 
     def answered(self) -> None:
-        """Note that identity gave a verdict, whichever."""
-        if not self.available:
-            logger.info("identity answers again")
-        self.available, self.trouble = True, ""
-        self.last_success = self.monotonic()
+        """Record that identity gave a verdict, valid or rejected."""
+        if self.available and self.is_let_in:
+            return
+        if self._is_outage_logged:
+            logger.info("identity answers again", outage_seconds=round(self.unavailable_for(), 3))
+        self.available, self.is_let_in = True, True
+        self.trouble = self.cause = ""
+        self.failing_since, self._is_outage_logged = None, False
+
+    def accepted(self) -> None:
+        """Record that identity accepted the login. An outage goes on until it gives a verdict."""
+        self.is_let_in = True
 
     def failed(self, error: IdentityUnavailable) -> None:
-        """Note that identity gave none."""
-        if self.trouble != error.trouble.value:
-            logger.warning("identity gives no verdict", trouble=error.trouble.value, detail=str(error))
-        self.available, self.trouble = False, error.trouble.value
-        self.last_failure = self.monotonic()
+        """Record that identity gave no verdict. Retries do not move the start of the outage."""
+        now = self.monotonic()
+        if self.failing_since is None:
+            self.failing_since = now
+        self.available, self.trouble, self.cause = False, error.trouble.value, error.detail
+        self._log(error, now)
 
     def unavailable_for(self) -> float:
-        """Return the seconds since identity last answered while it fails; 0 while it answers."""
-        if self.available or self.last_failure is None:
-            return 0.0
-        since = self.last_failure if self.last_success is None else self.last_success
-        return self.monotonic() - since
+        """Return the seconds since the first failure of the present outage; 0 while identity answers."""
+        return 0.0 if self.failing_since is None else self.monotonic() - self.failing_since
+
+    def _log(self, error: IdentityUnavailable, now: float) -> None:
+        # At most one line per trouble and minute, however often identity fails or alternates.
+        if now - self._logged_at.get(error.trouble, float("-inf")) < REPEAT_SECONDS:
+            return
+        self._logged_at[error.trouble] = now
+        self._is_outage_logged = True
+        log = logger.error if error.trouble in MISTAKES else logger.warning
+        log(
+            "identity gives no verdict",
+            trouble=error.trouble.value,
+            cause=error.detail,
+            outage_seconds=round(self.unavailable_for(), 3),
+            let_in=self.is_let_in,
+        )

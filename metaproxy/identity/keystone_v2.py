@@ -6,7 +6,9 @@ ours repeats the path. 404 says that it is unknown, 401 speaks of our own token.
 our own, each token validates itself: 401 and 403 then speak of it. Groups are an extension (RAX-KSGRP).
 """
 
+import contextlib
 import re
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +20,6 @@ from metaproxy.exchange import Identity
 from metaproxy.identity.keystone_v2_token import Access, Envelope, Group, Groups, Issued, identity_of
 from metaproxy.identity.login import LOGIN_REFUSALS, ServiceLogin, ServiceToken
 from metaproxy.identity.times import by_our_clock, seconds_since_epoch
-from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import TokenRejected, TokenValidator
 from metaproxy.identity.wire import Answered, IdentityWire
 from metaproxy.telemetry.metrics import Metrics
@@ -88,9 +89,15 @@ class KeystoneV2(TokenValidator):
             self._login = ServiceLogin(self._wire, self._log_in, monotonic=monotonic)
 
     async def start(self) -> None:
-        """Log in, where there is a login; raises IdentityUnavailable."""
+        """Log in; raises IdentityUnavailable.
+
+        Without a login, ask about a made-up token: a service that rejects it is an identity service.
+        """
         if self._login is not None:
             await self._login.token()
+            return
+        with contextlib.suppress(TokenRejected):
+            await self.validate(secrets.token_hex(16).encode())
 
     async def close(self) -> None:
         """End a renewal that runs, and close the transport."""
@@ -136,7 +143,7 @@ class KeystoneV2(TokenValidator):
         with self._wire.counted("login"):
             answered = await self._wire.post("/tokens", self._credentials.request())
             if answered.status in LOGIN_REFUSALS:
-                raise IdentityUnavailable(Trouble.LOGIN_REFUSED, f"status {answered.status}")
+                raise self._wire.login_refused(answered, self._credentials.password)
             if answered.status not in _VALID:
                 raise self._wire.unavailable(answered)
             issued = answered.decoded(Issued).access.token

@@ -24,7 +24,6 @@ from metaproxy.identity.keystone_v3_token import (
 )
 from metaproxy.identity.login import LOGIN_REFUSALS, ServiceLogin, ServiceToken
 from metaproxy.identity.times import by_our_clock, seconds_since_epoch
-from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import TokenRejected, TokenValidator
 from metaproxy.identity.wire import Answered, IdentityWire
 from metaproxy.telemetry.metrics import Metrics
@@ -48,6 +47,11 @@ class Password:
     project_domain_id: str = ""
     system_scope: bool = False
 
+    @property
+    def confidential(self) -> str:
+        """The part of the login that is never shown."""
+        return self.password
+
     def request(self) -> dict[str, Any]:
         """Return the body of the login."""
         domain = _named(self.user_domain_id, self.user_domain_name)
@@ -67,6 +71,11 @@ class ApplicationCredential:
 
     id: str
     secret: str = field(repr=False)
+
+    @property
+    def confidential(self) -> str:
+        """The part of the login that is never shown."""
+        return self.secret
 
     def request(self) -> dict[str, Any]:
         """Return the body of the login."""
@@ -154,7 +163,7 @@ class KeystoneV3(TokenValidator):
         with self._wire.counted("login"):
             answered = await self._wire.post("/auth/tokens?nocatalog=1", self._credentials.request())
             if answered.status in LOGIN_REFUSALS:
-                raise IdentityUnavailable(Trouble.LOGIN_REFUSED, f"status {answered.status}")
+                raise self._wire.login_refused(answered, self._credentials.confidential)
             if answered.status != 201:
                 raise self._wire.unavailable(answered)
             expires_at = seconds_since_epoch(answered.decoded(Issued).token.expires_at)

@@ -57,6 +57,7 @@ class ServiceLogin:
         self._expires_at = 0.0
         self._refusals = 0
         self._refused_until = float("-inf")
+        self._refusal = ""
 
     async def token(self) -> bytes:
         """Return a token that has not expired; raises IdentityUnavailable."""
@@ -80,8 +81,7 @@ class ServiceLogin:
         await self._renew(token)
         answered = await self._wire.get(path, self._token, headers)
         if answered.status == 401:
-            self._pause()
-            raise IdentityUnavailable(Trouble.LOGIN_REFUSED, "a new service token is refused")
+            raise self._refused("a new service token is refused")
         return answered
 
     async def close(self) -> None:
@@ -93,23 +93,26 @@ class ServiceLogin:
             if self._token != dead:
                 return  # another request has renewed it while this one waited
             if self._monotonic() < self._refused_until:
-                raise IdentityUnavailable(Trouble.LOGIN_REFUSED, "tried a moment ago")
+                raise IdentityUnavailable(Trouble.LOGIN_REFUSED, self._refusal)
             try:
                 fresh = await self._log_in()
             except IdentityUnavailable as error:
                 if error.trouble is Trouble.LOGIN_REFUSED:
-                    self._pause()
+                    self._refused(error.detail)
                 raise
             self._take(fresh)
 
-    def _pause(self) -> None:
+    def _refused(self, cause: str) -> IdentityUnavailable:
+        """Pause the logins, and return the error for ``cause``, which is repeated during the pause."""
         pause = min(REFUSAL_PAUSE * 2**self._refusals, LONGEST_PAUSE)
         self._refusals = min(self._refusals + 1, 10)
         self._refused_until = self._monotonic() + pause
+        self._refusal = cause
+        return IdentityUnavailable(Trouble.LOGIN_REFUSED, cause)
 
     def _take(self, fresh: ServiceToken) -> None:
-        if not fresh.token or fresh.lifetime <= 0:
-            raise IdentityUnavailable(Trouble.NONSENSE, "a login without a token that lives")
+        if not fresh.token or not fresh.lifetime > 0:
+            raise IdentityUnavailable(Trouble.NONSENSE, "the login returned no token that lives")
         now = self._monotonic()
         self._token = fresh.token
         self._expires_at = now + fresh.lifetime

@@ -3,16 +3,19 @@
 Keystone writes ``2026-11-24T12:00:00.000000Z``, Rackspace ``2026-11-24T12:00:00.000-06:00``. Identity
 alone decides when a token ends: where its answer carries a Date (RFC 9110 §6.6.1), what counts is how
 long after that Date the expiry lies, so that a clock of ours that is off by seconds or minutes neither
-lengthens nor cuts a token's life. A Date too far from our clock is not believed.
+lengthens nor cuts a token's life. A Date that is no HTTP date, or lies too far from our clock, is ignored.
+
+Years outside 1 to 9999 are not times. ``datetime`` reports some of them as ValueError and others as
+OverflowError.
 """
 
-import email.utils
 from datetime import UTC, datetime
 
 import httpx
 
 from metaproxy.clock import Clock
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
+from metaproxy.protocol.caching import dates
 
 LARGEST_SKEW = 300.0
 """Seconds by which identity's clock may differ from ours and still be taken for right."""
@@ -32,9 +35,8 @@ def seconds_since_epoch(text: str) -> float:
 
 def by_our_clock(instant: float, headers: httpx.Headers, wall: Clock) -> float:
     """Return ``instant``, which identity wrote in an answer with ``headers``, by our own clock."""
-    now = wall()
-    try:
-        skew = email.utils.parsedate_to_datetime(headers["date"]).timestamp() - now
-    except (KeyError, ValueError):
+    date = dates.parse(headers.get("date", "").encode())
+    if date is None:
         return instant
+    skew = date - wall()
     return instant - skew if 1.0 < abs(skew) <= LARGEST_SKEW else instant

@@ -27,7 +27,7 @@ was not written by identity but by something in front of it; to call the token u
 every client throw its good token away.
 """
 
-import email.utils
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,11 +36,14 @@ from enum import Enum
 import httpx
 
 from metaproxy.clock import Clock
+from metaproxy.protocol.caching import dates
 from metaproxy.protocol.faults import Fault
 
 RETRY_AFTER = 5
 """Seconds that a client is asked to wait where identity names none."""
 LONGEST_RETRY_AFTER = 3600
+LONGEST_CAUSE = 300
+"""Characters of another program's words that are logged and shown to the operator."""
 
 
 class Trouble(Enum):
@@ -100,11 +103,12 @@ EXCEPTIONS: tuple[tuple[type[Exception], Trouble], ...] = (
 
 
 class IdentityUnavailable(Exception):
-    """Identity gave no verdict. ``retry_after`` is in whole seconds."""
+    """Identity gave no verdict. ``detail`` says why, to the operator; ``retry_after`` is in seconds."""
 
     def __init__(self, trouble: Trouble, detail: str = "", *, retry_after: int = RETRY_AFTER) -> None:
         super().__init__(f"{trouble.value}: {detail}" if detail else trouble.value)
         self.trouble = trouble
+        self.detail = detail
         self.retry_after = retry_after
 
     def fault(self) -> Fault:
@@ -123,14 +127,19 @@ def trouble_of(status: int) -> Trouble:
 def retry_after(field_value: str | None, wall: Clock) -> int:
     """Return the seconds that a Retry-After field asks for (RFC 9110 §10.2.3), within our bounds."""
     text = (field_value or "").strip()
-    if text.isdecimal():
+    if text.isascii() and text.isdigit():
         seconds = float(text[:9])
     else:
-        try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - wall()
-        except ValueError:
+        instant = dates.parse(text.encode())
+        if instant is None:
             return RETRY_AFTER
+        seconds = instant - wall()
     return int(min(max(seconds, 1), LONGEST_RETRY_AFTER))
+
+
+def printable(words: str) -> str:
+    """Return ``words`` of another program as one line of bounded length for the operator."""
+    return "".join(character if character.isprintable() else " " for character in words)[:LONGEST_CAUSE]
 
 
 @contextmanager
@@ -141,4 +150,17 @@ def translated() -> Iterator[None]:
         yield
     except kinds as error:
         trouble = next(trouble for kind, trouble in EXCEPTIONS if isinstance(error, kind))
-        raise IdentityUnavailable(trouble, type(error).__name__) from error
+        raise IdentityUnavailable(trouble, _cause(error)) from error
+
+
+def _cause(error: BaseException) -> str:
+    """Return the reason for ``error`` in words: those of the operating system, which contain no token."""
+    name = type(error).__name__
+    reason: BaseException | None = error
+    while reason is not None and not isinstance(reason, OSError):
+        reason = reason.__cause__
+    if isinstance(reason, ssl.SSLError):
+        words = getattr(reason, "verify_message", "") or reason.reason
+    else:
+        words = reason.strerror if reason is not None else ""
+    return f"{name}: {printable(words)}" if words else name

@@ -17,7 +17,14 @@ import httpx
 import msgspec
 
 from metaproxy.clock import Clock, monotonic, wall
-from metaproxy.identity.troubles import IdentityUnavailable, Trouble, retry_after, translated, trouble_of
+from metaproxy.identity.troubles import (
+    IdentityUnavailable,
+    Trouble,
+    printable,
+    retry_after,
+    translated,
+    trouble_of,
+)
 from metaproxy.identity.validator import TokenRejected
 from metaproxy.telemetry.metrics import Metrics
 
@@ -55,11 +62,29 @@ class Answered:
             return True
         return self.status in _TOKEN_UNKNOWN and self._is_json()
 
+    def words(self, secret: str) -> str:
+        """Return the message of an error document (Identity API v3, v2.0); "" if it repeats ``secret``."""
+        try:
+            document = msgspec.json.decode(self.body, type=_Errors)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return ""
+        words = next((error.message for error in (document.error, document.unauthorized) if error), "")
+        return "" if secret and secret in words else printable(words)
+
     def _is_json(self) -> bool:
         try:
             return not self.body or msgspec.json.decode(self.body, type=msgspec.Raw) is not None
         except msgspec.DecodeError:
             return False
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class _Errors(msgspec.Struct):
+    error: _Error | None = None
+    unauthorized: _Error | None = None
 
 
 class IdentityWire:
@@ -111,6 +136,12 @@ class IdentityWire:
         return IdentityUnavailable(
             trouble_of(answered.status), f"status {answered.status}", retry_after=seconds
         )
+
+    def login_refused(self, answered: Answered, secret: str) -> IdentityUnavailable:
+        """Return what a refused login means, in identity's own words; never with ``secret`` in them."""
+        words = answered.words(secret)
+        detail = f"status {answered.status}" + (f": {words}" if words else "")
+        return IdentityUnavailable(Trouble.LOGIN_REFUSED, detail)
 
     @contextmanager
     def counted(self, operation: str) -> Iterator[None]:

@@ -10,14 +10,20 @@ goes wrong before that changes nothing: the failure is shown by the log, the met
     refuse(state)                    the state says why nothing has changed
 """
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from metaproxy.admin.service import ConfigState, ReloadRefused
 from metaproxy.app import Application, create_app
+from metaproxy.assembly.readiness import failing_requirement
 from metaproxy.assembly.tls import TlsError
 from metaproxy.config import Config
 from metaproxy.server.switch import Switch
+
+SETTLE_SECONDS = 8.0
+"""The longest time for which a reload waits for the answer of identity to a new login."""
 
 Apply = Callable[[Application], None]
 """Brings into use what lies outside the application: the log, the edge, TLS."""
@@ -76,6 +82,11 @@ class Reloader:
             await application.start()
         except (TlsError, OSError, ValueError) as error:
             raise ReloadRefused([str(error)]) from error
+        try:
+            await _hold_to_readiness(application, self.application)
+        except ReloadRefused:
+            await application.close()
+            raise
         return Prepared(application, apply)
 
     def take(self, prepared: Prepared, state: ConfigState) -> None:
@@ -105,3 +116,17 @@ def taken(state: ConfigState, needs_restart: tuple[str, ...], now: float) -> Con
 def refused(state: ConfigState, problems: tuple[str, ...], now: float) -> ConfigState:
     """Return the state after a reload that was refused."""
     return replace(state, reloads_refused=state.reloads_refused + 1, refused_at=now, problems=problems)
+
+
+async def _hold_to_readiness(application: Application, old: Application) -> None:
+    """Refuse to replace a line that identity has let in by one that it does not let in.
+
+    Wrong credentials would otherwise take a working process out of service, and the known tokens with it. A
+    line that was never let in may be replaced by any other, which identity then judges anew.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await application.settled()
+    problem = failing_requirement(application.readiness(), "identity")
+    if problem is not None and failing_requirement(old.readiness(), "identity") is None:
+        raise ReloadRefused([f"identity: the new configuration was tried, and identity {problem}"])

@@ -67,6 +67,8 @@ class Admin(Section):
     """host:port, [::]:port or unix:/path; one or a list; [] switches the listener off."""
     token: Annotated[Token | None, BlankIsNone] = None
     """Bearer token that callers must show; required as soon as other machines can connect."""
+    public_metrics: bool = False
+    """Whether /metrics needs no token, for a Prometheus that cannot send one."""
 
     def findings(self) -> Iterator[Finding]:
         """A listener that other machines reach needs a token."""

@@ -38,6 +38,16 @@ async def test_readiness_is_a_number_by_reason(tmp_path: Path, draining: bool, r
     assert (await samples(operated))["metaproxy_ready", ("server",)] == ready
 
 
+async def test_what_is_degraded_is_a_number_and_not_a_reason_to_be_unready(tmp_path: Path) -> None:
+    operated = Operated(tmp_path)
+    operated.application.forward.targets[0].health.checked(0.0, healthy=False)
+
+    found = await samples(operated)
+
+    assert found["metaproxy_degraded", ("upstream",)] == 1.0
+    assert ("metaproxy_ready", ("upstream",)) not in found
+
+
 async def test_a_refused_configuration_is_counted(tmp_path: Path) -> None:
     operated = Operated(tmp_path)
     operated.state = replace(operated.state, reloads_refused=2, problems=("line 3: no",))

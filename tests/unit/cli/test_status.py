@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from metaproxy.cli.admin import AdminClient
 from metaproxy.cli.status import duration, hit_ratio, lines
 
 TOLD: dict[str, Any] = {
@@ -38,6 +39,32 @@ def test_what_is_not_well_stands_out() -> None:
         "metaproxy 1.0: not ready, up 1 min",
         "  BAD upstream   0 of 1 healthy",
     ]
+
+
+def test_what_is_degraded_is_told_apart_from_what_makes_it_unready() -> None:
+    told = TOLD | {
+        "degraded": ["upstream"],
+        "checks": {"upstream": {"well": False, "says": "0 of 1 healthy"}},
+    }
+
+    assert list(lines(told))[:2] == [
+        "metaproxy 1.0: ready, degraded (upstream), up 1 min",
+        "  !!  upstream   0 of 1 healthy",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("127.0.0.1:9774", "http://127.0.0.1:9774"),
+        ("[::1]:9774", "http://[::1]:9774"),
+        ("http://a:1", "http://a:1"),
+        ("/run/admin.sock", "unix:/run/admin.sock"),
+        ("unix:/run/admin.sock", "unix:/run/admin.sock"),
+    ],
+)
+def test_a_listener_can_be_named_without_its_scheme(url: str, asked: str) -> None:
+    assert AdminClient(url).url == asked
 
 
 def test_without_requests_and_cache_nothing_is_made_up() -> None:
