@@ -35,10 +35,9 @@ def limits(app: ASGIApp, section: Limits, counted: Rates, metrics: Metrics) -> l
     it: asking is never charged.
     """
     stages: list[DecidingStage] = []
-    if section.endpoint:
-        stages.append(
-            LimitsEndpoint(app, rates=counted, path=section.endpoint, absolute=_told_absolute(section))
-        )
+    told = _told_absolute(section)
+    if section.endpoint and (section.rates or told):  # else there is nothing to add to the upstream's answer
+        stages.append(LimitsEndpoint(app, rates=counted, path=section.endpoint, absolute=told))
     absolute = section.absolute
     if absolute.items_returned is not None or absolute.image_metadata_items is not None:
         stages.append(

@@ -5,7 +5,7 @@ each would cost every request more than this sweep costs all of them.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 SWEEP_SECONDS = 0.25
@@ -14,14 +14,23 @@ BODY_BYTES_PER_SECOND = 512
 """A body must come at least so fast on average: one that drips holds a connection to the upstream as well."""
 
 
-async def sweep(connections: Iterable[Any], interval: float = SWEEP_SECONDS) -> None:
-    """Let every connection whose deadline has passed expire; runs until it is cancelled."""
+async def sweep(
+    connections: Collection[Any],
+    interval: float = SWEEP_SECONDS,
+    *,
+    is_pressed: Callable[[int], bool] = lambda _connections: False,
+) -> None:
+    """Let every connection whose deadline has passed expire; runs until it is cancelled.
+
+    ``is_pressed`` says of a number of connections whether idle ones should end early.
+    """
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(interval)
         now = loop.time()
+        pressed = is_pressed(len(connections))
         for connection in list(connections):
-            connection.expire(now)
+            connection.expire(now, pressed=pressed)
 
 
 def body_deadline(began: float, now: float, silence: float, body_bytes: int) -> float:

@@ -12,8 +12,11 @@ from metaproxy.fast_lane.passing import Passing
 from metaproxy.outbox import Outbox
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.forwarded import Network, is_trusted
+from metaproxy.server.descriptors import Refusals
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.requests import RequestRecord
+
+PRESSED_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class EdgeLimits:
     body_seconds: float = 30.0
     idle_seconds: float = 75.0
     max_connections: int = 10000
+    max_lingering: int = 256
+    """Connections that end late, so that their clients can read why; these come on top."""
     max_connections_per_address: int | None = None
     max_pipelined: int = 16
     """Requests of one connection that wait for the answers to those before them."""
@@ -92,9 +97,14 @@ class Edge:
     date: DateField
     fast_lane: Lane | None = None
     addresses: Addresses = field(default_factory=Addresses)
+    refusals: Refusals = field(default_factory=Refusals)
     outbox: Outbox = field(default_factory=Outbox)
     lingering: int = 0
     """Connections whose last answer is written, and whose client still sends."""
+
+    def is_pressed(self, connections: int) -> bool:
+        """Say whether idle connections should end early, because there are nearly as many as there may be."""
+        return connections - self.lingering > self.limits.max_connections * PRESSED_SHARE
 
     def refusal(self, fault: Fault, request_id: str, body: bytes) -> bytes:
         """Return the whole answer that refuses what never became a request."""

@@ -20,11 +20,11 @@ class LeavingProtocol(EdgeProtocol):
         else:
             super().shutdown()
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float, *, pressed: bool = False) -> None:
         """Close the connection if a deadline has passed at ``now`` (the loop's seconds)."""
         if self._leaving and self._is_idle():
             self.deadline = min(self.deadline, now + LINGER_SECONDS)
-        super().expire(now)
+        super().expire(now, pressed=pressed)
 
     def _is_answering(self) -> bool:
         """Whether the head of an answer is out and its end is not."""
@@ -33,6 +33,3 @@ class LeavingProtocol(EdgeProtocol):
     def _is_receiving(self) -> bool:
         """Whether a request has begun whose body has not ended."""
         return not self._between_requests and not self._in_head
-
-    def _is_idle(self) -> bool:
-        return not self._in_head and (self.cycle is None or self.cycle.response_complete)

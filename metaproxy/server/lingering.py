@@ -16,8 +16,6 @@ from metaproxy.server.edge import Edge
 MOST_SECONDS = 5.0
 SILENT_SECONDS = 2.0
 MOST_BYTES = 8 * 1024 * 1024
-MOST_AT_ONCE = 256
-"""More than so many connections of a listener do not linger: those on top are closed at once."""
 
 
 class LingeringProtocol(asyncio.Protocol):
@@ -57,7 +55,7 @@ class LingeringProtocol(asyncio.Protocol):
         self._edge.lingering -= 1
         self._former.connection_lost(exc)
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float, *, pressed: bool = False) -> None:
         """Close if the client has been silent, or heard, for long enough at ``now`` (the loop's seconds)."""
         if self.deadline < now:
             self._close()
@@ -74,7 +72,7 @@ class LingeringProtocol(asyncio.Protocol):
 
 def linger(connection: HttpToolsProtocol, edge: Edge) -> None:
     """Close ``connection``, after what its client still sends has been read and dropped."""
-    if edge.lingering >= MOST_AT_ONCE:
+    if edge.lingering >= edge.limits.max_lingering:
         connection.transport.close()
     elif not connection.transport.is_closing():
         LingeringProtocol(connection, edge).start()

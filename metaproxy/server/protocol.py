@@ -24,6 +24,7 @@ from metaproxy.server.strictness import is_mostly_framing, origin_form
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 LINGER_SECONDS = 1.0
+PRESSED_IDLE_SECONDS = 5.0
 
 HEAD_END = b"\r\n\r\n"
 
@@ -57,7 +58,9 @@ class EdgeProtocol(AnsweringProtocol):
         self.deadline = self.loop.time() + self.limits.header_seconds
         self.address = address = self.client[0] if self.client else ""
         of_address = self.edge.addresses.connected(address) if address else 0
-        if reason := self.limits.one_too_many(len(self.connections), of_address, address):
+        connections = len(self.connections) - self.edge.lingering
+        if reason := self.limits.one_too_many(connections, of_address, address):
+            self.edge.refusals.add(reason, connections=connections)
             self.refuse(Fault(503, "Too many connections.", reason=reason, retry_after=1))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -203,15 +206,28 @@ class EdgeProtocol(AnsweringProtocol):
         else:
             self.cycle.keep_alive, self.last_request_read = False, True
 
-    def expire(self, now: float) -> None:
-        """Close the connection if a deadline has passed at ``now`` (the loop's seconds)."""
+    def expire(self, now: float, *, pressed: bool = False) -> None:
+        """Close the connection if a deadline has passed at ``now`` (the loop's seconds).
+
+        If there is hardly room for others (``pressed``), an idle one has less time.
+        """
         if 0.0 < self.write_deadline < now:
             self.transport.abort()
         elif self.transport.is_closing():
             # What is written last may never be taken; the connection would stay for good.
             self.write_deadline = self.write_deadline or now + self.limits.body_seconds
-        elif 0.0 < self.deadline < now and not self.flow.read_paused:
+        elif 0.0 < self.deadline < now + self._less_time(pressed=pressed) and not self.flow.read_paused:
             self._expire()
+
+    def _less_time(self, *, pressed: bool) -> float:
+        """Return by how many seconds an idle connection ends early, if there is hardly room for others."""
+        if not pressed or self._leaving or not self._is_idle():
+            return 0.0
+        whole = self.limits.header_seconds if self.cycle is None else self.limits.idle_seconds
+        return max(0.0, whole - PRESSED_IDLE_SECONDS)
+
+    def _is_idle(self) -> bool:
+        return not self._in_head and (self.cycle is None or self.cycle.response_complete)
 
     def _expire(self) -> None:
         if self.cycle is not None and self.cycle.response_complete and not self._in_head:

@@ -15,7 +15,7 @@ from metaproxy.admin.service import ConfigState
 from metaproxy.assembly.tls import TlsError, check_tls
 from metaproxy.clock import wall
 from metaproxy.config.model import Config
-from metaproxy.server import closing
+from metaproxy.server import closing, descriptors
 from metaproxy.server.activation import activated
 from metaproxy.server.banner import banner, facts
 from metaproxy.server.listeners import ListenError, bind_all, close_all, describe, nth
@@ -58,12 +58,14 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
         bound.close()
         print(f"metaproxy: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return 1
+    descriptors.raise_limit()
     _announce(
         config,
         [describe(listener, tls=config.server.tls is not None) for listener in listeners],
         admin_listeners,
     )
 
+    descriptors.warn_if_short(config)
     ours = [] if passed.data else listeners
 
     begin = Generation(config, ConfigState(str(config_path), generation=1, loaded_at=wall()))

@@ -14,8 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from metaproxy.app import Application
-from metaproxy.config.model.server import Server
-from metaproxy.server import closing
+from metaproxy.config.model import Config
+from metaproxy.server import closing, descriptors
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.leaving import LeavingProtocol
 
@@ -116,14 +116,16 @@ def _settings(app: ASGIApp, grace: float, **options: object) -> uvicorn.Config:
     )
 
 
-def edge_limits(section: Server) -> EdgeLimits:
-    """Return the bounds that ``section`` sets."""
+def edge_limits(config: Config) -> EdgeLimits:
+    """Return the bounds that ``config`` and the limit of file descriptors set."""
+    section = config.server
     return EdgeLimits(
         header_bytes=section.header_bytes,
         header_seconds=section.header_timeout,
         body_seconds=section.body_timeout,
         idle_seconds=section.idle_timeout,
-        max_connections=section.max_connections,
+        max_connections=descriptors.room(config),
+        max_lingering=descriptors.lingering(config),
         max_connections_per_address=section.max_connections_per_address,
         trusted_proxies=section.trusted_proxies,
     )
@@ -132,4 +134,10 @@ def edge_limits(section: Server) -> EdgeLimits:
 def edge_of(application: Application) -> Edge:
     """Return what the connections of ``application`` share."""
     trace = application.trace
-    return Edge(edge_limits(application.config.server), trace.via, trace.record, trace.date)
+    return Edge(
+        edge_limits(application.config),
+        trace.via,
+        trace.record,
+        trace.date,
+        refusals=descriptors.Refusals(application.metrics),
+    )

@@ -12,7 +12,7 @@ from metaproxy.admin import create_admin
 from metaproxy.app import Application, create_app
 from metaproxy.assembly.tls import server_context
 from metaproxy.config import Config
-from metaproxy.server import closing
+from metaproxy.server import closing, descriptors
 from metaproxy.server.alone import Alone
 from metaproxy.server.certificates import warn_of_expiry
 from metaproxy.server.deadlines import sweep
@@ -63,6 +63,9 @@ class Worker:
         connections = self._data.server_state.connections
         application.metrics.gauge(
             "metaproxy_connections", "Open connections of clients.", (), lambda: [((), len(connections))]
+        )
+        application.metrics.gauge(
+            "metaproxy_descriptors", "File descriptors: open, and the limit.", ("kind",), descriptors.samples
         )
         self._admin: QuietServer | None = None
         if config.admin.listen:
@@ -155,7 +158,7 @@ class Worker:
         gc.set_threshold(*COLLECT_AFTER)
         try:
             serving = self._tasks.start(self._data.serve(sockets=list(listeners)), name="data-server")
-            self._tasks.start(sweep(self._data.server_state.connections), name="deadlines")
+            self._tasks.start(self._sweep(), name="deadlines")
             if self._admin is not None:
                 self._tasks.start(self._admin.serve(sockets=list(admin_listeners)), name="admin-server")
             await _first(self._tasks.start(self._data.listening.wait(), name="listen"), serving)
@@ -180,6 +183,9 @@ class Worker:
         if self._admin is not None:
             self._admin.should_exit = True
 
+    async def _sweep(self) -> None:
+        await sweep(self._data.server_state.connections, is_pressed=self._edge.is_pressed)
+
     def _break_off(self) -> None:
         """End at once: whatever runs is broken off, now or when the end begins."""
         self._stopping.asked.set()
@@ -202,10 +208,11 @@ class Worker:
             logs.configure(config.logging.format, config.logging.level)
             self._data.config.timeout_graceful_shutdown = round(config.server.shutdown_grace)
             trace = application.trace
-            self._edge.limits = edge_limits(config.server)
+            self._edge.limits = edge_limits(config)
             self._edge.via, self._edge.record, self._edge.date = trace.via, trace.record, trace.date
             if self._number == 0:
                 warn_of_expiry(config)
+                descriptors.warn_if_short(config)
 
         return apply
 

@@ -113,7 +113,7 @@ class Limits(Section):
     on_store_failure: Literal["local", "allow", "deny"] = "local"
     """While the store is away: count in this process (local), let through (allow), or 503 (deny)."""
     endpoint: Annotated[Template | None, BlankIsNone] = "/v2.1/{tenant_id}/limits"
-    """Where consumers ask for their limits; null leaves that path to the upstream."""
+    """Where consumers ask for their limits; null, and no limits, leave that path to the upstream."""
     headers: bool = True
     """Whether answers carry RateLimit and RateLimit-Policy."""
     max_counters: Count = 100_000

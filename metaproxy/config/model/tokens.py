@@ -14,7 +14,7 @@ class Tokens(Section):
 
     advertise: Annotated[Url | None, BlankIsNone] = None
     """The identity URL that WWW-Authenticate names to clients; null names url, where there is one."""
-    anonymous: tuple[Template, ...] = ("/", "/v2.1/")
+    anonymous: tuple[Template, ...] = ("/", "/v2", "/v2/", "/v2.1", "/v2.1/", "/healthcheck")
     """Path templates that need no token."""
     on_missing: Literal["reject", "delegate"] = "reject"
     """Without a valid token: 401 (reject), or forward with X-Identity-Status: Invalid (delegate)."""

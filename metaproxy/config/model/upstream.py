@@ -49,7 +49,7 @@ class UpstreamTimeouts(Section):
 
     connect: PositiveDuration = 2.0
     """For a new connection, the TLS handshake included; then another target or 504."""
-    read: PositiveDuration = 30.0
+    read: PositiveDuration = 90.0
     """For the head of the answer, and for every next piece of its body; then 504."""
     pool: PositiveDuration = 5.0
     """How long a request may queue for a connection; then 503."""

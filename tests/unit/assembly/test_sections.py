@@ -35,7 +35,7 @@ limits:
 @pytest.mark.parametrize(
     ("section", "stages"),
     [
-        ("", [RateLimit, LimitsEndpoint]),
+        ("", [RateLimit]),
         (ALL_ON, [ConcurrencyLimit, RequestBodyLimit, RateLimit, MetadataItemLimit, LimitsEndpoint]),
         (ALL_OFF, [RateLimit]),
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaproxy.server.edge import EdgeLimits
-from metaproxy.server.lingering import MOST_AT_ONCE, MOST_BYTES
+from metaproxy.server.lingering import MOST_BYTES
 from tests.unit.forward.certificates import Authority
 from tests.unit.server.edge_server import LOOPS, edge_server, run
 
@@ -137,13 +137,13 @@ def test_a_client_that_does_not_read_a_small_answer_is_cut_off_too(loop: str, cl
 def test_only_so_many_connections_linger(loop: str) -> None:
     async def scenario() -> None:
         async with edge_server(PATIENT) as server:
-            server.edge.lingering = MOST_AT_ONCE
+            server.edge.lingering = server.edge.limits.max_lingering
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"nonsense\r\n\r\n")
             answer = await reader.read()
 
             assert answer.startswith(b"HTTP/1.1 400 ")
-            assert server.edge.lingering == MOST_AT_ONCE
+            assert server.edge.lingering == server.edge.limits.max_lingering
             writer.close()
 
     run(loop, scenario)
