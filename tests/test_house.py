@@ -56,6 +56,7 @@ TESTED_THROUGH = {
     "server/": "e2e/test_lifecycle.py",
     "wsgi/": "wsgi/test_filter.py",
     "server/workers.py": "e2e/test_workers.py",
+    "preflight/": "unit/preflight/test_dangers.py",
     "store/": "unit/store/test_redis.py",
 }
 """Files and folders of which no test imports every one, and the test that shows them at work from outside."""

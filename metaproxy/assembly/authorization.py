@@ -17,13 +17,14 @@ def authorize(app: ASGIApp, config: Config) -> Authorize:
         tenant_paths=section.tenant_paths,
         tenant_exempt_roles=section.tenant_exempt_roles,
         tenant_prefixes=getattr(config.identity, "tenant_prefixes", ()),
-        rules=[_rule(rule) for rule in section.rules],
+        rules=[access_rule(rule) for rule in section.rules],
         methods=section.methods,
         mask_as_not_found=section.mask_as_not_found,
     )
 
 
-def _rule(rule: RoleRule) -> AccessRule:
+def access_rule(rule: RoleRule) -> AccessRule:
+    """Return the rule that ``rule`` configures."""
     return AccessRule(
         path=rule.path,
         methods=EVERYTHING if "ALL" in rule.methods else rule.methods,

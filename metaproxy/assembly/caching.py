@@ -17,7 +17,7 @@ def cache(app: ASGIApp, section: Cache, *, shared: Shared, name: str, metrics: M
     """
     return MetadataCache(
         app,
-        routes=[_route(route) for route in section.routes],
+        routes=[cache_route(route) for route in section.routes],
         max_bytes=section.max_bytes,
         max_entry_bytes=section.max_entry_bytes,
         scope=section.scope,
@@ -31,7 +31,8 @@ def cache(app: ASGIApp, section: Cache, *, shared: Shared, name: str, metrics: M
     )
 
 
-def _route(route: ConfiguredRoute) -> CacheRoute:
+def cache_route(route: ConfiguredRoute) -> CacheRoute:
+    """Return the route that ``route`` configures."""
     return CacheRoute(
         path=route.path,
         ttl=route.ttl,

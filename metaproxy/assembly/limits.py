@@ -19,7 +19,7 @@ from metaproxy.telemetry.metrics import Metrics
 def rates(section: Limits, shared: Shared) -> Rates:
     """Return the rates that ``section`` describes, with their counters."""
     return Rates(
-        [_rule(rule) for rule in section.rates],
+        [rate_rule(rule) for rule in section.rates],
         algorithm=section.algorithm,
         shared=shared.counters(section.algorithm),
         on_store_failure=section.on_store_failure,
@@ -78,7 +78,8 @@ def _told_absolute(section: Limits) -> dict[str, int]:
     return {"maxImageMeta": items} if items is not None else {}
 
 
-def _rule(rule: ConfiguredRule) -> RateRule:
+def rate_rule(rule: ConfiguredRule) -> RateRule:
+    """Return the rate that ``rule`` configures."""
     return RateRule(
         name=rule.name,
         limit=rule.rate.limit,

@@ -1,6 +1,7 @@
 """``metaproxy check``, ``schema`` and ``config show``: a configuration, in a file or in use."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,13 +9,18 @@ import typer
 import yaml
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, admin, leave
-from metaproxy.cli.files import load_or_exit
-from metaproxy.config import Config, effective
+from metaproxy.cli.files import EXIT_BAD_CONFIG, load_or_exit, print_problems
+from metaproxy.config import Config, Problem, effective
 from metaproxy.config.reference import key_reference
 from metaproxy.config.sample import sample_configuration
 from metaproxy.config.schema import json_schema
+from metaproxy.preflight import Report, inspect
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.", show_default=False)]
+Files = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE...", help="Configuration files; - is standard input.", show_default=False),
+]
+STANDARD_INPUT = Path("-")
 FileOrNone = Annotated[
     Path | None,
     typer.Argument(
@@ -26,6 +32,8 @@ FileOrNone = Annotated[
 def register(application: typer.Typer) -> None:
     """Add the commands to ``application``."""
     application.command()(check)
+    for alias in ("validate", "test"):  # the names that others give it
+        application.command(alias, hidden=True)(check)
     application.command()(schema)
     group = typer.Typer(no_args_is_help=True, help="Look at a configuration.")
     group.command()(show)
@@ -33,9 +41,41 @@ def register(application: typer.Typer) -> None:
     application.add_typer(group, name="config")
 
 
-def check(file: File) -> None:
-    """Check a configuration: exit 0, or every error with file, line and key, and exit 2."""
-    typer.echo(f"{file}: ok: {summary(load_or_exit(file))}")
+def check(
+    files: Files,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 after warnings too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of all problems.")] = False,
+) -> None:
+    """Check configurations as `serve` does before it binds, with the files and addresses that they name.
+
+    Every error and warning has file, line and key. Exit 0 without errors, else 2.
+    """
+    reports = [(file, _inspected(file)) for file in files]
+    problems = [problem for _, report in reports for problem in report.problems]
+    if as_json:
+        typer.echo(json.dumps([_as_json(problem) for problem in problems], indent=2, ensure_ascii=False))
+    else:
+        print_problems(problems)
+        for file, report in reports:
+            if not report.errors:
+                typer.echo(f"{file}: ok: {summary(report.config)}")
+    if any(report.errors or (strict and report.warnings) for _, report in reports):
+        raise typer.Exit(EXIT_BAD_CONFIG)
+
+
+def _inspected(file: Path) -> Report:
+    return inspect(file, content=sys.stdin.buffer.read() if file == STANDARD_INPUT else None)
+
+
+def _as_json(problem: Problem) -> dict[str, str | int | None]:
+    return {
+        "file": problem.file,
+        "line": problem.line or None,
+        "column": problem.column or None,
+        "key": problem.key,
+        "severity": problem.severity,
+        "message": problem.message,
+    }
 
 
 def schema(

@@ -1,23 +1,41 @@
-"""What commands that read a configuration share."""
+"""The parts that commands which read a configuration share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import typer
 
-from metaproxy.config import Config, ConfigError, load_config
+from metaproxy.config import Config, ConfigError, Problem, load_config
+from metaproxy.preflight import Report, inspect
 
 EXIT_BAD_CONFIG = 2
 
 
-def load_or_exit(path: Path, overrides: Mapping[tuple[str, str], object] | None = None) -> Config:
-    """Return the configuration in ``path``; else tell every problem on stderr, one a line, and exit with 2.
+def load_or_exit(path: Path) -> Config:
+    """Return the configuration in ``path``; else print every problem of the file itself and exit with 2.
+
+    The files, extras and addresses that it names are not looked at.
+    """
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        print_problems(error.problems)
+        raise typer.Exit(EXIT_BAD_CONFIG) from None
+
+
+def inspect_or_exit(path: Path, overrides: Mapping[tuple[str, str], object]) -> Report:
+    """Return the report on ``path`` if it can be served; else print every error and exit with 2.
 
     ``overrides`` are values by section and key that go before those of the file.
     """
-    try:
-        return load_config(path, overrides=overrides or {})
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        raise typer.Exit(EXIT_BAD_CONFIG) from None
+    report = inspect(path, overrides=overrides)
+    if report.errors:
+        print_problems(report.errors)
+        raise typer.Exit(EXIT_BAD_CONFIG)
+    return report
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Print ``problems`` on stderr, one a line."""
+    for problem in problems:
+        typer.echo(str(problem), err=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from metaproxy.cli.files import load_or_exit
+from metaproxy.cli.files import inspect_or_exit
 
 
 def register(application: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def serve(
     ] = True,
 ) -> None:
     """Run the proxy until SIGTERM or Ctrl-C."""
-    loaded = load_or_exit(config, {("server", "workers"): workers} if workers else {})
+    report = inspect_or_exit(config, {("server", "workers"): workers} if workers else {})
     from metaproxy.server import run
 
-    raise typer.Exit(run(loaded, config, watch=watch))
+    raise typer.Exit(run(report.config, config, watch=watch, warnings=report.warnings))

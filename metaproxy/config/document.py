@@ -5,6 +5,7 @@ PyYAML composes nodes with line marks; what is built from them here refuses dupl
 errors are not repeated: they quote the file, and the line may hold a password.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +16,19 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from metaproxy.config.files import MAX_BYTES, Files
 from metaproxy.config.interpolation import InterpolationError, interpolate
-from metaproxy.config.problems import ConfigError, KeyPath, Problem, dotted
+from metaproxy.config.problems import ConfigError, KeyPath, Place, Problem, Severity, dotted
 
 MAX_NODES = 100_000
 MAX_DEPTH = 40
 TOO_LARGE = "the file is nested too deeply or holds too much"
 
 _SCALARS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _MERGE = "tag:yaml.org,2002:merge"
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_CAPTURE = re.compile(r"(?<=/)\{[A-Za-z_]\w*(?::[^{}]*(?:\{[^{}]*\}[^{}]*)?)?\}")
+"""The part of a path template that YAML takes for a mapping; a constraint may hold braces of its own."""
 
 _SYNTAX = (
     ("nesting depth", TOO_LARGE),
@@ -43,37 +48,41 @@ _SYNTAX = (
 class Document:
     """What a file holds: its data, where each key stands, and what was wrong on the way.
 
-    ``lines`` maps the path of a key to file and line. ``hidden`` are the paths whose text came from
+    ``lines`` maps the path of a key to file, line and column. ``hidden`` are the paths whose text came from
     outside the file: a message must not quote it.
     """
 
     file: str
     data: object = None
-    lines: dict[KeyPath, tuple[str, int]] = field(default_factory=dict)
+    lines: dict[KeyPath, Place] = field(default_factory=dict)
     hidden: set[KeyPath] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
-    def problem(self, path: KeyPath, message: str) -> Problem:
+    def problem(self, path: KeyPath, message: str, severity: Severity = "error") -> Problem:
         """Return a problem with the key at ``path``, at the line of its nearest known ancestor."""
         known = path
         while known and known not in self.lines:
             known = known[:-1]
-        file, line = self.lines.get(known, (self.file, 1))
-        return Problem(file, line, dotted(path), message)
+        file, line, column = self.lines.get(known, (self.file, 1, 1))
+        return Problem(file, line, dotted(path), message, column, severity)
 
 
 def read_document(
-    path: Path, environ: Mapping[str, str], at: KeyPath = (), files: Files | None = None
+    path: Path,
+    environ: Mapping[str, str],
+    at: KeyPath = (),
+    files: Files | None = None,
+    content: bytes | None = None,
 ) -> Document:
     """Read a YAML file; ``at`` is the key under which its data will stand.
 
-    ``files`` reads this file and those that it names.
+    ``files`` reads this file and those that it names. ``content`` is what to read in place of this file.
 
-    Raises ConfigError where there is no data to go on with: no file, no text, no YAML.
+    Raises ConfigError if there is no data to go on with: no file, no text, no YAML.
     """
     document = Document(str(path))
     files = files or Files()
-    text = _read_text(path, files)
+    text = _text(path, _read(path, files) if content is None else content)
     try:
         _check_depth(document.file, text)
         root = yaml.compose(text, Loader=_LOADER)
@@ -149,6 +158,9 @@ class _Builder:
                 path, self._place(node), "tags are not used here; text that starts with '!' needs quotes"
             )
             return None
+        if meant := _base_eight_or_sixty(node):
+            self._complain(path, self._place(node), meant)
+            return 0
         try:
             value = self._constructor.construct_object(node)
             return self._interpolated(value, path) if isinstance(value, str) else value
@@ -164,20 +176,40 @@ class _Builder:
         self._document.hidden.add(path)
         return interpolate(text, self._environ, self._folder, self._files)
 
-    def _place(self, node: Node) -> tuple[str, int]:
-        return self._document.file, node.start_mark.line + 1
+    def _place(self, node: Node) -> Place:
+        return self._document.file, node.start_mark.line + 1, node.start_mark.column + 1
 
-    def _complain(self, path: KeyPath, place: tuple[str, int], message: str) -> None:
-        self._document.problems.append(Problem(*place, dotted(path), message))
+    def _complain(self, path: KeyPath, place: Place, message: str) -> None:
+        file, line, column = place
+        self._document.problems.append(Problem(file, line, dotted(path), message, column))
 
 
-def _read_text(path: Path, files: Files) -> str:
+def _base_eight_or_sixty(node: Node) -> str:
+    """The sentence about a number that YAML 1.1 reads in another base than its writer; "" for others.
+
+    ``010`` is 8 and ``1:30`` is 90. Nobody writes either in a configuration to mean that.
+    """
+    text = str(node.value)
+    if node.tag in (_INT, _FLOAT) and ":" in text:
+        return "YAML reads a number with ':' in base 60 (1:30 is 90): write 90s, or use quotes if it is text"
+    if node.tag == _INT and re.fullmatch(r"[+-]?0[0-7_]+", text):
+        return (
+            "YAML reads a number that begins with 0 as octal (010 is 8): "
+            "remove the 0, or use quotes if it is text"
+        )
+    return ""
+
+
+def _read(path: Path, files: Files) -> bytes:
     try:
-        content = files.read(path)
+        return files.read(path)
     except OSError as error:
         reason = {"No such file or directory": "no such file", "Is a directory": "is a directory, not a file"}
         message = reason.get(error.strerror or "", f"cannot be read: {error.strerror}")
         raise ConfigError([Problem(str(path), 0, "", message)]) from None
+
+
+def _text(path: Path, content: bytes) -> str:
     if len(content) > MAX_BYTES:
         raise ConfigError([Problem(str(path), 0, "", f"is larger than {MAX_BYTES // 1024**2}MiB")])
     try:
@@ -204,6 +236,19 @@ def _syntax_problem(file: str, text: str, error: yaml.YAMLError) -> Problem:
     context, mark = getattr(error, "context_mark", None), getattr(error, "problem_mark", None)
     reason = f"{getattr(error, 'context', '')} {getattr(error, 'problem', '')}"
     message = next(message for word, message in _SYNTAX if word in reason)
-    if message is _SYNTAX[-1][1] and context and mark and context.line < mark.line:
+    if capture := _capture_at(text, mark):
+        message = f'inside [ ] and {{ }} a path that holds {capture} needs quotes: "/path/{capture}"'
+    elif message is _SYNTAX[-1][1] and context and mark and context.line < mark.line:
         message += f" (it began on line {context.line + 1})"
-    return Problem(file, mark.line + 1 if mark else 1, "", message)
+    return Problem(file, mark.line + 1 if mark else 1, "", message, mark.column + 1 if mark else 0)
+
+
+def _capture_at(text: str, mark: yaml.Mark | None) -> str:
+    """The ``{name}`` at which YAML took a path template for the beginning of a mapping, or ""."""
+    if mark is None:
+        return ""
+    line = "".join(text.splitlines()[mark.line : mark.line + 1])
+    found = [
+        capture for capture in _CAPTURE.finditer(line) if capture.start() <= mark.column <= capture.end()
+    ]
+    return found[0][0] if found else ""

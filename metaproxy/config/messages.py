@@ -63,16 +63,27 @@ def problems_of(error: ValidationError, document: Document) -> Iterator[Problem]
     for details in error.errors(include_url=False):
         if details["type"] == "too_short" and details["input"]:
             continue  # its only items are wrong themselves, and have been reported
-        path = _path(details, document.data)
+        path = path_of(details, document.data)
         if details["type"] == "findings":
-            for key, sentence in details["ctx"]["findings"]:
-                yield document.problem((*path, *key), sentence)
+            yield from _findings(details, path, document)
         else:
             yield document.problem(path, _sentence(details, hide=path in document.hidden))
 
 
-def _path(details: ErrorDetails, data: object) -> KeyPath:
-    """The keys of the error's location without what pydantic adds: union tags, items of a bare value."""
+def findings_of(error: ValidationError, document: Document) -> Iterator[Problem]:
+    """Yield what ``error`` says about keys of one section that do not go together."""
+    for details in error.errors(include_url=False):
+        if details["type"] == "findings" and details["loc"]:
+            yield from _findings(details, path_of(details, document.data), document)
+
+
+def _findings(details: ErrorDetails, path: KeyPath, document: Document) -> Iterator[Problem]:
+    for key, sentence in details["ctx"]["findings"]:
+        yield document.problem((*path, *key), sentence)
+
+
+def path_of(details: ErrorDetails, data: object) -> KeyPath:
+    """Return the keys of the error's location, without what pydantic adds: union tags, items of a value."""
     path: list[str | int] = []
     for part in details["loc"]:
         if isinstance(data, dict) and part in data:
@@ -107,7 +118,8 @@ def _sentence(details: ErrorDetails, *, hide: bool) -> str:
 
 def _reason(error: ValueError, quote: str, *, hide: bool) -> str:
     if isinstance(error, NotWrittenSo):
-        return f"{error}{quote.replace(', not', '; it says')}"
+        hint = f": write {error.hint}" if error.hint and quote else ""
+        return f"{error}{quote.replace(', not', '; it says')}{hint}"
     # These quote the template themselves.
     if hide and isinstance(error, TemplateError):
         return "what came from outside the file is no path template"

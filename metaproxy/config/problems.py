@@ -2,26 +2,33 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 KeyPath = tuple[str | int, ...]
+Severity = Literal["error", "warning"]
+Place = tuple[str, int, int]
+"""File, line and column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing to mend: ``metaproxy.yaml:14: limits.rates[2].rate: a rate is …``.
 
-    ``line`` counts from 1; 0 where the file as a whole is meant. ``key`` is "" where no key is.
-    The message never holds a secret.
+    ``line`` and ``column`` count from 1; 0 means that the place is not known. ``key`` is "" if no key is
+    meant. A warning does not stop the start. The message never holds a secret.
     """
 
     file: str
     line: int
     key: str
     message: str
+    column: int = 0
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return ": ".join(part for part in (place, self.key, self.message) if part)
+        kind = "warning" if self.severity == "warning" else ""
+        return ": ".join(part for part in (place, self.key, kind, self.message) if part)
 
 
 class ConfigError(Exception):

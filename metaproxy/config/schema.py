@@ -3,6 +3,7 @@
 from typing import Any
 
 from metaproxy.config.keys import every_key
+from metaproxy.config.load import FREE_PREFIX
 from metaproxy.config.model import Config
 from metaproxy.config.model.section import Section
 
@@ -15,7 +16,12 @@ def json_schema() -> dict[str, Any]:
         properties = definitions[section.__name__]["properties"]
         for name, default in written_defaults(section).items():
             properties[name]["default"] = default
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "metaproxy.yaml"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "metaproxy.yaml",
+        "patternProperties": {f"^{FREE_PREFIX}": {"description": "For YAML anchors; nothing reads it."}},
+    }
 
 
 def written_defaults(section: type[Section]) -> dict[str, Any]:

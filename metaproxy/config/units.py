@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
+from metaproxy.config import hints
 from metaproxy.config.written import NotWrittenSo, Written
 
 DURATION_UNITS = {
@@ -21,6 +22,14 @@ DURATION_UNITS = {
 }
 SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 RATE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+LONGEST_SECONDS = 365 * 86400
+"""A year: sums of it and the clock stay exact in a float, and every timer of asyncio and uvloop takes it."""
+SHORTEST_SECONDS = 0.001
+"""What the timers of uvloop can tell apart; below it a period would be a busy loop."""
+LARGEST_SIZE = 1024 * 1024**3
+MOST_PER_SECOND = 1_000_000
+"""Counters count in microseconds."""
 
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 _DURATION = re.compile(rf"({_NUMBER})({'|'.join(DURATION_UNITS)})")
@@ -34,14 +43,21 @@ def parse_duration(value: object) -> float:
     if _is_zero(value):
         return 0.0
     if (found := _match(_DURATION, value)) is None:
-        raise NotWrittenSo("a duration has a number and a unit: 500ms, 10s, 5m, 1h, 1d")
-    return float(Decimal(found[1]) * DURATION_UNITS[found[2]])
+        raise NotWrittenSo(
+            "a duration has a number and a unit: 500ms, 10s, 5m, 1h, 1d", hints.duration(value)
+        )
+    seconds = float(Decimal(found[1]) * DURATION_UNITS[found[2]])
+    if seconds > LONGEST_SECONDS:
+        raise NotWrittenSo("must be at most 365d")
+    return seconds
 
 
 def parse_positive_duration(value: object) -> float:
     """Return the seconds of a duration that may not be zero."""
     if (seconds := parse_duration(value)) == 0:
         raise ValueError("must be longer than 0s")
+    if seconds < SHORTEST_SECONDS:
+        raise NotWrittenSo("must be at least 1ms")
     return seconds
 
 
@@ -59,8 +75,11 @@ def parse_size(value: object) -> int:
     if _is_zero(value):
         return 0
     if (found := _match(_SIZE, value)) is None:
-        raise NotWrittenSo("a size is a whole number and a unit: 512B, 64KiB, 1MiB, 2GiB")
-    return int(found[1]) * SIZE_UNITS[found[2]]
+        raise NotWrittenSo("a size is a whole number and a unit: 512B, 64KiB, 1MiB, 2GiB", hints.size(value))
+    size = int(found[1]) * SIZE_UNITS[found[2]]
+    if size > LARGEST_SIZE:
+        raise NotWrittenSo("must be at most 1024GiB")
+    return size
 
 
 def parse_positive_size(value: object) -> int:
@@ -84,7 +103,7 @@ def parse_percent(value: object) -> float:
         return 0.0
     found = _match(_PERCENT, value)
     if found is None or Decimal(found[1]) > 100:
-        raise NotWrittenSo("a share is written from 0% to 100%: 10%")
+        raise NotWrittenSo("a share is written from 0% to 100%: 10%", hints.percent(value))
     return float(Decimal(found[1]) / 100)
 
 
@@ -116,9 +135,13 @@ def parse_rate(value: object) -> Rate:
     found = _match(_RATE, value)
     if found is None or int(found[1]) == 0:
         raise NotWrittenSo(
-            "a rate is a number from 1 on and a unit: 10/second, 1000/minute, 5000/hour, 100000/day"
+            "a rate is a number from 1 on and a unit: 10/second, 1000/minute, 5000/hour, 100000/day",
+            hints.rate(value),
         )
-    return Rate(int(found[1]), found[2])
+    rate = Rate(int(found[1]), found[2])
+    if rate.limit > MOST_PER_SECOND * rate.period_seconds:
+        raise NotWrittenSo(f"must be at most {MOST_PER_SECOND * rate.period_seconds}/{rate.unit}")
+    return rate
 
 
 def _match(pattern: re.Pattern[str], value: object) -> re.Match[str] | None:

@@ -11,7 +11,14 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class NotWrittenSo(ValueError):
-    """The text has not the form of its kind. The message may be followed by the text: it is no secret."""
+    """The text does not have the form of its kind. The message may be followed by the text: it is no secret.
+
+    ``hint`` is what the operator probably wants to write, or "".
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

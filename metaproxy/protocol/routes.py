@@ -188,6 +188,12 @@ def template_names(template: str) -> tuple[str, ...]:
     return tuple(segment.name for segment in parse_template(template)[0] if segment.name)
 
 
+def template_shape(template: str) -> tuple[object, ...]:
+    """Return what ``template`` matches: two templates with the same shape match the same paths."""
+    segments, has_rest = parse_template(template)
+    return (*((segment.literal, segment.pattern) for segment in segments), has_rest)
+
+
 def _parse_segment(part: str, template: str) -> _Segment:
     if part == "*":
         return _Segment(literal=None)

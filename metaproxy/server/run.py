@@ -14,6 +14,7 @@ import uvloop
 from metaproxy.admin.service import ConfigState
 from metaproxy.assembly.tls import TlsError, check_tls
 from metaproxy.clock import wall
+from metaproxy.config import Problem
 from metaproxy.config.model import Config
 from metaproxy.server import closing, descriptors
 from metaproxy.server.activation import activated
@@ -30,11 +31,11 @@ from metaproxy.telemetry import logs
 logger = structlog.get_logger("metaproxy")
 
 
-def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
+def run(config: Config, config_path: Path, *, watch: bool = True, warnings: Sequence[Problem] = ()) -> int:
     """Serve ``config``, read from ``config_path``, until SIGTERM or SIGINT; return the exit code.
 
     Sockets that systemd has bound go before the addresses of ``config``. SIGHUP and the operator have all
-    files read anew, and so does a change of one of them if ``watch`` is True.
+    files read anew, and so does a change of one of them if ``watch`` is True. ``warnings`` are logged once.
     """
     notifier = Notifier()
     source = Source(config_path, config)
@@ -42,6 +43,8 @@ def run(config: Config, config_path: Path, *, watch: bool = True) -> int:
     # Until a worker can reload: what it does not handle would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(config.logging.format, config.logging.level)
+    for warning in warnings:
+        logger.warning("configuration", problem=str(warning))
     workers = config.server.workers
     bound = ExitStack()
     try:

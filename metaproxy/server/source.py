@@ -6,9 +6,10 @@ from pathlib import Path
 
 from metaproxy.admin.service import ConfigState, ReloadRefused
 from metaproxy.assembly.tls import TlsError, check_tls
-from metaproxy.config import Config, ConfigError, load_config
+from metaproxy.config import Config, ConfigError
 from metaproxy.config.files import Files
 from metaproxy.config.model.server import ServerTls
+from metaproxy.preflight import inspect, this_machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ class Source:
         self.files = Files()
         overrides: Mapping[tuple[str, str], object] = {("server", "workers"): self._bound.server.workers}
         try:
-            written = load_config(self._path, overrides=overrides, files=self.files)
+            written = inspect(
+                self._path, overrides=overrides, files=self.files, machine=this_machine(binds=False)
+            ).config
             config, needs_restart = with_listeners_of(self._bound, written)
             check_tls(config)
         except ConfigError as error:

@@ -71,7 +71,9 @@ def test_check_tells_every_error_on_a_line_of_stderr_and_exits_with_2(bad: str) 
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         f"{bad}:1: server.lisen: unknown key; did you mean listen?",
+        f"{bad}:1: limits: warning: there are no limits: one consumer can take the whole API",
         f"{bad}:2: upstream.targets: must not be empty",
+        f"{bad}:3: identity.provider: warning: none: no request needs a token",
     ]
 
 

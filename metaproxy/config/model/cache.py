@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.values import NumberInText, Template
-from metaproxy.config.units import Duration, Size
-from metaproxy.protocol.routes import parse_template
+from metaproxy.config.units import Duration, Size, format_size
+from metaproxy.protocol.routes import parse_template, template_shape
 
 
 class CacheRoute(Section):
@@ -54,8 +54,20 @@ class Cache(Section):
     """What may be stored; nothing else is."""
 
     def findings(self) -> Iterator[Finding]:
-        """No path stands twice."""
-        paths = [route.path for route in self.routes]
-        for index, path in enumerate(paths):
-            if path in paths[:index]:
-                yield ("routes", index, "path"), f"{path} stands in the list twice"
+        """Every answer that may be stored fits, and no two routes match the same paths."""
+        if "max_entry_bytes" in self.model_fields_set and self.max_entry_bytes > self.max_bytes:
+            yield (
+                ("max_entry_bytes",),
+                f"is larger than max_bytes, {format_size(self.max_bytes)}: such an answer never fits",
+            )
+        first: dict[object, int] = {}
+        for index, route in enumerate(self.routes):
+            if (earlier := first.setdefault(template_shape(route.path), index)) == index:
+                continue
+            same = self.routes[earlier].path
+            yield (
+                ("routes", index, "path"),
+                f"{route.path} stands in the list twice"
+                if same == route.path
+                else f"matches the same paths as routes[{earlier}], {same}: remove one of them",
+            )

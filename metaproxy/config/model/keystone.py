@@ -7,7 +7,7 @@ from metaproxy.config.addresses import Url
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
-from metaproxy.config.model.values import Count, Secret, Text
+from metaproxy.config.model.values import Entries, Secret, Text
 from metaproxy.config.units import Duration, Percent, PositiveDuration, Size
 
 
@@ -18,7 +18,7 @@ class TokenCache(Section):
     """How long a valid token is known; never past its own expiry."""
     negative_ttl: Duration = 10.0
     """How long an unknown token is known to be unknown."""
-    max_entries: Count = 100_000
+    max_entries: Entries = 100_000
     """Tokens kept; the least recently used goes first."""
     max_bytes: Size = 64 * 1024 * 1024
     """Memory for valid tokens per process, about; the least recently used goes first."""

@@ -8,13 +8,26 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metaproxy.config.model.section import Finding, Section, alone
-from metaproxy.config.model.values import BlankIsNone, Count, Method, NumberInText, Regex, Template, Text
+from metaproxy.config.model.values import (
+    BlankIsNone,
+    Connections,
+    Count,
+    Entries,
+    Method,
+    NumberInText,
+    Regex,
+    Template,
+    Text,
+)
 from metaproxy.config.units import RequestRate, Size
 from metaproxy.config.written import text_of
 from metaproxy.protocol.routes import template_names
 
 CONSUMERS = ("project", "user", "address", "global")
 """What ``per`` may name beside a capture of the rule's own path."""
+
+LONGEST_REFILL = 365 * 86400
+"""Seconds until a burst that was used up is there again. The counter lives as long."""
 
 RuleName = Annotated[
     str,
@@ -54,6 +67,11 @@ class RateRule(Section):
     def findings(self) -> Iterator[Finding]:
         """One kind of path, and only names that it captures."""
         yield from alone("methods", self.methods, "ALL")
+        if (
+            self.burst is not None
+            and self.burst * self.rate.period_seconds > LONGEST_REFILL * self.rate.limit
+        ):
+            yield ("burst",), f"{self.burst} requests at {self.rate} are the share of more than 365 days"
         if self.path is not None and self.regex is not None:
             yield ("regex",), "stands beside path: a rule has one of them"
             return
@@ -86,7 +104,7 @@ class Concurrency(Section):
 
     per: Literal["project", "user", "address", "global"] = "project"
     """Whose requests are counted together."""
-    max: Count = 100
+    max: Connections = 100
     """How many may run; one more is refused."""
 
 
@@ -116,7 +134,7 @@ class Limits(Section):
     """Where consumers ask for their limits; null, and no limits, leave that path to the upstream."""
     headers: bool = True
     """Whether answers carry RateLimit and RateLimit-Policy."""
-    max_counters: Count = 100_000
+    max_counters: Entries = 100_000
     """Counters kept per process; the least recently used goes first, and its consumer starts afresh."""
     rates: tuple[RateRule, ...] = ()
     """How often requests may be made; all rules that match must allow a request."""

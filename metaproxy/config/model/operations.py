@@ -52,7 +52,7 @@ class Logging(Section):
     """json for machines, console for eyes."""
     access: bool = True
     """Whether requests get a line in the access log."""
-    access_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    access_sample: Annotated[float, NO_BOOLEAN, Field(ge=0, le=1)] = 1.0
     """The share of requests answered below 400 that get one: 0 to 1; every other request does."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is written."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from metaproxy.config.addresses import ListenAddress, ListenAddresses, NetworkAddress
 from metaproxy.config.model.section import Finding, Section
-from metaproxy.config.model.values import BlankIsNone, Count, File, Number, Token
+from metaproxy.config.model.values import BlankIsNone, Connections, File, Number, Token
 from metaproxy.config.units import Duration, PositiveDuration, Size
 from metaproxy.config.written import text_of
 
@@ -20,6 +20,16 @@ Pseudonym = Annotated[
         "metaproxy",
     ),
 ]
+
+
+def _head_size(size: int) -> int:
+    if size > LARGEST_HEAD:
+        raise ValueError("must be at most 16MiB: a head is kept in memory, for each connection")
+    return size
+
+
+LARGEST_HEAD = 16 * 1024**2
+HeadSize = Annotated[Size, AfterValidator(_head_size)]
 
 
 class ServerTls(Section):
@@ -46,7 +56,7 @@ class Server(Section):
     """Networks of the proxies in front, whose Forwarded and X-Forwarded-* are believed."""
     shutdown_grace: Duration = 30.0
     """How long requests that already run may take to finish after SIGTERM."""
-    header_bytes: Size = 64 * 1024
+    header_bytes: HeadSize = 64 * 1024
     """Largest head of a request; above it the answer is 431."""
     header_timeout: PositiveDuration = 10.0
     """How long a client may take to send the head of a request."""
@@ -54,9 +64,9 @@ class Server(Section):
     """How long a client may send nothing in the middle of a body, or be behind 512 bytes a second."""
     idle_timeout: PositiveDuration = 75.0
     """How long a connection is kept open between two requests."""
-    max_connections: Count = 10000
+    max_connections: Connections = 10000
     """Open client connections per process."""
-    max_connections_per_address: Count | None = None
+    max_connections_per_address: Connections | None = None
     """How many of them one address may have, those of trusted_proxies apart; null sets no limit."""
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from metaproxy.config.addresses import TargetUrl
 from metaproxy.config.model.section import Finding, Section
-from metaproxy.config.model.values import Count, File, Number
+from metaproxy.config.model.values import Connections, File, Number
 from metaproxy.config.units import PositiveDuration
 from metaproxy.config.written import text_of
 
@@ -23,6 +23,9 @@ Prefix = Annotated[
         "/compute",
     ),
 ]
+
+
+Failures = Annotated[Number, Field(ge=1, le=1_000_000)]
 
 
 class ClientTls(Section):
@@ -62,9 +65,9 @@ class HealthCheck(Section):
     """What is asked for; any answer below 500 is healthy."""
     interval: PositiveDuration = 5.0
     """Time between two checks of a target."""
-    unhealthy_after: Count = 3
+    unhealthy_after: Failures = 3
     """Failures in a row that take a target out."""
-    healthy_after: Count = 2
+    healthy_after: Failures = 2
     """Successes in a row that take it in again."""
     eject_for: PositiveDuration = 10.0
     """How long a target that was taken out stays out at least."""
@@ -73,7 +76,7 @@ class HealthCheck(Section):
 class Breaker(Section):
     """When a target that fails under real requests is left alone."""
 
-    failures: Count = 20
+    failures: Failures = 20
     """Failures inside the window that open the breaker."""
     window: PositiveDuration = 10.0
     """The time over which failures are counted."""
@@ -92,9 +95,9 @@ class Upstream(Section):
     """Path prefix that is taken off before forwarding, such as /compute."""
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
     """How long connecting, answering and queueing may take."""
-    max_connections: Count = 256
+    max_connections: Connections = 256
     """Connections per target; requests above it queue."""
-    queue: Annotated[Number, Field(ge=0)] = 1024
+    queue: Annotated[Number, Field(ge=0, le=1_000_000)] = 1024
     """Requests that may queue for a connection; one more is answered 503."""
     retries: Annotated[Number, Field(ge=0, le=10)] = 1
     """How often a safe request that failed is sent again, to another target where there is one."""

@@ -69,7 +69,11 @@ NO_BOOLEAN = BeforeValidator(_no_boolean)
 """``true`` is no number, though Python counts with it."""
 
 Number = Annotated[int, NO_BOOLEAN]
-Count = Annotated[Number, Field(ge=1)]
+Count = Annotated[Number, Field(ge=1, le=1_000_000_000)]
+Connections = Annotated[Number, Field(ge=1, le=1_000_000)]
+"""Of connections and of requests that run or wait: each is an object in memory."""
+Entries = Annotated[Number, Field(ge=1, le=100_000_000)]
+"""Of a store in memory that is bounded in entries."""
 
 Secret = Annotated[SecretStr, Field(min_length=1), PlainSerializer(_redacted, return_type=str)]
 File = Annotated[Path, AfterValidator(_from_folder)]

@@ -106,7 +106,7 @@ def test_reading_goes_on_after_a_problem_in_a_value(tmp_path: Path, text: str, t
 def test_the_line_of_every_key_is_remembered(tmp_path: Path) -> None:
     document = read(tmp_path, "a: 1\n\nb:\n  # why\n  c: 2\n  d:\n    - e: 3\n    - f: 4\n")
 
-    lines = {path: line for path, (_, line) in document.lines.items()}
+    lines = {path: line for path, (_, line, _) in document.lines.items()}
     assert lines == {
         (): 1,
         ("a",): 1,

@@ -34,6 +34,11 @@ class Authority:
         )  # fmt: skip
         return issued
 
+    def encrypt(self, issued: Issued, password: str = "swordfish") -> None:
+        """Put the key of ``issued`` under a password."""
+        plain = issued.key.rename(issued.key.with_suffix(".plain"))
+        _openssl("pkey", "-in", plain, "-aes256", "-passout", f"pass:{password}", "-out", issued.key)
+
 
 def _openssl(*arguments: str | Path) -> None:
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)

@@ -1,0 +1,164 @@
+"""Regular expressions that one text can keep busy for ever.
+
+Python's ``re`` tries every way to share a text out among the repeats of an expression. If a repeat without an
+end holds another one that can match the same characters, as in ``(a+)+``, there are exponentially many ways;
+a text of 40 characters is then enough to stop the event loop. ``re`` parses; the tree is looked at here.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from re import _constants, _parser  # type: ignore[attr-defined]
+from typing import Any
+
+from metaproxy.config.model.headers import Cors
+from metaproxy.config.model.limits import Limits
+from metaproxy.preflight.machine import Machine
+from metaproxy.preflight.note import Note, warning
+
+Items = list[Any]
+
+MANY = 10
+"""A repeat of so many is as bad as one without an end."""
+
+REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
+SAMPLES = (*map(chr, range(1, 128)), "é")
+"""Two parts are taken to match the same characters if they both match one of these."""
+
+MESSAGE = (
+    "a repeat inside a repeat matches the same text, as in (a+)+: one long path can keep the process busy "
+    "for ever; write one repeat, or parts that cannot match the same text"
+)
+
+
+def slow_expressions(machine: Machine, limits: Limits, cors: Cors) -> Iterator[Note]:
+    """Yield every expression whose time may grow exponentially with the text."""
+    for index, rule in enumerate(limits.rates):
+        if rule.regex is not None and is_slow(rule.regex):
+            yield warning(("limits", "rates", index, "regex"), MESSAGE)
+        for constraint in _constraints(rule.path or ""):
+            if is_slow(constraint):
+                yield warning(("limits", "rates", index, "path"), MESSAGE)
+    for index, pattern in enumerate(cors.origin_patterns):
+        if is_slow(pattern):
+            yield warning(("cors", "origin_patterns", index), MESSAGE)
+
+
+def _constraints(template: str) -> list[str]:
+    return [
+        part[1:-1].partition(":")[2] for part in template.split("/") if part.startswith("{") and ":" in part
+    ]
+
+
+def is_slow(expression: str) -> bool:
+    """Say whether ``expression`` may need exponential time."""
+    try:
+        tree = _parser.parse(expression)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return _is_slow(list(tree))
+
+
+def _is_slow(items: Items) -> bool:
+    return any(
+        _repeats(item, MANY) and _has_two_ways(list(item[1][2]), list(item[1][2])) for item in items
+    ) or any(_is_slow(inside) for item in items for inside in _inside(item))
+
+
+def _has_two_ways(items: Items, follow: Items) -> bool:
+    """Whether one text can be shared out among ``items`` and what follows them in several ways.
+
+    That is taken to be so if a repeat may go on, or an alternative begin, with a character with which its
+    successor may begin as well.
+    """
+    for index, item in enumerate(items):
+        rest = [*items[index + 1 :], *follow]
+        insides = [*_inside(item)]
+        if _repeats(item, 1) and item[1][0] != item[1][1]:
+            if _first(insides[0]) & _first(rest):
+                return True
+            rest = [*insides[0], *rest]
+        if any(_has_two_ways(inside, rest) for inside in insides):
+            return True
+        if item[0] is _constants.BRANCH and any(
+            _first([*one, *rest]) & _first([*other, *rest]) for one, other in combinations(insides, 2)
+        ):
+            return True
+    return False
+
+
+def _repeats(item: Any, times: int) -> bool:
+    return item[0] in REPEATS and item[1][1] >= times
+
+
+def _may_be_empty(item: Any) -> bool:
+    kind, value = item
+    if kind in REPEATS:
+        return value[0] == 0 or all(map(_may_be_empty, value[2]))
+    if kind is _constants.SUBPATTERN:
+        return all(map(_may_be_empty, value[-1]))
+    if kind is _constants.BRANCH:
+        return any(all(map(_may_be_empty, branch)) for branch in value[1])
+    return kind is _constants.AT
+
+
+def _inside(item: Any) -> Iterator[Items]:
+    kind, value = item
+    if kind in REPEATS:
+        yield list(value[2])
+    elif kind is _constants.SUBPATTERN:
+        yield list(value[-1])
+    elif kind is _constants.BRANCH:
+        yield from map(list, value[1])
+
+
+def _first(items: Items) -> frozenset[str]:
+    """The samples with which a text that ``items`` match can begin."""
+    found: frozenset[str] = frozenset()
+    for item in items:
+        found |= _first_of(item)
+        if not _may_be_empty(item):
+            break
+    return found
+
+
+def _first_of(item: Any) -> frozenset[str]:
+    kind, value = item
+    insides = list(_inside(item))
+    if insides:
+        return frozenset().union(*map(_first, insides))
+    if kind is _constants.LITERAL:
+        return frozenset(SAMPLES) & {chr(value)}
+    if kind is _constants.NOT_LITERAL:
+        return frozenset(SAMPLES) - {chr(value)}
+    if kind is _constants.ANY:
+        return frozenset(SAMPLES)
+    if kind is _constants.IN:
+        return _in_class(value)
+    return frozenset()
+
+
+def _in_class(members: Sequence[Any]) -> frozenset[str]:
+    found: frozenset[str] = frozenset()
+    for kind, value in members:
+        if kind is _constants.LITERAL:
+            found |= frozenset(SAMPLES) & {chr(value)}
+        elif kind is _constants.RANGE:
+            found |= {sample for sample in SAMPLES if value[0] <= ord(sample) <= value[1]}
+        elif kind is _constants.CATEGORY:
+            found |= _in_category(value)
+    return frozenset(SAMPLES) - found if members and members[0][0] is _constants.NEGATE else found
+
+
+CATEGORIES = {
+    _constants.CATEGORY_DIGIT: r"\d",
+    _constants.CATEGORY_NOT_DIGIT: r"\D",
+    _constants.CATEGORY_SPACE: r"\s",
+    _constants.CATEGORY_NOT_SPACE: r"\S",
+    _constants.CATEGORY_WORD: r"\w",
+    _constants.CATEGORY_NOT_WORD: r"\W",
+}
+
+
+def _in_category(category: object) -> frozenset[str]:
+    return frozenset(sample for sample in SAMPLES if re.fullmatch(CATEGORIES[category], sample))

@@ -1,0 +1,172 @@
+"""Rules and routes that no request ever meets.
+
+The tables that serve requests are asked with a path made from each template. A text that no literal equals
+stands for a segment without a constraint, and the first usual name that fits for one with a constraint. If
+none fits, nothing is reported.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
+
+from metaproxy.assembly.authorization import access_rule
+from metaproxy.assembly.caching import cache_route
+from metaproxy.assembly.limits import rate_rule
+from metaproxy.cache.routes import CacheRoutes
+from metaproxy.config.model.authorization import Authorization
+from metaproxy.config.model.cache import Cache
+from metaproxy.config.model.limits import Limits, RateRule
+from metaproxy.preflight.machine import Machine
+from metaproxy.preflight.note import Note, warning
+from metaproxy.protocol.access_rules import AccessRules
+from metaproxy.protocol.limits.rates import RuleError
+from metaproxy.protocol.limits.table import RateTable
+from metaproxy.protocol.routes import parse_template, template_shape
+
+ANY_NAME = "any-name-\N{BLACK SQUARE}"
+USUAL_NAMES = (
+    "0b0b0b0b-1c1c-4d4d-8e8e-2f2f2f2f2f2f",
+    "0b0b0b0b1c1c4d4d8e8e2f2f2f2f2f2f",
+    "0b0b0b0b1c1c4d4d8e8e2f2f2f2f2f2f0b0b0b0b1c1c4d4d8e8e2f2f2f2f2f2f",
+    "1234",
+    "12345678",
+    "1",
+    "name",
+    "Name",
+    "a",
+    "servers",
+    "images",
+    "v2.1",
+    "v2",
+)
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+DEEP = ("", f"/{ANY_NAME}", f"/{ANY_NAME}/{ANY_NAME}")
+"""What is tried below a template that ends in ``**``."""
+
+
+def unreachable(
+    machine: Machine, authorization: Authorization, limits: Limits, cache: Cache
+) -> Iterator[Note]:
+    """Yield every rule and route that no request ever meets."""
+    yield from _shadowed_rules(authorization)
+    yield from _idle_rates(limits)
+    yield from _idle_routes(cache, limits)
+
+
+def _shadowed_rules(section: Authorization) -> Iterator[Note]:
+    table = AccessRules([access_rule(rule) for rule in section.rules])
+    for index, rule in enumerate(section.rules):
+        if not (paths := sample_paths(rule.path)):
+            continue
+        methods = METHODS if "ALL" in rule.methods else rule.methods
+        deciding: set[int] = set()
+        for path in paths:
+            first_of_path = table.for_path(path)[:1]
+            for method in methods:
+                speaking = [found for rules in first_of_path for found in rules if found.speaks_of(method)]
+                deciding.add(speaking[0].position if speaking else index)
+        if not deciding or index in deciding:
+            continue
+        earlier = sorted(deciding)
+        if not all(_covers(section.rules[position].path, rule.path) for position in earlier):
+            continue
+        if "ALL" in rule.methods and not any(
+            "ALL" in section.rules[position].methods for position in earlier
+        ):
+            continue
+        names = " and ".join(f"rules[{position}] ({section.rules[position].path})" for position in earlier)
+        yield warning(
+            ("authorization", "rules", index, "path"),
+            f"{rule.path} is never asked: {names} matches first and decides; move this rule before it",
+        )
+
+
+def _idle_rates(section: Limits) -> Iterator[Note]:
+    try:
+        table = RateTable(
+            [rate_rule(rule) for rule in section.rates],
+            algorithm=section.algorithm,
+            exempt=(section.endpoint,) if section.endpoint else (),
+        )
+    except RuleError:
+        return  # its own error is reported elsewhere
+    for index, rule in enumerate(section.rates):
+        at = ("limits", "rates", index)
+        if rule.regex is not None:
+            if re.match(r"\^?(?:[A-Za-z0-9_-]|\\\.)", rule.regex) and "|" not in rule.regex:
+                yield warning(
+                    (*at, "regex"), "can never match: it is compared with the whole path, which starts with /"
+                )
+        elif rule.path is not None and (paths := sample_paths(rule.path)):
+            methods = METHODS if "ALL" in rule.methods else rule.methods
+            if not any(_meets(table, rule, method, path) for method in methods for path in paths):
+                yield warning(
+                    (*at, "path"), f"{rule.path} can never match: {_why(rule.path, section.endpoint)}"
+                )
+
+
+def _meets(table: RateTable, rule: RateRule, method: str, path: str) -> bool:
+    query = urlencode([(name, "1") for name in rule.query]).encode()
+    found = table.targets(method, path, query, rule.groups[0] if rule.groups else "")
+    return any(target.rule.rule.name == rule.name for target in found)
+
+
+def _idle_routes(cache: Cache, limits: Limits) -> Iterator[Note]:
+    table = CacheRoutes([cache_route(route) for route in cache.routes])
+    endpoint = template_shape(limits.endpoint) if limits.endpoint else None
+    for index, route in enumerate(cache.routes):
+        at = ("cache", "routes", index)
+        if template_shape(route.path) == endpoint:
+            yield warning(
+                (*at, "path"), f"{route.path} is limits.endpoint: metaproxy answers it before the cache"
+            )
+        elif (paths := sample_paths(route.path)) and not any(
+            (match := table.match(path)) and match.value.path == route.path for path in paths
+        ):
+            yield warning((*at, "path"), f"{route.path} can never match: {_why(route.path, None)}")
+        elif not cache.respect_origin and not route.ttl and not route.negative_ttl:
+            yield warning((*at, "ttl"), "nothing is ever stored: ttl is 0s and cache.respect_origin is false")
+
+
+def _why(template: str, endpoint: str | None) -> str:
+    if "?" in template or "#" in template:
+        return "a path has no query; name its parameters in query"
+    if "%" in template:
+        return "paths are compared after decoding: write the character in place of its %XX"
+    if endpoint is not None and template_shape(template) == template_shape(endpoint):
+        return "it is limits.endpoint, which is never counted"
+    return "a path is compared without a final slash and without .json or .xml, and has no empty segment"
+
+
+def sample_paths(template: str) -> Sequence[str]:
+    """Return paths that ``template`` is meant for; none if no name is known that fits it."""
+    segments, has_rest = parse_template(template)
+    parts = []
+    for segment in segments:
+        if segment.literal is not None:
+            if re.search(r"[?#]|%[0-9A-Fa-f]{2}", segment.literal):
+                return (UNREACHABLE,)
+            parts.append(segment.literal)
+        elif segment.pattern is None:
+            parts.append(ANY_NAME)
+        elif (name := next(filter(segment.pattern.fullmatch, USUAL_NAMES), None)) is not None:
+            parts.append(name)
+        else:
+            return ()
+    path = "/" + "/".join(parts)
+    return [path + below if parts or not below else below for below in DEEP] if has_rest else [path]
+
+
+UNREACHABLE = "\0"
+"""A path that no request has, for a template with a literal that no decoded path holds."""
+
+
+def _covers(earlier: str, later: str) -> bool:
+    """Whether no constraint of ``earlier`` could leave out a path of ``later`` that no sample shows."""
+    segments, _ = parse_template(earlier)
+    for mine, other in zip(segments, parse_template(later)[0], strict=False):
+        if other.pattern is not None and mine.pattern is not None and mine.pattern != other.pattern:
+            return False
+        if other.pattern is not None and mine.literal is not None:
+            return False
+    return True
