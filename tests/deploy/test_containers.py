@@ -39,7 +39,8 @@ def test_the_process_is_nobody_special() -> None:
 def test_its_health_is_asked_with_a_command_that_exists() -> None:
     (check,) = (arguments for name, arguments in LAST_STAGE if name == "HEALTHCHECK")
 
-    assert check.endswith('CMD ["metaproxy", "status"]')
+    assert check.endswith('CMD ["python", "-I", "-S", "/opt/metaproxy/healthcheck.py"]')
+    assert (ROOT / "metaproxy" / "healthcheck.py").is_file()
 
 
 def test_what_the_build_needs_of_the_project_is_copied() -> None:

@@ -5,16 +5,18 @@ import { duration, number } from "./words.js";
 
 const $ = (id) => document.querySelector(id);
 
-export function showServices({ checks, upstream, identity, store }) {
-  $("#checks").replaceChildren(...Object.entries(checks).map(check));
+export function showServices({ checks, degraded, upstream, identity, store }) {
+  $("#checks").replaceChildren(...Object.entries(checks).map((entry) => check(entry, degraded)));
   fill($("#targets"), upstream.map(target), { none: "no targets" });
   $("#identity").textContent = [identityWords(identity), storeWords(store)].join(" ");
 }
 
-function check([name, { well, says }]) {
+function check([name, { well, says }], degraded) {
+  const [className, words] = well ? ["good", "✓ well"]
+    : degraded.includes(name) ? ["warn", "! degraded"] : ["bad", "✗ not ready"];
   const item = document.createElement("li");
   const mark = Object.assign(document.createElement("span"), {
-    className: well ? "good" : "bad", textContent: well ? "✓ well" : "✗ not well",
+    className, textContent: words,
   });
   const title = Object.assign(document.createElement("b"), { textContent: name });
   item.append(title, mark, Object.assign(document.createElement("span"), { textContent: says }));
