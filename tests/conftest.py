@@ -1,7 +1,54 @@
-"""What holds for every test."""
+"""The settings of every test, and the option with which a skipped test fails."""
 
+from collections.abc import Generator
+
+import pytest
 from hypothesis import settings
 
 # A deadline by the clock measures how busy the machine is; what is slow is found by tests/bench.
 settings.register_profile("metaproxy", deadline=None)
 settings.load_profile("metaproxy")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that continuous integration uses."""
+    group = parser.getgroup("metaproxy")
+    group.addoption("--no-skips", action="store_true", help="a skipped test fails")
+    group.addoption(
+        "--may-skip",
+        action="append",
+        default=[],
+        metavar="REASON",
+        help="unless for this reason",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test that was skipped fail if ``--no-skips`` says so."""
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _fail_if_skipped(report, item.config)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let a file that was skipped as a whole fail if ``--no-skips`` says so."""
+    report = yield
+    _fail_if_skipped(report, collector.config)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
+    if not (report.skipped and config.getoption("no_skips")):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if reason not in config.getoption("may_skip"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which --no-skips forbids: {reason}"

@@ -4,8 +4,8 @@ from importlib import metadata
 
 from metaproxy.store.unavailable import StoreNotInstalled
 
-OLDEST_REDIS_PY = (5, 0, 1)
-"""The first release with ``Redis.aclose``. The tests of the store pass with it and with the newest."""
+OLDEST_REDIS_PY = (6, 4, 0)
+"""The tests of the store pass with this release and with the newest."""
 
 INSTALL = "pip install 'metaproxy[redis]'"
 

@@ -2,20 +2,21 @@
 
 import sys
 from importlib.metadata import entry_points
+from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 from metaproxy.wsgi import Filter
 
 
-def application(environ, start_response):
+def application(environ: Any, start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 
 
-def ask(app, path="/v2.1/images"):
-    environ = {"PATH_INFO": path, "SCRIPT_NAME": "", "QUERY_STRING": ""}
+def ask(app: Any, path: str = "/v2.1/images") -> str:
+    environ: dict[str, Any] = {"PATH_INFO": path, "SCRIPT_NAME": "", "QUERY_STRING": ""}
     setup_testing_defaults(environ)
-    statuses = []
+    statuses: list[str] = []
     answer = app(environ, lambda status, headers, exc_info=None: statuses.append(status))
     b"".join(answer)
     if hasattr(answer, "close"):

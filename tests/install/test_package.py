@@ -254,10 +254,11 @@ def test_the_wsgi_filter_and_the_entry_points_of_paste_work_without_paste(
 def test_the_sample_and_the_schema_are_in_the_wheel(bare: Environment, tmp_path: Path) -> None:
     sample = bare.run("-m", "metaproxy", "config", "sample", folder=tmp_path)
     assert sample.stdout == sample_configuration() == (ROOT / "config/metaproxy.yaml").read_text()
-    packaged = (
-        "from importlib.resources import files; print((files('metaproxy.config') / 'metaproxy.schema.json')"
+    program = (
+        "from importlib.resources import files;"
+        "print((files('metaproxy.config') / 'metaproxy.schema.json').read_text(), end='')"
     )
-    schema = bare.run("-c", f"{packaged}.read_text(), end='')", folder=tmp_path)
+    schema = bare.run("-c", program, folder=tmp_path)
     assert schema.stdout == (ROOT / "config/metaproxy.schema.json").read_text()
 
 

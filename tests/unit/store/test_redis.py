@@ -102,7 +102,7 @@ async def test_any_number_of_requests_at_once_share_few_connections(
     assert sum(one.admitted for one in taken) == 30
     with redis_server.client() as client:
         connected = client.info("clients")["connected_clients"] - 1  # the test's own
-    assert connected == (1 if "one pipe" in request.node.name else 32)
+    assert connected <= (1 if "one pipe" in request.node.name else 32)
 
 
 async def test_a_request_that_was_given_up_does_not_disturb_the_others(store: SharedStore) -> None:
