@@ -138,7 +138,7 @@ def _print(pid: int, when: str) -> None:
 
 
 async def _until_listening(port: int) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except ConnectionError:
