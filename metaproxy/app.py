@@ -28,6 +28,7 @@ from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.revocations import Revocations
 from metaproxy.protocol.headers import via_element
+from metaproxy.telemetry import standard
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
 from metaproxy.version import __version__
@@ -86,6 +87,7 @@ class Application:
             pseudonym=config.via.pseudonym,
             templates=known_templates(config),
         )
+        standard.count_drops(self.metrics)
         record = RequestRecord(
             self.metrics,
             parts.access_log.part if config.logging.access else None,

@@ -54,6 +54,8 @@ TESTED_THROUGH = {
     "identity/keystone_v3_token.py": "unit/identity/test_keystone_v3.py",
     "identity/token_cache.py": "unit/identity/test_cached.py",
     "server/": "e2e/test_lifecycle.py",
+    "telemetry/channel.py": "unit/telemetry/test_outlet.py",
+    "telemetry/descriptors.py": "e2e/test_logs.py",
     "wsgi/": "wsgi/test_filter.py",
     "server/workers.py": "e2e/test_workers.py",
     "preflight/": "unit/preflight/test_dangers.py",

@@ -21,6 +21,7 @@ from metaproxy.config.model.operations import Tracing
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
+from metaproxy.telemetry import standard
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.spans import Spans, otlp_exporter
@@ -44,7 +45,10 @@ class Parts:
         self.access_log: Held[AccessLog] = kept(
             previous.access_log if previous else None,
             config.logging,
-            lambda: AccessLog(encode=encode_console if config.logging.format == "console" else encode_json),
+            lambda: AccessLog(
+                standard.output(),
+                encode=encode_console if config.logging.format == "console" else encode_json,
+            ),
         )
         self.spans = _spans(config.tracing, previous)
         self.forward: Held[Forward] = kept(

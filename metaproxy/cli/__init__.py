@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
+from metaproxy.telemetry.descriptors import keep_descriptors
 from metaproxy.version import __version__
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -43,6 +44,7 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
 
 def main() -> None:
     """The ``metaproxy`` command."""
+    keep_descriptors()
     application(_words())(prog_name="metaproxy")  # also as `python -m metaproxy`: shells complete that name
 
 

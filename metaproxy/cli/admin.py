@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from metaproxy.telemetry.console import escaped
+
 DEFAULT_URL = "http://127.0.0.1:9774"
 URL_VARIABLE = "METAPROXY_ADMIN"
 TOKEN_VARIABLE = "METAPROXY_ADMIN_TOKEN"  # noqa: S105 - a variable's name
@@ -107,5 +109,5 @@ def change_or_exit(url: str, path: str, asked: dict[str, Any]) -> Any:
 
 def leave(error: AdminError) -> typer.Exit:
     """Tell ``error`` on stderr, and return what ends the command."""
-    typer.echo(f"metaproxy: {error}", err=True)
+    typer.echo("\n".join(escaped(line) for line in f"metaproxy: {error}".split("\n")), err=True)
     return typer.Exit(error.exit_code)

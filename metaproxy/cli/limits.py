@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, change_or_exit, leave
+from metaproxy.telemetry.console import escaped, shown
 
 Consumer = Annotated[
     str,
@@ -31,6 +32,7 @@ def show(url: AdminUrl = DEFAULT_URL, top: Number = 20, as_json: AsJson = False)
     if as_json:
         typer.echo(json.dumps(told, indent=2))
         return
+    told = shown(told)
     for rule in told["rules"]:
         per = "+".join(rule["per"])
         typer.echo(
@@ -43,4 +45,4 @@ def show(url: AdminUrl = DEFAULT_URL, top: Number = 20, as_json: AsJson = False)
 def reset(consumer: Consumer, url: AdminUrl = DEFAULT_URL) -> None:
     """Forget every counter of one consumer: all its rates begin anew."""
     answer = change_or_exit(url, "/limits/reset", {"consumer": consumer})
-    typer.echo(f"{consumer}: {answer['counters']} counters forgotten")
+    typer.echo(f"{escaped(consumer)}: {answer['counters']} counters forgotten")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminClient, AdminError, AdminUrl, admin, leave
 from metaproxy.cli.status import duration, hit_ratio
+from metaproxy.telemetry.console import shown
 
 Seconds = Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two looks.")]
 Looks = Annotated[int, typer.Option(min=0, help="Stop after so many looks; 0 goes on.")]
@@ -47,6 +48,7 @@ def _watch(client: AdminClient, interval: float, count: int) -> None:
 
 def view(before: dict[str, Any], after: dict[str, Any]) -> RenderableType:
     """Return what two answers of ``/status`` say about the time between them."""
+    before, after = shown(before), shown(after)
     return Group(_headline(before, after), _outcomes(before, after), _consumers(after), _targets(after))
 
 
@@ -79,7 +81,7 @@ def _consumers(after: dict[str, Any]) -> Table:
     table = _table("consumer", "requests", "refused")
     for each in after["consumers"]:
         style = "red" if each["refusals"] else ""
-        table.add_row(each["consumer"], f"{each['requests']}", f"{each['refusals']}", style=style)
+        table.add_row(Text(each["consumer"]), f"{each['requests']}", f"{each['refusals']}", style=style)
     return table
 
 
@@ -88,7 +90,7 @@ def _targets(after: dict[str, Any]) -> Table:
     for each in after["upstream"]:
         health = "healthy" if each["healthy"] else "unhealthy"
         style = "" if each["healthy"] and each["breaker"] == "closed" else "red"
-        table.add_row(each["name"], health, each["breaker"], f"{each['active_requests']}", style=style)
+        table.add_row(Text(each["name"]), health, each["breaker"], f"{each['active_requests']}", style=style)
     return table
 
 

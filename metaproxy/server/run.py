@@ -26,7 +26,7 @@ from metaproxy.server.source import Generation, Source
 from metaproxy.server.watch import Watch
 from metaproxy.server.worker import Worker
 from metaproxy.server.workers import Supervisor
-from metaproxy.telemetry import logs
+from metaproxy.telemetry import logs, standard
 
 logger = structlog.get_logger("metaproxy")
 
@@ -37,6 +37,11 @@ def run(config: Config, config_path: Path, *, watch: bool = True, warnings: Sequ
     Sockets that systemd has bound go before the addresses of ``config``. SIGHUP and the operator have all
     files read anew, and so does a change of one of them if ``watch`` is True. ``warnings`` are logged once.
     """
+    with standard.taken_over():
+        return _run(config, config_path, watch=watch, warnings=warnings)
+
+
+def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[Problem]) -> int:
     notifier = Notifier()
     source = Source(config_path, config)
     watching = Watch(source) if watch else None
@@ -76,8 +81,14 @@ def run(config: Config, config_path: Path, *, watch: bool = True, warnings: Sequ
     def work(number: int, begin: Generation, supervisor: socket.socket | None = None) -> int:
         for of_another in (*admin_listeners[:number], *admin_listeners[number + 1 :]):
             _close(of_another)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_work(number, begin, supervisor))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_work(number, begin, supervisor))
+        except Exception:
+            logger.critical("unhandled exception", exc_info=True)
+            return 1
+        finally:
+            standard.drain()
 
     async def _work(number: int, begin: Generation, supervisor: socket.socket | None) -> int:
         try:

@@ -2,15 +2,19 @@
 
 A line costs its request the making of a small object; it is encoded and written with others, when a
 batch is full or from the event loop's timer. What is not yet written is at most ``flush_seconds`` old,
-and ``close`` writes the rest. A reader that is too slow loses lines, never requests: they are counted in
-``dropped``.
+and ``close`` writes the rest. A reader that is too slow, or gone, loses lines, never requests (see
+``outlet``): they are counted in ``dropped``.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
+
+from metaproxy.telemetry.console import word
+from metaproxy.telemetry.dates import timestamp
+from metaproxy.telemetry.outlet import Feed, Outlet
 
 Lines = Sequence[msgspec.Struct]
 
@@ -18,21 +22,30 @@ encode_json: Callable[[Lines], bytes] = msgspec.json.Encoder().encode_lines
 
 
 def encode_console(lines: Lines) -> bytes:
-    """Return lines for human eyes: ``key=value`` pairs, without what is empty."""
+    """Return lines for human eyes: ``key=value`` pairs, without what is empty.
+
+    A value that could be read as anything else than one value is quoted, see ``console.quoted``.
+    """
     return b"".join(_console_line(line) for line in lines)
 
 
 def _console_line(line: msgspec.Struct) -> bytes:
     fields = ((name, getattr(line, name)) for name in line.__struct_fields__)
-    shown = (f"{name}={value}" for name, value in fields if value or isinstance(value, int | float))
-    return " ".join(shown).encode() + b"\n"
+    words = (
+        f"{name}={_word(name, value)}" for name, value in fields if value or isinstance(value, int | float)
+    )
+    return " ".join(words).encode() + b"\n"
+
+
+def _word(name: str, value: Any) -> str:
+    return timestamp(value) if name == "time" else word(value)
 
 
 class AccessLog:
-    """Writes access lines to a file descriptor.
+    """Writes access lines, and never waits for who reads them.
 
     Args:
-        descriptor: where the lines go; standard output by default.
+        descriptor: where the lines go, or a feed of an outlet; standard output by default.
         encode: turns lines into bytes, the line ends included.
         flush_seconds: how old an unwritten line may become.
         batch_lines: how many lines make a batch: few enough that encoding them delays nobody.
@@ -40,19 +53,23 @@ class AccessLog:
 
     def __init__(
         self,
-        descriptor: int = 1,
+        descriptor: int | Feed = 1,
         *,
         encode: Callable[[Lines], bytes] = encode_json,
         flush_seconds: float = 0.2,
         batch_lines: int = 128,
     ) -> None:
-        self._descriptor = descriptor
+        self._feed = Outlet(descriptor).feed() if isinstance(descriptor, int) else descriptor
         self._encode = encode
         self._flush_seconds = flush_seconds
         self._batch_lines = batch_lines
         self._lines: list[msgspec.Struct] = []
         self._timer: asyncio.TimerHandle | None = None
-        self.dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost."""
+        return self._feed.dropped
 
     def write(self, line: msgspec.Struct) -> None:
         """Take one line."""
@@ -72,12 +89,7 @@ class AccessLog:
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        remaining = memoryview(self._encoded(lines))
-        try:
-            while remaining:
-                remaining = remaining[os.write(self._descriptor, remaining) :]
-        except OSError:
-            self.dropped += len(lines)
+        self._feed.write(self._encoded(lines))
 
     def _encoded(self, lines: Lines) -> bytes:
         """Encode what can be encoded: a line that is no text must not take the others with it."""
@@ -90,7 +102,7 @@ class AccessLog:
         try:
             return self._encode([line])
         except UnicodeEncodeError:
-            self.dropped += 1
+            self._feed.dropped += 1
             return b""
 
     async def start(self) -> None:

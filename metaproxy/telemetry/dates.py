@@ -1,5 +1,6 @@
-"""The Date field, made once a second."""
+"""The Date field, made once a second, and instants in logs."""
 
+from datetime import UTC, datetime
 from email.utils import formatdate
 
 from metaproxy.clock import Clock, wall
@@ -20,3 +21,8 @@ class DateField:
             self._second = second
             self._value = formatdate(second, usegmt=True).encode("ascii")
         return self._value
+
+
+def timestamp(seconds: float) -> str:
+    """Return an instant, in seconds since 1970, in ISO 8601: ``2026-01-31T12:00:00.123Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

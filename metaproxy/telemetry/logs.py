@@ -1,21 +1,40 @@
-"""Where events go: structlog on standard error, JSON for machines or lines for eyes.
+"""The event log: structlog on standard error, JSON for machines or lines for eyes.
 
-The access log is not an event log: it goes to standard output, through ``access_log``.
+The access log is another log: ``access_log`` writes it to standard output. Lines of both have
+``time`` and ``event``.
 """
 
+import json
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
+from metaproxy.clock import Clock, wall
+from metaproxy.telemetry.console import escaped, word
 
-def configure(log_format: str = "json", level: str = "info") -> None:
+COLORS = {"error": "\x1b[31m", "critical": "\x1b[31m", "warning": "\x1b[33m", "info": "\x1b[32m"}
+RESET = "\x1b[0m"
+
+NOT_PLAIN = frozenset('="\\')
+
+
+class QuietHandler(logging.StreamHandler[Any]):
+    """A handler that reports no failure of its own: it would report it where it has just failed."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Drop the line."""
+
+
+def configure(log_format: str = "json", level: str = "info", *, time: Clock = wall) -> None:
     """Set up logging for the process.
 
     Args:
         log_format: ``json`` or ``console``.
         level: ``debug``, ``info``, ``warning`` or ``error``.
+        time: the wall clock of the field ``time``.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -24,15 +43,15 @@ def configure(log_format: str = "json", level: str = "info") -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+
+    def ordered(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+        first = {"time": round(time(), 3), "level": event.pop("level", ""), "event": event.pop("event", "")}
+        return {**first, **event}
+
     renderers: list[Any] = (
-        [
-            # Not the renderer's own tracebacks: they show local variables, tokens among them.
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
+        [ConsoleLine(colors=sys.stderr.isatty())]
         if log_format == "console"
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, ordered, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[
@@ -44,7 +63,7 @@ def configure(log_format: str = "json", level: str = "info") -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = QuietHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -54,6 +73,33 @@ def configure(log_format: str = "json", level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     set_level(level)
+
+
+class ConsoleLine:
+    """Renders an event as a line for eyes: its time, level, text and ``key=value`` pairs; then its traceback.
+
+    The text is in quotes if it could be read as more than that. A line of a traceback begins with blanks, so
+    that none can be taken for an event. Tracebacks show no local variables, tokens among them.
+    """
+
+    def __init__(self, *, colors: bool) -> None:
+        self._colors = colors
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        """Return the line."""
+        event = structlog.processors.format_exc_info(logger, method, event)
+        moment, level, text = event.pop("timestamp", ""), event.pop("level", ""), str(event.pop("event", ""))
+        traces = [str(event.pop(name)) for name in ("stack", "exception") if event.get(name)]
+        words = " ".join(f"{escaped(name)}={word(value)}" for name, value in event.items())
+        shown_level = f"{COLORS.get(level, '')}{level:<8}{RESET}" if self._colors else f"{level:<8}"
+        lines = [f"{moment} [{shown_level}] {_message(text):<30} {words}".rstrip()]
+        lines += [f"  {escaped(line)}" for trace in traces for line in trace.split("\n")]
+        return "\n".join(lines)
+
+
+def _message(text: str) -> str:
+    is_plain = text.isprintable() and not set(text) & NOT_PLAIN
+    return text if is_plain else escaped(json.dumps(text, ensure_ascii=False))
 
 
 def level() -> str:

@@ -46,16 +46,19 @@ class Store(Section):
 
 
 class Logging(Section):
-    """What metaproxy writes to its standard output."""
+    """The access log, on standard output, and the event log, on standard error.
+
+    A reader that is slow or gone, or a full disk, costs lines and never requests; lost lines are counted.
+    """
 
     format: Literal["json", "console"] = "json"
-    """json for machines, console for eyes."""
+    """json for machines, console for eyes; of both logs."""
     access: bool = True
     """Whether requests get a line in the access log."""
     access_sample: Annotated[float, NO_BOOLEAN, Field(ge=0, le=1)] = 1.0
     """The share of requests answered below 400 that get one: 0 to 1; every other request does."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level that is written."""
+    """The least level of events that is written."""
 
 
 class Tracing(Section):
