@@ -5,8 +5,9 @@ import shutil
 import signal
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.e2e.deployment import Proxy
@@ -89,3 +90,62 @@ def is_let_in(proxy: Proxy, context: ssl.SSLContext, session: ssl.SSLSession | N
             return connection.recv(64).startswith(b"HTTP/1.1 ")
     except (ssl.SSLError, ConnectionError):
         return False
+
+
+class TlsServer:
+    """An https server that demands client certificates and answers 200 to every request.
+
+    ``names`` are the names in the client certificates, one for each request; ``refused`` counts handshakes
+    that failed.
+    """
+
+    def __init__(self, issued: Issued, client_ca: Path) -> None:
+        self.names: list[str] = []
+        self.refused = 0
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(issued.certificate, issued.key)
+        self._context.load_verify_locations(client_ca)
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._connections: list[socket.socket] = []
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> "TlsServer":
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
+        self._listener.close()
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads[1:]:
+            thread.join()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                plain, _ = self._listener.accept()
+                self._connections.append(plain)
+                self._threads.append(threading.Thread(target=self._serve, args=(plain,)))
+                self._threads[-1].start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        try:
+            connection = self._context.wrap_socket(plain, server_side=True)
+        except OSError:
+            self.refused += 1
+            plain.close()
+            return
+        self._connections.append(connection)
+        with connection, suppress(OSError):
+            octets = b""
+            while more := connection.recv(65536):
+                octets += more
+                while b"\r\n\r\n" in octets:
+                    _, _, octets = octets.partition(b"\r\n\r\n")
+                    self.names.append(name_in(connection.getpeercert()))
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
