@@ -60,7 +60,9 @@ class Parts:
         )
         self.upstream: ASGIApp = answering or self.forward.part
         self.shared: Held[Shared] = kept(
-            previous.shared if previous else None, config.store, lambda: Shared(config.store)
+            previous.shared if previous else None,
+            (config.store, config.files.digests(config.store.files())),
+            lambda: Shared(config.store),
         )
         shared = self.shared.part
         self.cache = self._cache(config, metrics, previous)

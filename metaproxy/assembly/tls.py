@@ -5,6 +5,7 @@ bytes that were read, each as a file in memory. An encrypted key is refused, bec
 type its password.
 """
 
+import errno
 import os
 import ssl
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from metaproxy.assembly.expiry import not_after
-from metaproxy.config.files import Files
+from metaproxy.config.files import MAX_BYTES, Files
 from metaproxy.config.model import Config
 from metaproxy.config.model.keystone import Keystone
 from metaproxy.config.model.server import ServerTls
@@ -121,6 +122,8 @@ def _errors(key: str, path: Path) -> Iterator[None]:
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
     """Yield a path under which ``content`` can be read."""
+    if len(content) > MAX_BYTES:
+        raise OSError(errno.EFBIG, f"is larger than {MAX_BYTES // 1024**2}MiB")
     if hasattr(os, "memfd_create") and Path("/proc/self/fd").exists():
         with os.fdopen(os.memfd_create("metaproxy"), "wb") as file:
             file.write(content)

@@ -88,7 +88,7 @@ def read_config(
     _include_tokens_file(document, path.parent, environ, files)
     reading = _validated(document, document.data, {FOLDER: path.parent, FILES: files})
     if reading.config is not None:
-        files.look_at(_named_in(reading.config))
+        files.look_at([*_named_in(reading.config), *reading.config.store.files()])
     return reading
 
 

@@ -7,11 +7,21 @@ moment, like an idle one, and says it with the next answer. So is one on which a
 answer that does not wait for the rest of it, such as a refusal, would be lost if it were closed at once.
 """
 
+import asyncio
+
+from metaproxy.server.listener_tls import ListenerContext
 from metaproxy.server.protocol import LINGER_SECONDS, EdgeProtocol
 
 
 class LeavingProtocol(EdgeProtocol):
     """One client connection, and its end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Take the connection, or close it if its handshake began before its authority was removed."""
+        super().connection_made(transport)
+        context = self.config.ssl
+        if isinstance(context, ListenerContext) and not context.is_valid(transport):
+            transport.abort()  # closing would still read what came with the end of the handshake
 
     def shutdown(self) -> None:
         """Leave gracefully: the next head says so, be it of the answer under way or of the one after it."""

@@ -7,21 +7,39 @@ and the client has to show a certificate again.
 """
 
 import ssl
+from asyncio import BaseTransport
 from typing import Any
+from weakref import WeakSet
 
 
 class ListenerContext(ssl.SSLContext):
-    """Makes each connection's TLS object with ``current``, so that a reload holds for the next handshake."""
+    """Makes each TLS object with the current context, so that a reload holds for the next handshake."""
 
-    current: ssl.SSLContext
+    _current: ssl.SSLContext
+    _valid: "WeakSet[ssl.SSLContext]"
+
+    def renew(self, current: ssl.SSLContext, *, revokes: bool) -> None:
+        """Make TLS objects with ``current`` from now on.
+
+        ``revokes`` means that earlier contexts may have trusted an authority that ``current`` does not trust.
+        """
+        if revokes:
+            self._valid = WeakSet()
+        self._valid.add(current)
+        self._current = current
 
     def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
         """Return the TLS object of one connection."""
-        return self.current.wrap_bio(*arguments, **options)
+        return self._current.wrap_bio(*arguments, **options)
+
+    def is_valid(self, transport: BaseTransport) -> bool:
+        """Return whether the authorities still hold that ``transport`` was accepted with."""
+        connection = transport.get_extra_info("ssl_object")
+        return connection is None or connection.context in self._valid
 
 
 def listener_context(current: ssl.SSLContext) -> ListenerContext:
     """Return the context of a listener that begins with ``current``."""
     context = ListenerContext(ssl.PROTOCOL_TLS_SERVER)
-    context.current = current
+    context.renew(current, revokes=True)
     return context

@@ -45,8 +45,9 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
     notifier = Notifier()
     source = Source(config_path, config)
     watching = Watch(source) if watch else None
-    # Until a worker can reload: what it does not handle would end the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    early: list[int] = []
+    # Until the process can reload: a signal without a handler would end it.
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
     logs.configure(config.logging.format, config.logging.level)
     for warning in warnings:
         logger.warning("configuration", problem=str(warning))
@@ -100,7 +101,7 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
         if supervisor is not None:
             return await worker.serve_with_others(listeners, admin, ours=ours, supervisor=supervisor)
         return await worker.serve_alone(
-            listeners, admin, ours=ours, source=source, watch=watching, notifier=notifier
+            listeners, admin, ours=ours, source=source, watch=watching, notifier=notifier, early=early
         )
 
     def use(generation: Generation) -> None:
@@ -115,7 +116,7 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
             return work(0, begin)
         rollout = Rollout(source, begin, at_change=use, notifier=notifier)
         return Supervisor(
-            workers, work, rollout, watch=watching, notifier=notifier, at_stop=stop_listening
+            workers, work, rollout, watch=watching, notifier=notifier, at_stop=stop_listening, early=early
         ).run()
 
 

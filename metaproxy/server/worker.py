@@ -82,10 +82,12 @@ class Worker:
         source: Source,
         watch: Watch | None,
         notifier: Notifier,
+        early: Sequence[int],
     ) -> int:
         """Serve until SIGTERM or SIGINT, let what runs finish, and return the exit code.
 
         ``ours`` are the listeners that end with this process. ``watch`` reloads when a file changes.
+        ``early`` are signals to reload that have come already.
         """
         alone = Alone(source, self._reloader, watch=watch, notifier=notifier)
         self._reloader.ask = alone.reload
@@ -93,6 +95,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.signalled)
         hung_up = asyncio.Event()
+        if early:
+            hung_up.set()
         loop.add_signal_handler(signal.SIGHUP, hung_up.set)
 
         async def reload_on_signal() -> None:
@@ -200,8 +204,9 @@ class Worker:
 
         def apply(application: Application) -> None:
             if self._tls is not None and context is not None:
-                self._tls.current = context
-                if _authorities(config) != _authorities(self._switch.application.config):
+                revokes = _authorities(config) != _authorities(self._switch.application.config)
+                self._tls.renew(context, revokes=revokes)
+                if revokes:
                     # Who was let in by an authority that may be gone has to show a certificate again.
                     for connection in list(self._data.server_state.connections):
                         connection.shutdown()

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -51,7 +51,7 @@ class Supervisor:
     A worker that dies is replaced by one that begins with the configuration that the others have in use.
     If workers keep dying right after their start, the supervisor gives up with the exit code 1. SIGTERM and
     SIGINT stop all workers, a second one breaks off what they are at. SIGHUP reloads. ``at_stop`` is called
-    before the workers are told to stop.
+    before the workers are told to stop. ``early`` are signals that have come already.
 
     If this process is killed, each worker finds its connection closed and leaves.
     """
@@ -65,6 +65,7 @@ class Supervisor:
         watch: Watch | None = None,
         notifier: Notifier,
         at_stop: Callable[[], None] = lambda: None,
+        early: Sequence[int] = (),
     ) -> None:
         self._count = count
         self._work = work
@@ -72,6 +73,7 @@ class Supervisor:
         self._watch = watch
         self._notifier = notifier
         self._at_stop = at_stop
+        self._early = early
         # Workers inherit the listeners, so they are forked: this process has no threads and no loop.
         self._context = multiprocessing.get_context("fork")
         self._children: dict[int, _Child] = {}
@@ -90,6 +92,7 @@ class Supervisor:
             end.setblocking(False)  # noqa: FBT003 - its only argument
         for signal_number in SIGNALS:
             signal.signal(signal_number, self._note)
+        self._signals.extend(self._early)
         for number in range(self._count):
             self._start(number)
         while self._children:

@@ -2,11 +2,12 @@
 
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,19 @@ import pytest
 
 from tests.e2e.deployment import Proxy, Sections, running_proxy
 from tests.e2e.operating import Operator, rewrite
-from tests.e2e.processes import ROOT, children, gone, wait_until
-from tests.e2e.renewing import SECONDS, client, handshake, is_let_in, name_in, only, put, put_pair, shown
+from tests.e2e.processes import ROOT, accepts, children, gone, wait_until
+from tests.e2e.renewing import (
+    REQUEST,
+    SECONDS,
+    client,
+    handshake,
+    is_let_in,
+    name_in,
+    only,
+    put,
+    put_pair,
+    shown,
+)
 from tests.unit.forward.certificates import Authority
 
 pytestmark = pytest.mark.e2e
@@ -167,6 +179,47 @@ def test_a_connection_of_a_removed_authority_is_closed(site: Site) -> None:
             pass
 
 
+def test_a_handshake_that_began_under_a_removed_authority_leads_to_no_request(site: Site) -> None:
+    removed = client(site.servers, site.clients.issue("slow"))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    slow = removed.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with socket.create_connection(("127.0.0.1", site.proxy.port), timeout=SECONDS) as plain:
+        with pytest.raises(ssl.SSLWantReadError):
+            slow.do_handshake()
+        plain.sendall(outgoing.read())
+        incoming.write(plain.recv(65536))
+        clients = Authority(site.folder, "clients-after-the-hello")
+        put(site.folder / "trusted.pem", clients.ca, "renamed")
+        site.clients = clients
+        site.trigger("command")
+
+        slow.do_handshake()
+        slow.write(REQUEST)
+        plain.sendall(outgoing.read())
+        answer = read_all(plain)
+
+        incoming.write(answer)
+        assert b"HTTP/1.1" not in decrypted(slow)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What comes until the connection ends."""
+    octets = b""
+    with suppress(ConnectionError):
+        while more := connection.recv(65536):
+            octets += more
+    return octets
+
+
+def decrypted(connection: ssl.SSLObject) -> bytes:
+    """What the other side has sent inside TLS."""
+    octets = b""
+    with suppress(ssl.SSLError):
+        while more := connection.read(65536):
+            octets += more
+    return octets
+
+
 @contextmanager
 def site_of(folder: Path, authority: Authority, *arguments: str) -> Iterator[Site]:
     """Run a proxy with two workers that shows a certificate and demands none."""
@@ -303,6 +356,22 @@ def test_workers_leave_when_their_supervisor_is_killed_and_another_start_can_lis
             again.until(lambda: is_open(site.proxy, authority))
         finally:
             again.stop()
+
+
+def test_workers_leave_when_their_supervisor_is_killed_while_it_starts(
+    tmp_path: Path, authority: Authority
+) -> None:
+    with site_of(tmp_path, authority) as site:
+        site.proxy.server.stop()
+        starting = site.proxy.start_again()
+        wait_until(lambda: bool(children(starting.process.pid)), what="a worker")
+        workers = children(starting.process.pid)
+
+        starting.process.kill()
+        starting.wait()
+
+        wait_until(lambda: all(gone(worker) for worker in workers), what="the workers to leave")
+        assert not accepts(site.proxy.port)
 
 
 def is_open(proxy: Proxy, authority: Authority) -> bool:

@@ -1,7 +1,9 @@
 """The sections about what metaproxy shares and what it tells: store, logging, tracing."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, PlainSerializer, SecretStr
 
@@ -32,6 +34,9 @@ KeyPrefix = Annotated[
 ]
 
 
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
 class Store(Section):
     """What replicas share: rates, purges, revocations and a second cache level."""
 
@@ -43,6 +48,13 @@ class Store(Section):
     """What one call may cost a request at most."""
     prefix: KeyPrefix = "metaproxy:"
     """What every key in the store starts with, so that several proxies may use one."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the TLS files that the URL names in its query, as redis-py reads it."""
+        if self.url is None:
+            return ()
+        query = parse_qs(urlsplit(self.url.get_secret_value()).query)
+        return tuple(Path(path) for key in TLS_FILES for path in query.get(key, ()))
 
 
 class Logging(Section):
