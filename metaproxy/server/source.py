@@ -1,5 +1,6 @@
 """The configuration as it is on the disk, read once for all workers."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from metaproxy.admin.service import ConfigState, ReloadRefused
 from metaproxy.assembly.tls import TlsError, check_tls
 from metaproxy.config import Config, ConfigError
+from metaproxy.config.document import read_document
 from metaproxy.config.files import Files
 from metaproxy.config.model.server import ServerTls
 from metaproxy.preflight import inspect, this_machine
@@ -51,7 +53,16 @@ class Source:
             raise ReloadRefused([str(problem) for problem in error.problems]) from None
         except (TlsError, OSError, ValueError) as error:
             raise ReloadRefused([str(error)]) from error
+        if _written_workers(self._path, self.files) != _written_workers(self._path, self._bound.files):
+            needs_restart += ("server.workers",)
         return config, needs_restart
+
+
+def _written_workers(path: Path, files: Files) -> object:
+    """Return ``server.workers`` as it stands in the file, whatever the command line says."""
+    data = read_document(path, os.environ, files=files).data
+    server = data.get("server") if isinstance(data, dict) else None
+    return server.get("workers") if isinstance(server, dict) else None
 
 
 def with_listeners_of(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
