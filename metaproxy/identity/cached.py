@@ -27,7 +27,7 @@ from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Cell, Metrics
 
-START_SECONDS = 2.0
+START_SECONDS = 5.0
 """The longest time for which ``start`` waits for the login; the login itself goes on."""
 
 logger = structlog.get_logger(__name__)

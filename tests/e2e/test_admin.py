@@ -162,10 +162,12 @@ def test_where_a_token_is_needed_commands_take_it_from_the_environment(
     sections: Sections = {"admin": {"token": TOKEN}}
     with running_proxy(tmp_path, upstream=compute, identity=identity, sections=sections) as proxy:
         without = command("status", admin=proxy.admin_url)
-        with_token = command("status", admin=proxy.admin_url, token=TOKEN)
+        wrong = command("status", admin=proxy.admin_url, token="wrong")
+        with_token = command("status", admin=proxy.admin_url.removeprefix("http://"), token=TOKEN)
 
-    assert (without.returncode, with_token.returncode) == (1, 0)
-    assert "METAPROXY_ADMIN_TOKEN" in without.stderr
+    assert (without.returncode, wrong.returncode, with_token.returncode) == (1, 1, 0)
+    assert "needs its token: set METAPROXY_ADMIN_TOKEN" in without.stderr
+    assert "refuses the token in METAPROXY_ADMIN_TOKEN" in wrong.stderr
 
 
 def test_a_listener_that_is_not_there_is_told() -> None:

@@ -1,9 +1,16 @@
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from metaproxy.cli.admin import AdminClient
-from metaproxy.cli.status import duration, hit_ratio, lines
+from metaproxy.cli.status import duration, hit_ratio, lines, register
 
 TOLD: dict[str, Any] = {
     "version": "1.0",
@@ -93,3 +100,48 @@ def test_the_hit_ratio_is_the_share_of_answers_from_memory(
 @pytest.mark.parametrize(("seconds", "text"), [(5.9, "6 s"), (60, "1 min"), (7200, "2 h"), (200_000, "2 d")])
 def test_a_time_stands_in_its_largest_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@contextmanager
+def listener(told: dict[str, Any]) -> Iterator[str]:
+    """An admin listener that answers everything with ``told``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(told).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("state", "arguments", "code"),
+    [
+        ({"ready": True, "degraded": []}, [], 0),
+        ({"ready": True, "degraded": ["upstream"]}, [], 0),
+        ({"ready": True, "degraded": []}, ["--strict"], 0),
+        ({"ready": True, "degraded": ["upstream"]}, ["--strict"], 1),
+        ({"ready": False, "degraded": []}, [], 1),
+    ],
+)
+def test_the_exit_code_says_whether_it_is_ready_and_strictly_whether_it_is_degraded(
+    state: dict[str, Any], arguments: list[str], code: int
+) -> None:
+    application = typer.Typer()
+    register(application)
+
+    with listener(TOLD | state) as admin:
+        result = CliRunner().invoke(application, ["--admin", admin, *arguments])
+
+    assert result.exit_code == code
