@@ -67,11 +67,11 @@ class Image:
         words = re.findall(r'"([^"]*)"', self._settings[instruction].partition("[")[2])
         return [self._inside(word) for word in words]
 
-    def run(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    def run(self, command: Sequence[str], **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the image to its end."""
         return subprocess.run(
             self.found(command),
-            env=self.environment,
+            env=self.environment | variables,
             cwd=self.root,
             capture_output=True,
             text=True,
@@ -83,6 +83,10 @@ class Image:
         program = shutil.which(command[0], path=self.environment["PATH"])
         assert program is not None, f"{command[0]} is not in {self.environment['PATH']}"
         return [program, *command[1:]]
+
+    def _arg(self, argument: str) -> None:
+        name, _, default = argument.partition("=")
+        self.environment.setdefault(name, default)
 
     def _from(self, _: str) -> None:
         self._folder = self.root
@@ -98,8 +102,11 @@ class Image:
             assert sources[1:] == [target], "what the next stage takes stays where it is"
             self._forget_all_but(Path(self._inside(target)))
             return
+        place = self._folder / self._inside(target)
+        if target.endswith("/"):
+            place.mkdir(parents=True, exist_ok=True)
         for source in sources:
-            self._copy_one(ROOT / source, self._folder / target)
+            self._copy_one(ROOT / source, place)
 
     def _copy_one(self, source: Path, target: Path) -> None:
         if source.is_dir():

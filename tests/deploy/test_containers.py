@@ -13,7 +13,19 @@ LAST_STAGE = STEPS[max(index for index, (name, _) in enumerate(STEPS) if name ==
 
 
 def test_only_known_instructions_stand_in_the_dockerfile() -> None:
-    known = {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "HEALTHCHECK", "STOPSIGNAL"}
+    known = {
+        "ARG",
+        "FROM",
+        "LABEL",
+        "WORKDIR",
+        "COPY",
+        "RUN",
+        "ENV",
+        "USER",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "STOPSIGNAL",
+    }
 
     assert {name for name, _ in STEPS} <= known | {"ENTRYPOINT", "CMD"}
 

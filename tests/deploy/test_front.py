@@ -154,9 +154,9 @@ def test_haproxy_understands_its_file(tmp_path: Path, compute_example: Issued) -
     assert "WARNING" not in ran.stdout + ran.stderr
 
 
-@pytest.fixture(params=[ADMIN_TOKEN], ids=["token"])
+@pytest.fixture(params=[ADMIN_TOKEN, ""], ids=["token", "no token"])
 def sections(request: pytest.FixtureRequest) -> Sections:
-    """The settings that the comment in haproxy.cfg asks for."""
+    """The settings that the comment in haproxy.cfg asks for, and an admin listener without a token."""
     return {**TRUSTING, "admin": {"token": request.param}}
 
 

@@ -95,7 +95,7 @@ def test_nothing_for_developers_is_installed(image: Image) -> None:
     installed = {path.name.partition("-")[0] for path in image.root.rglob("site-packages/*.dist-info")}
 
     assert {"metaproxy", "redis", "uvloop"} <= installed
-    assert {"pytest", "mypy", "ruff", "hypothesis"} & installed == set()
+    assert {"pytest", "mypy", "ruff", "hypothesis", "pip", "setuptools"} & installed == set()
 
 
 def test_the_demo_that_compose_runs_is_in_the_image(image: Image) -> None:

@@ -164,7 +164,7 @@ def test_a_socket_that_systemd_has_bound_is_served(tmp_path: Path) -> None:
     try:
         wait_until(lambda: connects(port), what="systemd to listen")
 
-        answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=20, trust_env=False)
+        answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=60, trust_env=False)
 
         assert answer.status_code == 502, (tmp_path / "log").read_text()
         assert answer.headers["via"].startswith("1.1 metaproxy")
