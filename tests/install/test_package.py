@@ -38,8 +38,8 @@ OPEN = "server: {listen: 127.0.0.1:0}\nidentity: {provider: none}\nadmin: {liste
 UPSTREAM = "upstream: {targets: [http://127.0.0.1:9]}\n"
 IN_REDIS = OPEN + UPSTREAM + "store: {url: 'redis://127.0.0.1:9/0'}\n"
 TRACED = OPEN + UPSTREAM + "tracing: {otlp_endpoint: 'http://127.0.0.1:9', sample: 1}\n"
-NEEDS_REDIS = "store.url needs the extra redis: pip install 'metaproxy[redis]'"
-NEEDS_OTEL = "tracing.otlp_endpoint needs the extra otel: pip install 'metaproxy[otel]'"
+NEEDS_REDIS = "metaproxy.yaml:5: store.url: needs the extra redis: pip install 'metaproxy[redis]'"
+NEEDS_OTEL = "metaproxy.yaml:5: tracing.otlp_endpoint: needs the extra otel: pip install 'metaproxy[otel]'"
 
 Distributions = tuple[Path, Path]
 
@@ -216,10 +216,10 @@ def test_replicas_share_a_store_with_and_without_hiredis(
     environment = with_redis if hiredis else bare.copied(tmp_path / "venv", "redis")
     with RedisServer() as redis:
         (tmp_path / "metaproxy.yaml").write_text(
-            "server: {listen: 'unix:data.sock'}\nidentity: {provider: none}\n"
-            "admin: {listen: 'unix:admin.sock'}\nlogging: {format: json}\n"
+            f"server: {{listen: 'unix:{tmp_path}/data.sock'}}\nidentity: {{provider: none}}\n"
+            f"admin: {{listen: 'unix:{tmp_path}/admin.sock'}}\nlogging: {{format: json}}\n"
             + UPSTREAM
-            + f"store: {{url: '{redis.url}'}}\n"
+            + f"store: {{url: '{redis.url}', timeout: 2s}}\n"
             "limits: {rates: [{name: few, methods: [GET], per: [global], rate: 2/day}]}\n"
         )
         with (
@@ -227,7 +227,7 @@ def test_replicas_share_a_store_with_and_without_hiredis(
             httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "data.sock"))) as client,
         ):
             wait_until(lambda: _answers(client), what="an answer")
-            statuses = [client.get("http://proxy/v2.1/images").status_code for _ in range(3)]
+            statuses = [client.get("http://proxy/v2.1/images").status_code for _ in range(5)]
         with redis.client() as counted:
             assert counted.keys("metaproxy:rate:*")
     assert statuses[-1] == 413
@@ -244,7 +244,7 @@ def test_redis_py_that_is_too_old_is_named(bare: Environment, tmp_path: Path) ->
 def test_the_wsgi_filter_and_the_entry_points_of_paste_work_without_paste(
     bare: Environment, tmp_path: Path
 ) -> None:
-    (tmp_path / "metaproxy.yaml").write_text(OPEN + UPSTREAM)
+    (tmp_path / "metaproxy.yaml").write_text(OPEN + UPSTREAM + "logging: {access: false}\n")
     asked = bare.run(ROOT / "tests/install/ask_wsgi.py", tmp_path / "metaproxy.yaml", folder=tmp_path)
     lines = asked.stdout.splitlines()
     assert lines[:2] == ["filter 200 OK", "filter_factory 200 OK"], asked.stderr
