@@ -48,17 +48,20 @@ class HealthChecks:
     async def check(self, target: Target) -> None:
         """Ask ``target`` once."""
         was_healthy = target.health.is_healthy
-        healthy = await self._answers(target)
-        target.health.checked(self._monotonic(), healthy=healthy)
+        failure = await self._failure(target)
+        if failure is None:  # a queue of our own says nothing new about the target
+            return
+        target.health.checked(self._monotonic(), healthy=not failure)
         if target.health.is_healthy != was_healthy:
-            logger.warning("upstream health", target=target.name, healthy=not was_healthy)
+            logger.warning("upstream health", target=target.name, healthy=not was_healthy, reason=failure)
 
     async def _check_for_ever(self, target: Target) -> None:
         while True:
             await self.check(target)
             await asyncio.sleep(self._interval)
 
-    async def _answers(self, target: Target) -> bool:
+    async def _failure(self, target: Target) -> str | None:
+        """Ask ``target``; return why it is not well, "" if it is, None if that cannot be said."""
         request = httpx.Request(
             "GET",
             target.url,
@@ -71,8 +74,9 @@ class HealthChecks:
                 response = await self._transport.handle_async_request(request)
                 await response.aclose()
         except httpx.PoolTimeout:
-            # A queue of our own says nothing new about the target.
-            return target.health.is_healthy
-        except (httpx.TransportError, TimeoutError):
-            return False
-        return response.status_code < 500
+            return None
+        except TimeoutError:
+            return f"no answer within {self._interval:g} s"
+        except httpx.TransportError as error:
+            return str(error) or type(error).__name__
+        return f"status {response.status_code}" if response.status_code >= 500 else ""

@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 
+import structlog
+
 from metaproxy.forward.target import Target
 from metaproxy.telemetry.metrics import Cell, Metrics, Row
+from metaproxy.telemetry.repeats import Repeats
+
+logger = structlog.get_logger(__name__)
 
 
 class Instruments:
     """Counts requests by target and outcome, and shows each target's breaker and health."""
 
     def __init__(self, metrics: Metrics, targets: Sequence[Target]) -> None:
+        self._failures = Repeats(logger.warning)
         self._requests = metrics.counter(
             "metaproxy_upstream_requests",
             "Requests sent to a target, by status class or by why they failed.",
@@ -53,9 +59,12 @@ class Instruments:
         bound[0].value += 1
         bound[1].observe(seconds)
 
-    def failed(self, target: Target, reason: str) -> None:
-        """A request failed, before its response or in it, for a reason of ``errors``."""
+    def failed(self, target: Target, reason: str, cause: str = "") -> None:
+        """A request failed, before its response or in it, for a reason of ``errors``. Logged now and then."""
         self._requests.add((target.name, reason))
+        self._failures.log(
+            "upstream failed", (target.name, reason), target=target.name, reason=reason, cause=cause
+        )
 
     def repeated(self, target: Target) -> None:
         """A request that ``target`` failed is sent again."""

@@ -86,7 +86,8 @@ class Passage:
                     return await self._take(response, target, attempt)
             except httpx.TransportError as error:
                 fault = fault_of(error)
-                upstream.instruments.failed(target, fault.reason)
+                self._exchange.upstream = target.name
+                upstream.instruments.failed(target, fault.reason, str(error))
                 tried.append(target)
                 if not self._may_repeat(error, tried):
                     self._note_wait()

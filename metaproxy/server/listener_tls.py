@@ -11,12 +11,19 @@ from asyncio import BaseTransport
 from typing import Any
 from weakref import WeakSet
 
+from metaproxy.server.handshakes import Failed, WitnessedTls
+
 
 class ListenerContext(ssl.SSLContext):
     """Makes each TLS object with the current context, so that a reload holds for the next handshake."""
 
     _current: ssl.SSLContext
     _valid: "WeakSet[ssl.SSLContext]"
+    _failed: Failed
+
+    def report(self, failed: Failed) -> None:
+        """Call ``failed`` with the error of each handshake that fails."""
+        self._failed = failed
 
     def renew(self, current: ssl.SSLContext, *, revokes: bool) -> None:
         """Make TLS objects with ``current`` from now on.
@@ -30,7 +37,11 @@ class ListenerContext(ssl.SSLContext):
 
     def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
         """Return the TLS object of one connection."""
-        return self._current.wrap_bio(*arguments, **options)
+        self._current.sslobject_class = WitnessedTls
+        connection = self._current.wrap_bio(*arguments, **options)
+        if isinstance(connection, WitnessedTls):
+            connection.failed = self._failed
+        return connection
 
     def is_valid(self, transport: BaseTransport) -> bool:
         """Return whether the authorities still hold that ``transport`` was accepted with."""
@@ -38,8 +49,13 @@ class ListenerContext(ssl.SSLContext):
         return connection is None or connection.context in self._valid
 
 
-def listener_context(current: ssl.SSLContext) -> ListenerContext:
+def _ignore(_error: ssl.SSLError) -> None:
+    """Report nothing."""
+
+
+def listener_context(current: ssl.SSLContext, failed: Failed = _ignore) -> ListenerContext:
     """Return the context of a listener that begins with ``current``."""
     context = ListenerContext(ssl.PROTOCOL_TLS_SERVER)
     context.renew(current, revokes=True)
+    context.report(failed)
     return context

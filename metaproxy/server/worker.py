@@ -17,6 +17,7 @@ from metaproxy.server.alone import Alone
 from metaproxy.server.certificates import warn_of_expiry
 from metaproxy.server.deadlines import sweep
 from metaproxy.server.follow import Follower
+from metaproxy.server.handshakes import HandshakeFailures
 from metaproxy.server.listener_tls import ListenerContext, listener_context
 from metaproxy.server.notify import Notifier
 from metaproxy.server.reload import Apply, Reloader
@@ -57,7 +58,8 @@ class Worker:
         self._edge.fast_lane = self._switch
         self._tls: ListenerContext | None = None
         if config.server.tls is not None:
-            self._tls = listener_context(server_context(config.server.tls, config.files))
+            failures = HandshakeFailures(application.metrics)
+            self._tls = listener_context(server_context(config.server.tls, config.files), failures.failed)
         self._data = data_server(self._switch, self._edge, grace=config.server.shutdown_grace, tls=self._tls)
         self._reloader = Reloader(self._switch, begin.state, worker=number, outside=self._outside)
         connections = self._data.server_state.connections

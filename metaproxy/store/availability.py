@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from metaproxy.clock import Clock
+from metaproxy.store.causes import cause_of
 from metaproxy.tasks import TaskSet
 
 Listener = Callable[[], None]
@@ -53,7 +54,8 @@ class Availability:
         if not self.available:
             return
         self.available = False
-        logger.warning("shared store lost", error=type(error).__name__)
+        reason, detail = cause_of(error)
+        logger.warning("shared store lost", error=type(error).__name__, reason=reason, detail=detail)
         steady = self._monotonic() - self._restored_at > LONGEST_PROBE_SECONDS
         self._probe_seconds = FIRST_PROBE_SECONDS if steady else self._longer()
         self._tasks.start(self._probe(), name="store-probe")

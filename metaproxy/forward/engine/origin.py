@@ -70,6 +70,13 @@ def _connect_errors(origin: Origin) -> Iterator[None]:
         # UnicodeError: the name is too long for the IDNA codec, which has no error of its own.
         raise NameNotResolved(f"{origin.host} has no address") from error
     except ssl.SSLError as error:
-        raise TLSFailed(f"no TLS session with {origin.host}: {error.reason}") from error
+        raise TLSFailed(f"no TLS session with {origin.host}: {_tls_cause(error)}") from error
     except OSError as error:
         raise httpx.ConnectError(f"no connection to {origin.host}: {error.strerror or error}") from error
+
+
+def _tls_cause(error: ssl.SSLError) -> str:
+    """Return what is wrong with the certificate, if that is the cause; else OpenSSL's word."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return (error.reason or "the connection ended").lower().replace("_", " ")

@@ -1,0 +1,53 @@
+"""Causes of a failure of the shared store, as one word for the event log."""
+
+import ssl
+
+_WORDS = {
+    "NOAUTH": "authentication",
+    "WRONGPASS": "authentication",
+    "NOPERM": "permission",
+    "READONLY": "read_only",
+    "OOM": "out_of_memory",
+    "LOADING": "loading",
+    "MISCONF": "cannot_persist",
+    "MASTERDOWN": "no_master",
+    "CLUSTERDOWN": "cluster_down",
+    "AuthenticationError": "authentication",
+    "AuthenticationWrongNumberOfArgsError": "authentication",
+    "AuthorizationError": "permission",
+    "NoPermissionError": "permission",
+    "ReadOnlyError": "read_only",
+    "OutOfMemoryError": "out_of_memory",
+    "BusyLoadingError": "loading",
+    "TimeoutError": "timeout",
+    "MaxConnectionsError": "too_many_connections",
+    "SSLError": "tls",
+    "gaierror": "unresolved",
+    "ConnectionRefusedError": "refused",
+    "FileNotFoundError": "refused",
+    "ResponseError": "refused_command",
+    "ConnectionError": "connection",
+}
+"""First words of Redis's error replies, and names of exceptions, those of redis-py among them."""
+
+DETAIL_CHARACTERS = 200
+
+
+def cause_of(error: BaseException) -> tuple[str, str]:
+    """Return the word for ``error``, and what it says itself."""
+    detail = str(error)[:DETAIL_CHARACTERS]
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    if any(isinstance(each, ssl.SSLError) for each in chain):
+        return "tls", detail
+    words = [word for each in chain for word in _names(each) if word in _WORDS]
+    # What a reply or a system call says is more than that the connection failed.
+    best = next((word for word in words if word != "ConnectionError"), words[0] if words else "")
+    return _WORDS.get(best, "other"), detail
+
+
+def _names(error: BaseException) -> list[str]:
+    return [str(error).partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
