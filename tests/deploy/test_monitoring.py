@@ -22,7 +22,7 @@ from tests.ports import HeldPorts
 __all__ = ["compute", "folder", "identity"]
 
 METRIC = re.compile(r"\b(?:metaproxy|process)_[a-z_]+\b(?!:)")
-WITH_TLS = {"metaproxy_tls_certificate_not_after_seconds"}
+WITH_TLS = {"metaproxy_tls_certificate_not_after_seconds", "metaproxy_tls_handshake_failures_total"}
 """Shown only by a process that has a certificate."""
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool")
 
@@ -96,6 +96,18 @@ def test_every_alert_says_what_is_wrong() -> None:
     for rule in rules():
         assert rule["annotations"]["summary"], rule["alert"]
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "metaproxy_log_lines_dropped_total",
+        "metaproxy_tls_handshake_failures_total",
+        "metaproxy_connections_refused_total",
+    ],
+)
+def test_what_no_access_line_can_show_has_an_alert(metric: str) -> None:
+    assert any(metric in rule["expr"] for rule in rules())
 
 
 TOKEN = "the-admin-token"
