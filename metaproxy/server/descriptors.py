@@ -135,6 +135,8 @@ class Refusals:
         self._counter = (metrics or Metrics()).counter(
             "metaproxy_connections_refused", "Connections of clients that were refused.", ("reason",)
         )
+        for reason in ("too_many_connections", "too_many_connections_of_address"):
+            self._counter.cell((reason,))  # a rate has to see the first one
         self._monotonic = monotonic
         self._next_line = float("-inf")
         self._unlogged = 0

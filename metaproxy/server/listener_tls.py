@@ -49,7 +49,7 @@ class ListenerContext(ssl.SSLContext):
         return connection is None or connection.context in self._valid
 
 
-def _ignore(_error: ssl.SSLError) -> None:
+def _ignore(_error: ssl.SSLError | None) -> None:
     """Report nothing."""
 
 

@@ -34,6 +34,18 @@ class Authority:
         )  # fmt: skip
         return issued
 
+    def issue_expired(self, name: str) -> Issued:
+        """Return a certificate called ``name`` that ended yesterday."""
+        issued = Issued(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
+        extensions.write_text("subjectAltName=IP:127.0.0.1")
+        _openssl("req", "-new", *_CURVE[:-2], "-subj", f"/CN={name}", "-keyout", issued.key, "-out", request)
+        _openssl(
+            "x509", "-req", "-days", "-1", "-in", request, "-extfile", extensions,
+            "-CA", self.ca, "-CAkey", self._key, "-CAcreateserial", "-out", issued.certificate,
+        )  # fmt: skip
+        return issued
+
     def encrypt(self, issued: Issued, password: str = "swordfish") -> None:
         """Put the key of ``issued`` under a password."""
         plain = issued.key.rename(issued.key.with_suffix(".plain"))

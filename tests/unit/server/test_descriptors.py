@@ -76,5 +76,6 @@ def test_every_refusal_is_counted_and_one_in_ten_seconds_is_logged(
     assert lines[0]["reason"] == "too_many_connections"
     (family,) = [each for each in metrics.collect() if each.name == "metaproxy_connections_refused"]
     assert [(sample.labels, sample.value) for sample in family.samples] == [
-        ({"reason": "too_many_connections"}, 4.0)
+        ({"reason": "too_many_connections"}, 4.0),
+        ({"reason": "too_many_connections_of_address"}, 0.0),
     ]

@@ -11,6 +11,12 @@ from metaproxy.telemetry.metrics import Metrics
 COUNTED = "metaproxy_tls_handshake_failures"
 
 
+def counted(metrics: Metrics) -> dict[str, float]:
+    """The reasons that occurred, and how often."""
+    values = metrics.counter(COUNTED, "", ("reason",)).values
+    return {reason: number for (reason,), number in values.items() if number}
+
+
 def server(failures: HandshakeFailures) -> tuple[ssl.SSLObject, ssl.MemoryBIO]:
     incoming = ssl.MemoryBIO()
     context = listener_context(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), failures.failed)
@@ -28,7 +34,7 @@ def test_a_handshake_that_fails_is_counted_by_its_reason(sent: bytes, reason: st
     with pytest.raises(ssl.SSLError):
         connection.do_handshake()
 
-    assert metrics.counter(COUNTED, "", ("reason",)).values == {(reason,): 1.0}
+    assert counted(metrics) == {reason: 1.0}
 
 
 def test_a_handshake_that_waits_for_the_client_is_not_counted() -> None:
@@ -38,4 +44,28 @@ def test_a_handshake_that_waits_for_the_client_is_not_counted() -> None:
     with pytest.raises(ssl.SSLWantReadError):
         connection.do_handshake()
 
-    assert metrics.counter(COUNTED, "", ("reason",)).values == {}
+    assert counted(metrics) == {}
+
+
+@pytest.mark.parametrize(("sent", "number"), [((), 0), ((b"\x16\x03\x01",), 1)])
+def test_a_handshake_that_ends_in_the_middle_is_counted_if_it_had_begun(
+    sent: tuple[bytes, ...], number: int
+) -> None:
+    metrics = Metrics()
+    connection, incoming = server(HandshakeFailures(metrics))
+    for octets in (b"", *sent):
+        incoming.write(octets)
+        with pytest.raises(ssl.SSLWantReadError):
+            connection.do_handshake()
+
+    del connection
+
+    assert counted(metrics).get("unfinished", 0) == number
+
+
+def test_every_reason_is_shown_before_it_occurs() -> None:
+    metrics = Metrics()
+
+    HandshakeFailures(metrics)
+
+    assert metrics.counter(COUNTED, "", ("reason",)).values.keys() >= {("plain_http",), ("unfinished",)}
