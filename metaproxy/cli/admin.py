@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from metaproxy.telemetry.console import escaped
+from metaproxy.cli.terminal import say
+from metaproxy.telemetry.console import shown
 
 DEFAULT_URL = "http://127.0.0.1:9774"
 URL_VARIABLE = "METAPROXY_ADMIN"
@@ -91,6 +92,7 @@ class AdminClient:
             answer = {"error": "no answer of metaproxy's admin listener"}
         if response.is_success:
             return answer
+        answer = shown(answer)
         raise AdminError("\n".join([answer.get("error", ""), *answer.get("problems", ())]), EXIT_REFUSED)
 
 
@@ -100,14 +102,14 @@ def admin(url: str) -> AdminClient:
 
 
 def change_or_exit(url: str, path: str, asked: dict[str, Any]) -> Any:
-    """Ask the listener at ``url`` for a change and return the answer; else tell why not, and exit."""
+    """Ask the listener at ``url`` for a change and return its answer, escaped; else say why not, and exit."""
     try:
-        return admin(url).change(path, asked)
+        return shown(admin(url).change(path, asked))
     except AdminError as error:
         raise leave(error) from None
 
 
 def leave(error: AdminError) -> typer.Exit:
     """Tell ``error`` on stderr, and return what ends the command."""
-    typer.echo("\n".join(escaped(line) for line in f"metaproxy: {error}".split("\n")), err=True)
+    say(f"metaproxy: {error}", err=True)
     return typer.Exit(error.exit_code)

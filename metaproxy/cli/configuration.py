@@ -10,6 +10,7 @@ import yaml
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, admin, leave
 from metaproxy.cli.files import EXIT_BAD_CONFIG, load_or_exit, print_problems
+from metaproxy.cli.terminal import printable, say
 from metaproxy.config import Config, Problem, effective
 from metaproxy.config.reference import key_reference
 from metaproxy.config.sample import sample_configuration
@@ -53,12 +54,12 @@ def check(
     reports = [(file, _inspected(file)) for file in files]
     problems = [problem for _, report in reports for problem in report.problems]
     if as_json:
-        typer.echo(json.dumps([_as_json(problem) for problem in problems], indent=2, ensure_ascii=False))
+        say(json.dumps([_as_json(problem) for problem in problems], indent=2, ensure_ascii=False))
     else:
         print_problems(problems)
         for file, report in reports:
             if not report.errors:
-                typer.echo(f"{file}: ok: {summary(report.config)}")
+                say(f"{file}: ok: {summary(report.config)}")
     if any(report.errors or (strict and report.warnings) for _, report in reports):
         raise typer.Exit(EXIT_BAD_CONFIG)
 
@@ -91,7 +92,15 @@ def show(file: FileOrNone = None, url: AdminUrl = DEFAULT_URL) -> None:
     Without FILE it is the one that a running metaproxy uses, asked of its admin listener.
     """
     shown = _in_use(url) if file is None else effective(load_or_exit(file))
-    typer.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+    say(as_yaml(shown), nl=False)
+
+
+def as_yaml(value: Any) -> str:
+    """Return ``value`` as YAML that can be printed and reads back to the same."""
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    if printable(text) == text:
+        return text
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=False)
 
 
 def sample() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from metaproxy.cli.terminal import say
 from metaproxy.config import Config, ConfigError, Problem, load_config
 from metaproxy.preflight import Report, inspect
 
@@ -38,4 +39,4 @@ def inspect_or_exit(path: Path, overrides: Mapping[tuple[str, str], object]) -> 
 def print_problems(problems: Iterable[Problem]) -> None:
     """Print ``problems`` on stderr, one a line."""
     for problem in problems:
-        typer.echo(str(problem), err=True)
+        say(str(problem), err=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, change_or_exit, leave
+from metaproxy.cli.terminal import say
 from metaproxy.telemetry.console import escaped, shown
 
 Consumer = Annotated[
@@ -30,19 +31,17 @@ def show(url: AdminUrl = DEFAULT_URL, top: Number = 20, as_json: AsJson = False)
     except AdminError as error:
         raise leave(error) from None
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        say(json.dumps(told, indent=2))
         return
     told = shown(told)
     for rule in told["rules"]:
         per = "+".join(rule["per"])
-        typer.echo(
-            f"{rule['name']}: {rule['limit']}/{rule['unit']} per {per}, {rule['path'] or 'every path'}"
-        )
+        say(f"{rule['name']}: {rule['limit']}/{rule['unit']} per {per}, {rule['path'] or 'every path'}")
     for each in told["consumers"]:
-        typer.echo(f"{each['requests']:>8} requests {each['refusals']:>8} refused  {each['consumer']}")
+        say(f"{each['requests']:>8} requests {each['refusals']:>8} refused  {each['consumer']}")
 
 
 def reset(consumer: Consumer, url: AdminUrl = DEFAULT_URL) -> None:
     """Forget every counter of one consumer: all its rates begin anew."""
     answer = change_or_exit(url, "/limits/reset", {"consumer": consumer})
-    typer.echo(f"{escaped(consumer)}: {answer['counters']} counters forgotten")
+    say(f"{escaped(consumer)}: {answer['counters']} counters forgotten")

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit
+from metaproxy.cli.terminal import say
 
 Image = Annotated[str, typer.Option(metavar="ID", help="Everything of an image.")]
 Tenant = Annotated[str, typer.Option(metavar="ID", help="Everything of a project.")]
@@ -30,4 +31,4 @@ def purge(
     if len(asked) != 1:
         raise typer.BadParameter("give one of --image, --tenant, --path and --all")
     answer = change_or_exit(url, "/cache/purge", asked)
-    typer.echo(f"purged {answer['purged']} answers here; other replicas were told")
+    say(f"purged {answer['purged']} answers here; other replicas were told")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit
+from metaproxy.cli.terminal import say
 
 
 class Level(StrEnum):
@@ -26,9 +27,9 @@ def register(application: typer.Typer) -> None:
 def reload(url: AdminUrl = DEFAULT_URL) -> None:
     """Take the configuration file into use anew; a bad file changes nothing, and exits 1 with its errors."""
     answer = change_or_exit(url, "/reload", {})
-    typer.echo(f"{answer['path']}: generation {answer['generation']} is in use")
+    say(f"{answer['path']}: generation {answer['generation']} is in use")
     for key in answer["needs_restart"]:
-        typer.echo(f"{key}: a restart is needed to take the change into use", err=True)
+        say(f"{key}: a restart is needed to take the change into use", err=True)
 
 
 def log_level(
@@ -36,4 +37,4 @@ def log_level(
     url: AdminUrl = DEFAULT_URL,
 ) -> None:
     """Change the level of the event log until the next reload or restart."""
-    typer.echo(change_or_exit(url, "/logging", {"level": level.value})["level"])
+    say(change_or_exit(url, "/logging", {"level": level.value})["level"])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from metaproxy.cli.files import EXIT_BAD_CONFIG
+from metaproxy.cli.terminal import say
 from metaproxy.config import ConfigError, load_config
 from metaproxy.config.repose import Imported, ReposeError, import_folder
 
@@ -31,14 +32,14 @@ def import_repose(folder: Folder, output: Output = None) -> None:
     try:
         imported = import_folder(folder)
     except (ReposeError, OSError) as error:
-        typer.echo(f"metaproxy: {error}", err=True)
+        say(f"metaproxy: {error}", err=True)
         raise typer.Exit(EXIT_BAD_CONFIG) from None
     _write(imported.yaml, output)
     for note in imported.notes:
-        typer.echo(str(note), err=True)
+        say(str(note), err=True)
     if problems := _problems(imported):
         for problem in problems:
-            typer.echo(f"to do: {problem}", err=True)
+            say(f"to do: {problem}", err=True)
         raise typer.Exit(EXIT_BAD_CONFIG)
 
 
@@ -50,7 +51,7 @@ def _write(text: str, output: Path | None) -> None:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        typer.echo(f"metaproxy: {error}", err=True)
+        say(f"metaproxy: {error}", err=True)
         raise typer.Exit(EXIT_BAD_CONFIG) from None
 
 

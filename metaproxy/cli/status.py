@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, leave
+from metaproxy.cli.terminal import say
 from metaproxy.telemetry.console import shown
 
 EXIT_NOT_READY = 1
@@ -29,7 +30,7 @@ def status(url: AdminUrl = DEFAULT_URL, as_json: AsJson = False, strict: Strict 
         told = admin(url).read("/status")
     except AdminError as error:
         raise leave(error) from None
-    typer.echo(json.dumps(told, indent=2) if as_json else "\n".join(lines(shown(told))))
+    say(json.dumps(told, indent=2) if as_json else "\n".join(lines(shown(told))))
     is_good = told["ready"] and not (strict and told.get("degraded"))
     raise typer.Exit(0 if is_good else EXIT_NOT_READY)
 

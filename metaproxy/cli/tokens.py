@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit
+from metaproxy.cli.terminal import say
 from metaproxy.identity.digests import hash_token
 
 TOKEN_BYTES = 32
@@ -28,8 +29,8 @@ def print_hash(
     """Print the hash of a token (read from standard input), for token_hash in the configuration."""
     token = secrets.token_urlsafe(TOKEN_BYTES) if new else _read_token()
     if new:
-        typer.echo(f"token: {token}")
-    typer.echo(f"token_hash: {hash_token(token)}" if new else hash_token(token))
+        say(f"token: {token}")
+    say(f"token_hash: {hash_token(token)}" if new else hash_token(token))
 
 
 def revoke(
@@ -48,7 +49,7 @@ def revoke(
     if token == bool(named):
         raise typer.BadParameter("give either --token or at least one of the ids")
     answer = change_or_exit(url, "/tokens/revoke", {"token": _read_token()} if token else named)
-    typer.echo(f"revoked: this process knew {answer['forgotten']} such tokens; other replicas were told")
+    say(f"revoked: this process knew {answer['forgotten']} such tokens; other replicas were told")
 
 
 def _read_token() -> str:

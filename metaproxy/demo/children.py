@@ -6,6 +6,8 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from typing import Final
 
+from metaproxy.telemetry.console import escaped
+
 STOP_SECONDS: Final = 40.0
 """How long a child may take to drain before it is killed."""
 
@@ -40,7 +42,7 @@ class Child:
         line = await output.readline() if output is not None else b""
         if not line:
             await self.must_run()
-        return line.decode().strip()
+        return escaped(line.decode(errors="replace").strip())
 
     async def must_run(self) -> None:
         """Wait for as long as the child runs; raises DemoError when it has ended."""

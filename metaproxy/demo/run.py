@@ -20,6 +20,7 @@ import httpx
 from metaproxy.demo.children import Child, DemoError
 from metaproxy.demo.session import session
 from metaproxy.demo.settings import write_settings
+from metaproxy.telemetry.console import escaped
 
 READY_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.05
@@ -37,7 +38,7 @@ def main(port: int | None = None, admin_port: int | None = None) -> int:
         with ExitStack() as held:
             asyncio.run(_run(*(_hold(wanted, held) for wanted in (port, admin_port))))
     except* DemoError as errors:
-        print(f"metaproxy demo: {_first(errors)}", file=sys.stderr)  # noqa: T201 - the terminal is its interface
+        print(f"metaproxy demo: {escaped(str(_first(errors)))}", file=sys.stderr)  # noqa: T201 - the terminal is its interface
         status = 1
     return status
 

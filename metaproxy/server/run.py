@@ -27,6 +27,7 @@ from metaproxy.server.watch import Watch
 from metaproxy.server.worker import Worker
 from metaproxy.server.workers import Supervisor
 from metaproxy.telemetry import logs, standard
+from metaproxy.telemetry.console import escaped
 
 logger = structlog.get_logger("metaproxy")
 
@@ -65,7 +66,7 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
             bound.callback(close_all, [] if passed_on else admin_listeners[number])
     except (ListenError, TlsError) as error:
         bound.close()
-        print(f"metaproxy: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+        print(f"metaproxy: {escaped(str(error))}", file=sys.stderr)  # noqa: T201 - the operator's terminal
         return 1
     descriptors.raise_limit()
     _announce(
@@ -95,7 +96,7 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
         try:
             worker = Worker(number, begin)
         except (TlsError, OSError, ValueError) as error:
-            print(f"metaproxy: {error}", file=sys.stderr)  # noqa: T201 - the operator's terminal
+            print(f"metaproxy: {escaped(str(error))}", file=sys.stderr)  # noqa: T201 - the operator's terminal
             return 1
         admin = admin_listeners[number]
         if supervisor is not None:
