@@ -18,6 +18,7 @@ from metaproxy.config.model import Config
 from metaproxy.server import closing, descriptors
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.leaving import LeavingProtocol
+from metaproxy.server.operators import BACKLOG, OperatorProtocol, Operators
 
 logger = structlog.get_logger("metaproxy")
 
@@ -88,8 +89,9 @@ class DataServer(QuietServer):
 
 
 def quiet_server(app: ASGIApp, *, grace: float) -> QuietServer:
-    """Return a server for ``app`` that lets requests finish for ``grace`` seconds at its end."""
-    return QuietServer(_settings(app, grace))
+    """Return a server for the operator's ``app`` that lets requests end for ``grace`` seconds."""
+    operators = partial(OperatorProtocol, operators=Operators())
+    return QuietServer(_settings(app, grace, http=operators, backlog=BACKLOG))
 
 
 def data_server(app: ASGIApp, edge: Edge, *, grace: float, tls: ssl.SSLContext | None) -> DataServer:

@@ -5,7 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -101,6 +101,33 @@ def test_the_operator_and_those_who_are_connected_are_served_and_the_others_are_
             trust_env=False,
         )
         assert reload.status_code == 200, reload.text
+
+
+HALF = {
+    "nothing": b"",
+    "half a head": b"GET /healthz HTTP/1.1\r\n",
+    "half a body": b"POST /cache/purge HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 100\r\n\r\n{",
+}
+
+
+@pytest.mark.parametrize("half", HALF.values(), ids=HALF)
+def test_connections_to_the_operators_listener_leave_room_for_clients_and_probes(
+    half: bytes, cramped: Cramped
+) -> None:
+    with ExitStack() as stack:
+        for _ in range(CLIENTS):
+            with suppress(OSError):
+                operator = stack.enter_context(
+                    socket.create_connection(("127.0.0.1", cramped.admin.first), timeout=20)
+                )
+                operator.sendall(half)
+
+        with cramped.connect() as client:
+            assert cramped.answer(client) == b"HTTP/1.1 200"
+        assert cramped.asked("/healthz").status_code == 200
+        assert cramped.number('metaproxy_descriptors{kind="open"}') < FEW / 2
+        assert cramped.logged("connections to the admin listener are closed early")
 
 
 def test_a_refused_client_reads_why(cramped: Cramped) -> None:
