@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from structlog.testing import capture_logs
 
 from metaproxy.store.redis.broadcast import RedisBroadcast
 from metaproxy.store.redis.connection import SharedStore
@@ -109,3 +110,17 @@ async def test_publishing_without_a_redis_raises_an_os_error(redis: RedisServer)
 
         with pytest.raises(OSError, match="not sent"):
             await broadcast.publish("purges", b"one")
+
+
+async def test_however_long_redis_is_away_its_loss_is_logged_once(redis: RedisServer) -> None:
+    listener = Listener()
+    with capture_logs() as logged:
+        async with listening(redis, listener, "purges") as broadcast:
+            await hear(listener, broadcast, "purges", b"before")
+
+            redis.kill()
+            for _ in range(3):
+                await asyncio.wait_for(listener.lost.wait(), 10)
+                listener.lost.clear()
+
+    assert [line["event"] for line in logged].count("broadcast lost") == 1

@@ -103,7 +103,8 @@ class RedisBroadcast:
                     self._pubsub, pause = pubsub, FIRST_PAUSE_SECONDS
                     await self._listen(pubsub)
             except (RedisError, OSError) as error:
-                logger.warning("broadcast lost", error=type(error).__name__)
+                if pause == FIRST_PAUSE_SECONDS:  # not at every further try while it is away
+                    logger.warning("broadcast lost", error=type(error).__name__)
             finally:
                 self._pubsub = None
             self._tell_lost()
