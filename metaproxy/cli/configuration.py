@@ -54,7 +54,7 @@ def check(
     reports = [(file, _inspected(file)) for file in files]
     problems = [problem for _, report in reports for problem in report.problems]
     if as_json:
-        say(json.dumps([_as_json(problem) for problem in problems], indent=2, ensure_ascii=False))
+        say(json.dumps([_as_json(problem) for problem in problems], indent=2))
     else:
         print_problems(problems)
         for file, report in reports:

@@ -20,6 +20,7 @@ from metaproxy.config.problems import ConfigError, KeyPath, Place, Problem, Seve
 
 MAX_NODES = 100_000
 MAX_DEPTH = 40
+MAX_BITS = 1024
 TOO_LARGE = "the file is nested too deeply or holds too much"
 
 _SCALARS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
@@ -163,6 +164,8 @@ class _Builder:
             return 0
         try:
             value = self._constructor.construct_object(node)
+            if isinstance(value, int) and value.bit_length() > MAX_BITS:
+                raise ValueError  # Python refuses to write a number of thousands of digits
             return self._interpolated(value, path) if isinstance(value, str) else value
         except InterpolationError as error:
             self._complain(path, self._place(node), str(error))

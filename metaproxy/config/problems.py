@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from metaproxy.telemetry.console import escaped
+
 KeyPath = tuple[str | int, ...]
 Severity = Literal["error", "warning"]
 Place = tuple[str, int, int]
@@ -28,7 +30,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         kind = "warning" if self.severity == "warning" else ""
-        return ": ".join(part for part in (place, self.key, kind, self.message) if part)
+        # Keys and names of files are the file's own words: none may reach the terminal as a control.
+        return escaped(": ".join(part for part in (place, self.key, kind, self.message) if part))
 
 
 class ConfigError(Exception):

@@ -17,6 +17,11 @@ from metaproxy.config.written import text_of
 def _redis_url(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"(rediss?://[^\s/]+(/[0-9]*)?|unix:///[^\s]+)(\?[^\s]*)?", value.get_secret_value()):
         raise ValueError("the store is redis://host:port/0, rediss://host:port/0 or unix:///path")
+    if not _is_read_whole(value.get_secret_value()):
+        raise ValueError(
+            "the store is redis://user:password@host:port/0; in a password '#', '?', '/', '[' and '%' "
+            "are written '%23', '%3F', '%2F', '%5B' and '%25'"
+        )
     return value
 
 
@@ -26,8 +31,20 @@ def _without_password(value: SecretStr | None) -> str | None:
     return re.sub(r"//[^/]*@", f"//{REDACTED}@", value.get_secret_value())
 
 
-StoreUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+def _is_read_whole(url: str) -> bool:
+    """Whether redis-py, which reads as urllib does, finds a host and a port, and no password behind them.
 
+    What urllib itself says of a port that is none quotes it, and it may be half a password.
+    """
+    try:
+        parts = urlsplit(url)
+        has_host = parts.scheme == "unix" or bool(parts.hostname and parts.port != 0)
+    except ValueError:
+        return False
+    return has_host and not parts.fragment and "@" not in parts.query
+
+
+StoreUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 KeyPrefix = Annotated[
     str, text_of("text", r"[!-~]{0,64}", "a prefix has no spaces, and at most 64 characters", "metaproxy:")

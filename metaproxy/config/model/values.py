@@ -36,8 +36,10 @@ def _template(value: str) -> str:
 def _regex(value: str) -> str:
     try:
         re.compile(value)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise ValueError(f"no regular expression: {error}") from None
+    except RecursionError:
+        raise ValueError("no regular expression: it is nested too deeply") from None
     return value
 
 

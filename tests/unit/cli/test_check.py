@@ -130,3 +130,13 @@ def test_a_file_that_is_no_configuration_is_no_traceback(tmp_path: Path, content
     assert result.exit_code == 2
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert result.stderr.startswith(str(file))
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_no_control_of_the_file_reaches_the_terminal(tmp_path: Path, as_json: tuple[str, ...]) -> None:
+    file = written(tmp_path, **{'"\\e]0;a\\a\\u009b2J\\u202e"': "1"})
+
+    result = run("check", *as_json, file)
+
+    assert "u009b2J" in result.output
+    assert [char for char in result.output if not char.isprintable() and char != "\n"] == []
