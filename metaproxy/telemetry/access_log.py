@@ -12,13 +12,25 @@ from typing import Any
 
 import msgspec
 
-from metaproxy.telemetry.console import word
+from metaproxy.telemetry.console import escaped, word
 from metaproxy.telemetry.dates import timestamp
 from metaproxy.telemetry.outlet import Feed, Outlet
 
 Lines = Sequence[msgspec.Struct]
 
-encode_json: Callable[[Lines], bytes] = msgspec.json.Encoder().encode_lines
+_encoder = msgspec.json.Encoder()
+
+
+def encode_json(lines: Lines) -> bytes:
+    """Return lines for machines: a JSON object each, with every character that is not printable escaped.
+
+    JSON itself asks for no escape above U+001F, but terminals obey controls up to U+009F, and bidirectional
+    marks turn a line around.
+    """
+    encoded = _encoder.encode_lines(lines)
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    return b"".join(escaped(line).encode() + b"\n" for line in encoded.decode().split("\n")[:-1])
 
 
 def encode_console(lines: Lines) -> bytes:

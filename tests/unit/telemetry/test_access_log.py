@@ -39,6 +39,21 @@ async def test_lines_are_json_in_order(pipe: tuple[int, int]) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "char", ["\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u202e", "\U000e0001", "é", "中"]
+)
+async def test_what_is_not_printable_is_escaped_in_json(pipe: tuple[int, int], char: str) -> None:
+    log = AccessLog(pipe[1])
+
+    log.write(Line(400, f"/{char}2J"))
+    log.write(Line(200, "/plain"))
+    await log.close()
+
+    written = os.read(pipe[0], 10000).decode()
+    assert (char in written) is char.isprintable()
+    assert [json.loads(line)["path"] for line in written.split("\n")[:-1]] == [f"/{char}2J", "/plain"]
+
+
 async def test_nothing_is_written_before_the_batch_is_full_or_old(pipe: tuple[int, int]) -> None:
     log = AccessLog(pipe[1], batch_lines=2, flush_seconds=3600)
     os.set_blocking(pipe[0], False)
