@@ -5,6 +5,7 @@ order of ``metaproxy --help``, with the commands of each, so that a command impo
 other: the model of the configuration alone takes longer to import than most commands take to run.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,9 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Files of this package, and the commands that each registers."""
 
+CANNOT_WRITE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""The errors of a disk that takes no more output."""
+
 VERSION: Final = f"metaproxy {__version__}"
 
 
@@ -45,7 +49,15 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
 def main() -> None:
     """The ``metaproxy`` command."""
     keep_descriptors()
-    application(_words())(prog_name="metaproxy")  # also as `python -m metaproxy`: shells complete that name
+    try:
+        # `python -m metaproxy` has the same name, because shells complete that name.
+        application(_words())(prog_name="metaproxy")
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE or error.filename is not None:
+            raise
+        # The disk under standard output is full. A normal exit would flush, and fail again.
+        print(f"metaproxy: cannot write the output: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(1)
 
 
 def _groups(words: Sequence[str]) -> Sequence[str]:

@@ -1,11 +1,12 @@
 """``metaproxy top``: how a running metaproxy does, live, until Ctrl-C."""
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -35,15 +36,28 @@ def top(url: AdminUrl = DEFAULT_URL, interval: Seconds = 2.0, count: Looks = 0) 
 
 
 def _watch(client: AdminClient, interval: float, count: int) -> None:
+    console = Console()
     before = client.read("/status")
+    if not console.is_terminal:  # a Live would print the last look alone, and that only at the end
+        for look in _looks(client, before, interval, count):
+            console.print(look)
+            sys.stdout.flush()
+        return
+    with Live(view(before, before), console=console, auto_refresh=False) as live:
+        for look in _looks(client, before, interval, count):
+            live.update(look, refresh=True)
+
+
+def _looks(
+    client: AdminClient, before: dict[str, Any], interval: float, count: int
+) -> Iterator[RenderableType]:
     looks = 0
-    with Live(view(before, before), auto_refresh=False) as live:
-        while not count or looks < count:
-            time.sleep(interval)
-            after = client.read("/status")
-            live.update(view(before, after), refresh=True)
-            before = after
-            looks += 1
+    while not count or looks < count:
+        time.sleep(interval)
+        after = client.read("/status")
+        yield view(before, after)
+        before = after
+        looks += 1
 
 
 def view(before: dict[str, Any], after: dict[str, Any]) -> RenderableType:

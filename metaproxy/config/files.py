@@ -4,6 +4,7 @@ All that is made of a configuration is made of the same bytes: a certificate tha
 reads, or between the reads of two processes, cannot come in halves.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +20,13 @@ class Files:
     """Reads files and keeps their content.
 
     All are equal, because two configurations are compared by their keys alone.
+
+    Args:
+        pipes: whether a pipe is read. Its content can be read only once, and opening it again waits for a
+            writer that may never come.
     """
+
+    pipes: bool = field(default=True, compare=False)
 
     _contents: dict[Path, bytes | OSError] = field(default_factory=dict, compare=False)
 
@@ -31,7 +38,7 @@ class Files:
         """Return the content of ``path``, the same at each call; raises OSError."""
         path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are: they may be swapped
         if path not in self._contents:
-            self._contents[path] = _read(path)
+            self._contents[path] = _read(path, pipes=self.pipes)
         content = self._contents[path]
         if isinstance(content, OSError):
             raise type(content)(content.errno, content.strerror, content.filename)
@@ -61,8 +68,10 @@ class Files:
                 self._contents[path] = other._contents[path]
 
 
-def _read(path: Path) -> bytes | OSError:
+def _read(path: Path, *, pipes: bool) -> bytes | OSError:
     try:
+        if not pipes and path.is_fifo():
+            return OSError(errno.ESPIPE, "a pipe can be read only once, at the start", str(path))
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:

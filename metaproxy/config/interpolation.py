@@ -63,7 +63,7 @@ def _fill(reference: re.Match[str], environ: Mapping[str, str], folder: Path, fi
 def _read(path: Path, files: Files) -> str:
     try:
         content = files.read(path)
-        text = content.decode()
+        text = content.decode("utf-8-sig")  # as the configuration itself
     except OSError as error:
         raise InterpolationError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:

@@ -41,7 +41,7 @@ class Source:
 
         Raises ReloadRefused.
         """
-        self.files = Files()
+        self.files = Files(pipes=False)
         overrides: Mapping[tuple[str, str], object] = {("server", "workers"): self._bound.server.workers}
         try:
             written = inspect(

@@ -165,14 +165,20 @@ class Worker:
         try:
             serving = self._tasks.start(self._data.serve(sockets=list(listeners)), name="data-server")
             self._tasks.start(self._sweep(), name="deadlines")
+            administering: asyncio.Task[None] | None = None
             if self._admin is not None:
-                self._tasks.start(self._admin.serve(sockets=list(admin_listeners)), name="admin-server")
+                administering = self._tasks.start(
+                    self._admin.serve(sockets=list(admin_listeners)), name="admin-server"
+                )
             await _first(self._tasks.start(self._data.listening.wait(), name="listen"), serving)
             if self._number == 0:
                 warn_of_expiry(self._switch.application.config)
             logger.info("serving")
             await _first(self._tasks.start(live(), name="live"), serving)
             await self._drain(serving, ours)
+            if administering is not None:
+                # The event loop cannot close as long as a listener is open and Python raises its warnings.
+                await asyncio.wait((administering,), timeout=2 * ADMIN_GRACE_SECONDS)
         finally:
             await self._tasks.cancel()
             await self._switch.close()

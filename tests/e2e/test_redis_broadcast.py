@@ -104,6 +104,21 @@ async def test_a_lost_connection_is_told_and_made_again(redis: RedisServer) -> N
         assert await hear(listener, broadcast, "purges", b"after") == b"after"
 
 
+async def test_an_outage_is_logged_once_with_its_cause_and_its_end_once(redis: RedisServer) -> None:
+    listener = Listener()
+    with capture_logs() as logs:
+        async with listening(redis, listener, "purges") as broadcast:
+            await hear(listener, broadcast, "purges", b"before")
+            redis.kill()
+            await asyncio.sleep(1)  # for several attempts to connect
+            redis.start()
+            await hear(listener, broadcast, "purges", b"after")
+
+    events = [event for event in logs if event["event"].startswith("broadcast ")]
+    assert [event["event"] for event in events] == ["broadcast lost", "broadcast restored"]
+    assert events[0]["reason"] in ("connection", "refused")
+
+
 async def test_publishing_without_a_redis_raises_an_os_error(redis: RedisServer) -> None:
     async with listening(redis, Listener(), "purges") as broadcast:
         redis.kill()

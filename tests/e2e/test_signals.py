@@ -55,6 +55,21 @@ def test_a_second_signal_ends_what_the_first_waits_for(
         assert "a second signal came" in proxy.server.output
 
 
+@pytest.mark.parametrize("sections", [{}, TWO], ids=["alone", "two workers"])
+def test_it_ends_when_warnings_are_errors(
+    tmp_path: Path, identity: str, compute: str, sections: Sections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # uvloop warns of each listener that is open when its loop closes. Raised as an error, the warning keeps
+    # the loop from closing, and the process from ending.
+    monkeypatch.setenv("PYTHONWARNINGS", "error::ResourceWarning")
+    with running_proxy(tmp_path, upstream=compute, identity=identity, sections=sections) as proxy:
+        wait_until(lambda: "serving" in proxy.server.output, what="the start")
+        proxy.server.terminate()
+
+        assert proxy.server.wait() == 0
+        assert "exception" not in proxy.server.output
+
+
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:

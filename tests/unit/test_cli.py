@@ -48,6 +48,24 @@ def test_version_is_one_line() -> None:
     assert run("--version").stdout == f"metaproxy {__version__}\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", [["--version"], ["config", "sample"], ["schema"]])
+def test_a_full_disk_under_the_output_is_one_line_and_exits_with_1(command: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "metaproxy", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            timeout=60,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert ended.stderr == "metaproxy: cannot write the output: No space left on device\n"
+
+
 def test_help_lists_every_command() -> None:
     told = run("--help").stdout
 

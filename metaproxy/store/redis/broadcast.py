@@ -15,6 +15,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from metaproxy.store.broadcast import Lost, Receive, Unsubscribe
+from metaproxy.store.causes import cause_of
 from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
@@ -47,6 +48,7 @@ class RedisBroadcast:
         self._subscriptions: list[_Subscription] = []
         self._tasks = TaskSet()
         self._pubsub: PubSub | None = None
+        self._is_loss_logged = False
         # A store that does not answer may hold messages back for as long as it likes.
         store.on_lost(self._tell_lost)
 
@@ -101,10 +103,15 @@ class RedisBroadcast:
                     # The empty name keeps the connection listening before anybody has subscribed.
                     await pubsub.subscribe(self._channel(""), *channels)
                     self._pubsub, pause = pubsub, FIRST_PAUSE_SECONDS
+                    if self._is_loss_logged:
+                        self._is_loss_logged = False
+                        logger.info("broadcast restored")
                     await self._listen(pubsub)
             except (RedisError, OSError) as error:
-                if pause == FIRST_PAUSE_SECONDS:  # not at every further try while it is away
-                    logger.warning("broadcast lost", error=type(error).__name__)
+                if not self._is_loss_logged:
+                    self._is_loss_logged = True
+                    reason, detail = cause_of(error)
+                    logger.warning("broadcast lost", error=type(error).__name__, reason=reason, detail=detail)
             finally:
                 self._pubsub = None
             self._tell_lost()

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from metaproxy.cli.top import grown, percentile, view
+from metaproxy.cli.top import grown, percentile, top, view
 
 BOUNDS = [0.001, 0.01, 0.1]
 
@@ -36,6 +36,24 @@ def test_it_shows_what_happened_between_two_looks() -> None:
     assert "hit 10.0 5.5 ms 9.5 ms 9.9 ms 120" in text
     assert "project:a 9 2" in text
     assert "http://a healthy closed 1" in text
+
+
+def test_without_a_terminal_it_prints_each_look(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed: list[str] = []
+
+    class Admin:
+        def read(self, _: str) -> dict[str, Any]:
+            printed.append(capsys.readouterr().out)
+            return told(float(len(printed)), 100, [100, 0, 0, 0])
+
+    monkeypatch.setattr("metaproxy.cli.top.admin", lambda _: Admin())
+
+    top("http://127.0.0.1:1", interval=0.0, count=2)
+
+    assert "metaproxy 1.0 ready" in printed[2]  # before the next look, not at the end
+    assert "metaproxy 1.0 ready" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

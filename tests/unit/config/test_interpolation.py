@@ -52,7 +52,8 @@ def test_what_cannot_be_filled_in_is_told(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "value"), [("secret\n", "secret"), ("a\nb\n\n", "a\nb\n"), ("x\r\n", "x"), ("", "")]
+    ("content", "value"),
+    [("secret\n", "secret"), ("a\nb\n\n", "a\nb\n"), ("x\r\n", "x"), ("\ufeffx\n", "x"), ("", "")],
 )
 def test_a_file_is_taken_without_its_last_newline(tmp_path: Path, content: str, value: str) -> None:
     (tmp_path / "secret").write_bytes(content.encode())

@@ -1,5 +1,6 @@
 """What is read for a reload, and what only a restart can change."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_files_are_read_anew_for_each_reload(tmp_path: Path) -> None:
         names.append(source.read()[0].via.pseudonym)
 
     assert names == ["one", "two"]
+
+
+@pytest.mark.parametrize("pipe", ["metaproxy.yaml", "token"])
+def test_a_pipe_is_not_read_again(tmp_path: Path, pipe: str) -> None:
+    source = Source(tmp_path / "metaproxy.yaml", config(tmp_path, STATIC))
+    (tmp_path / "metaproxy.yaml").unlink(missing_ok=True)
+    if pipe == "token":
+        text = f"{BASE}server: {{}}\nadmin: {{token: '${{file:token}}'}}\n"
+        (tmp_path / "metaproxy.yaml").write_text(text)
+    os.mkfifo(tmp_path / pipe)  # without a writer: opening it would block
+
+    with pytest.raises(ReloadRefused, match="a pipe can be read only once"):
+        source.read()
 
 
 def test_the_names_of_files_are_known_also_if_the_configuration_is_refused(tmp_path: Path) -> None:
