@@ -21,6 +21,7 @@ from metaproxy.fast_lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.guard import Guard
+from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.stage import DecidingStage
 from metaproxy.filters.stage_spans import SampledTakeTheLine, TimedStage
@@ -76,10 +77,15 @@ class Application:
         if parts.tokens is not None and not isinstance(config.identity, NoIdentity):
             self.authenticate = authenticate(app, config.identity, parts.tokens.part)
             app = self._timed("authenticate", self.authenticate)
+        permits: list[DecidingStage] = [self.authorize]
+        if self.authenticate is not None:
+            permits.append(self.authenticate)
         if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
-            app = self._timed("cors", cors(app, config.cors))
+            permits.append(cors(app, config.cors))
+            app = self._timed("cors", permits[-1])
         if config.headers.is_on:  # in front of all that answers, so that every answer is edited
-            app = self._timed("headers", edit_headers(app, config.headers))
+            permits.append(edit_headers(app, config.headers))
+            app = self._timed("headers", permits[-1])
         self.guard = Guard(  # the first to look, so that stages edit and read what is unambiguous
             app,
             trusted_proxies=config.server.trusted_proxies,
@@ -87,6 +93,7 @@ class Application:
             pseudonym=config.via.pseudonym,
             templates=known_templates(config),
         )
+        self._permits = [self.guard, *reversed(permits)]
         standard.count_drops(self.metrics)
         record = RequestRecord(
             self.metrics,
@@ -141,21 +148,14 @@ class Application:
         for resource in reversed(self._resources()):
             await resource.close()
 
-    def fast_lane(self) -> FastLane | None:
-        """Return the fast lane of this line, or None.
-
-        Without a cache there is nothing for it to answer; and it writes heads as they were stored, so
-        the sections ``headers`` and ``cors``, which edit the head of every answer, go without it.
-        """
-        if self.cache is None or self.config.headers.is_on or self.config.cors.is_on:
-            return None
+    def fast_lane(self) -> FastLane:
+        """Return what answers the requests of a server's protocol class without a task, where it can."""
         return FastLane(
             trace=self.trace,
-            guard=self._first(),
+            permits=[self._first(), *self._permits[1:]],
             authenticate=self.authenticate,
-            authorize=self.authorize,
             charges=self.limits,
-            cache=self.cache,
+            cache=self.cache if self.cache is not None else NoCache(),
             forward=self.forward if self._parts.upstream is self.forward else None,
         )
 

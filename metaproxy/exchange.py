@@ -97,8 +97,8 @@ class Exchange:
     """Why it ended so, in one word of a fixed set (``rate_exceeded``, ``token_unknown``, …)."""
     cache_status: str = ""
     """What Cache-Status says."""
-    response_edits: tuple[HeaderEdits, ...] = ()
-    """What is done to the answer's header fields, whoever answers."""
+    response_edits: HeaderEdits | None = None
+    """Edits of the answer's header fields, whoever answers; None for no edits."""
     upstream: str = ""
     """The target that answered."""
     upstream_request_id: str = ""
@@ -125,6 +125,8 @@ class Exchange:
         exchange.client_address, exchange.scheme = self.client_address, self.scheme
         exchange.identity_headers_stripped, exchange.identity = True, self.identity
         exchange.route = self.route
+        if self.response_edits is not None:
+            exchange.response_edits = self.response_edits
         return exchange
 
     def for_flight(self) -> "Exchange":
@@ -134,6 +136,10 @@ class Exchange:
         flown.response_headers = []
         flown.waits = flown.waits_begun = NO_WAITS
         return flown
+
+    def edit_response(self, edits: HeaderEdits) -> None:
+        """Edit the answer's header fields with ``edits``, after the edits that earlier stages asked for."""
+        self.response_edits = self.response_edits.then(edits) if self.response_edits is not None else edits
 
     def waited(self, stage: str, seconds: float, begun: float) -> None:
         """Add ``seconds`` spent waiting for ``stage``: ``identity``, ``store``, ``upstream``.

@@ -13,6 +13,7 @@ from metaproxy.cache.interning import shared_fields
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, dates, validation
 from metaproxy.protocol.caching.reuse import Terms, VaryValues
+from metaproxy.protocol.header_edits import HeaderEdits
 
 REASON_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
@@ -45,6 +46,16 @@ class Hit:
     head_bytes: bytes
     revalidate: bool = False
     """Whether the answer is stale and must be validated in the background, which takes the whole stage."""
+    edited: tuple[HeaderEdits, bytes] | None = None
+    """What the edits of the last answer left of the head, so that it need not be edited each time."""
+
+    def head_with(self, told: bytes, edits: HeaderEdits | None) -> bytes:
+        """Return the head with the header lines ``told`` at its end, after ``edits``."""
+        if edits is None:
+            return self.head_bytes + told
+        if self.edited is None or self.edited[0] is not edits:
+            self.edited = edits, edits.kept_lines(self.head_bytes)
+        return self.edited[1] + edits.apply_to_lines(told)
 
     def told_as(self, outcome: str, status: str) -> "Hit":
         """Return the same answer for a request that went forward: ``status`` is its Cache-Status."""

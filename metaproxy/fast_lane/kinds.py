@@ -12,6 +12,7 @@ from starlette.types import Scope
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.plans import Kind, KindKey, Section, kept
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.stage import DecidingStage
 from metaproxy.filters.trace import Trace
 from metaproxy.protocol.compute_api import kind_of_path
@@ -36,7 +37,7 @@ class Kinds:
         trace: Trace,
         permits: Sequence[DecidingStage],
         charges: Sequence[DecidingStage],
-        cache: MetadataCache,
+        cache: MetadataCache | NoCache,
     ) -> None:
         self._trace = trace
         self._permits = tuple(permits)

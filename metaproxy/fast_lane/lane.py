@@ -20,9 +20,10 @@ from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.plans import Kind, PassedOn, PlanKey
 from metaproxy.fast_lane.repeats import Repeats
-from metaproxy.fast_lane.writing import Refusals
+from metaproxy.fast_lane.writing import Refusals, edited
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.stage import DecidingStage, outcome_of
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
@@ -39,8 +40,9 @@ class FastLane:
     """Answers what can be answered from memory.
 
     Args:
-        trace, authenticate, authorize, cache: the stages of that name; None for one that is off.
-        guard: the stage of that name.
+        trace, cache: the stages of that name.
+        permits: the stages from guard to authorize, in their order.
+        authenticate: the one of them that knows tokens; None if none are checked.
         charges: the stages between authorize and cache, in their order.
         forward: what follows the cache; None where that is something else.
     """
@@ -49,15 +51,14 @@ class FastLane:
         self,
         *,
         trace: Trace,
-        guard: DecidingStage,
+        permits: Sequence[DecidingStage],
         authenticate: Authenticate | None,
-        authorize: DecidingStage,
         charges: Sequence[DecidingStage],
-        cache: MetadataCache,
+        cache: MetadataCache | NoCache,
         forward: Forward | None = None,
     ) -> None:
         self._trace = trace
-        self._permits = [stage for stage in (guard, authenticate, authorize) if stage is not None]
+        self._permits = tuple(permits)
         self._charges = tuple(charges)
         self._cache = cache
         self._kinds = Kinds(trace, self._permits, charges, cache)
@@ -168,8 +169,7 @@ class FastLane:
         self._trace.end(exchange, scope, hit.status, len(body))
         return b"".join(
             (
-                hit.head_bytes,
-                lines(exchange.response_headers),
+                hit.head_with(lines(exchange.response_headers), exchange.response_edits),
                 self._via,
                 exchange.request_id.encode("ascii"),
                 b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n",
@@ -183,8 +183,7 @@ class FastLane:
         self._trace.end(exchange, scope, fault.status, len(body))
         return b"".join(
             (
-                start,
-                lines(exchange.response_headers),
+                edited(start + lines(exchange.response_headers), exchange.response_edits),
                 self._via,
                 exchange.request_id.encode("ascii"),
                 b"\r\ndate: ",

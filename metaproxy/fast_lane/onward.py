@@ -14,6 +14,7 @@ from metaproxy.fast_lane.passing import End, Passing
 from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.plans import PassedOn, PlanKey, Section
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.direct import Lease
@@ -32,7 +33,9 @@ class Onward:
         planner: plans for those that may come again.
     """
 
-    def __init__(self, trace: Trace, cache: MetadataCache, forward: Forward | None, planner: Planner) -> None:
+    def __init__(
+        self, trace: Trace, cache: MetadataCache | NoCache, forward: Forward | None, planner: Planner
+    ) -> None:
         self._trace = trace
         self._cache = cache
         self._lease = forward.lease if forward is not None else _no_lease

@@ -22,6 +22,7 @@ from metaproxy.fast_lane.plans import (
 from metaproxy.fast_lane.reads import Read, read_of
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.engine.request import OutgoingRequest
@@ -58,7 +59,9 @@ class Planner:
         authenticate: knows tokens; None where none are checked.
     """
 
-    def __init__(self, trace: Trace, authenticate: Authenticate | None, cache: MetadataCache) -> None:
+    def __init__(
+        self, trace: Trace, authenticate: Authenticate | None, cache: MetadataCache | NoCache
+    ) -> None:
         self._trace = trace
         self._validator = authenticate.validator if authenticate is not None else None
         self._cache = cache

@@ -6,7 +6,7 @@ made here that others could hold on to, no Exchange, no scope: a request that is
 
 from metaproxy.cache.stored import Hit
 from metaproxy.fast_lane.plans import Remembered
-from metaproxy.fast_lane.writing import Refusals
+from metaproxy.fast_lane.writing import Refusals, edited
 from metaproxy.filters.stage import outcome_of
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
@@ -53,7 +53,8 @@ class Repeats:
     def _hit(self, plan: Remembered, now: float, hit: Hit, told: bytes) -> bytes:
         request_id, body = new_request_id(), hit.body
         plan.end.end(request_id, now, hit.status, len(body), hit.outcome, "", hit.cache_status)
-        return b"".join((hit.head_bytes, told, self._via, request_id.encode(), b"\r\n\r\n", body))
+        head = hit.head_with(told, plan.exchange.response_edits)
+        return b"".join((head, self._via, request_id.encode(), b"\r\n\r\n", body))
 
     def _refusal(
         self, plan: Remembered, now: float, fault: Fault, told: bytes, *, is_kept: bool = True
@@ -63,4 +64,5 @@ class Repeats:
         plan.end.end(request_id, now, fault.status, len(body), outcome_of(fault), fault.reason)
         via, date = self._via, self._date()
         named = request_id.encode()
-        return b"".join((start, told, via, named, b"\r\ndate: ", date, b"\r\n\r\n", body))
+        head = edited(start + told, plan.exchange.response_edits)
+        return b"".join((head, via, named, b"\r\ndate: ", date, b"\r\n\r\n", body))

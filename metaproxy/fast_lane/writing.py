@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from metaproxy.filters.stage import fault_answer
 from metaproxy.protocol.compute_api import FORMATS
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.header_edits import HeaderEdits
 from metaproxy.protocol.headers import Header, combined, lines
 
 MEMO_ENTRIES = 1024
@@ -31,6 +32,11 @@ def serialised(status: int, fields: Sequence[Header], body: bytes, *, keep_alive
     """Return a whole answer; without ``keep_alive`` it says that the connection ends."""
     end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
     return b"".join((STATUS_LINE[status], lines(fields), end, body))
+
+
+def edited(head: bytes, edits: HeaderEdits | None) -> bytes:
+    """Return ``head``, a status line and header lines, after ``edits``."""
+    return head if edits is None else edits.apply_to_lines(head)
 
 
 class Refusals:

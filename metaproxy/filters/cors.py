@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.cross_origin import METHODS, REQUEST_HEADERS, RESPONSE_HEADERS, CrossOriginPolicy
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get, get_all
 
 
-class Cors(Stage):
+class Cors(DecidingStage):
     """Answers preflights, and tells browsers which origins' pages may read every other answer.
 
     A preflight is 204 to an origin that may ask, 403 to another. It carries no token, so this stage
@@ -30,6 +30,8 @@ class Cors(Stage):
         credentials: whether browsers send cookies and client certificates along; X-Auth-Token needs none.
         max_age: seconds for which browsers need not ask again.
     """
+
+    checks_kinds = True
 
     def __init__(
         self,
@@ -54,14 +56,25 @@ class Cors(Stage):
             max_age=max_age,
         )
 
+    def decide(self, exchange: Exchange, scope: Scope) -> bool:
+        """Let a request go on whose answer pages may read, or not; False for a preflight. Not repeated."""
+        origin = _origin(scope)
+        if origin is not None and _is_preflight(scope):
+            return False
+        exchange.edit_response(self._policy.answer_edits(origin))
+        return True
+
+    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
+        """Let any read go on: what its answer gets does not depend on the target."""
+        return True
+
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a preflight; pass on any other request."""
-        origins = get_all(scope["headers"], b"origin")
-        origin = origins[0] if len(origins) == 1 else None
+        origin = _origin(scope)
         if origin is not None and _is_preflight(scope):
             await self._answer(exchange, origin, send)
             return
-        exchange.response_edits += (self._policy.answer_edits(origin),)
+        self.decide(exchange, scope)
         await self.app(scope, receive, send)
 
     async def _answer(self, exchange: Exchange, origin: bytes, send: Send) -> None:
@@ -77,6 +90,11 @@ class Cors(Stage):
         head = [*fields, *self._policy.vary]
         await send({"type": "http.response.start", "status": 204, "headers": head})
         await send({"type": "http.response.body", "body": b""})
+
+
+def _origin(scope: Scope) -> bytes | None:
+    origins = get_all(scope["headers"], b"origin")
+    return origins[0] if len(origins) == 1 else None
 
 
 def _is_preflight(scope: Scope) -> bool:

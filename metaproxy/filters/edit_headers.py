@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import Stage
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.header_edits import REQUEST_RESERVED, RESPONSE_RESERVED, header_edits
 
 Fields = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-class EditHeaders(Stage):
+class EditHeaders(DecidingStage):
     """Edits the header fields of every request and of every answer; answers nothing by itself.
 
     Fields that carry identity, tokens, framing or this hop's business cannot be edited: ValueError says
@@ -24,6 +24,8 @@ class EditHeaders(Stage):
         add_to_request: fields that the upstream gets beside the client's.
         remove_from_response, set_in_response, add_to_response: the same for what the client gets.
     """
+
+    checks_kinds = True
 
     def __init__(
         self,
@@ -50,10 +52,19 @@ class EditHeaders(Stage):
             reserved=RESPONSE_RESERVED,
         )
 
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, edited, and leave what is to be done to the answer."""
+    def decide(self, exchange: Exchange, scope: Scope) -> bool:
+        """Edit the request, and leave the edits of the answer in ``exchange``. Not repeated; returns True."""
         if self._response:
-            exchange.response_edits += (self._response,)
+            exchange.edit_response(self._response)
         if self._request:
             scope["headers"] = self._request.apply(scope["headers"])
+        return True
+
+    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
+        """Let any read go on: the edits do not depend on the target."""
+        return True
+
+    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, edited, and leave what is to be done to the answer."""
+        self.decide(exchange, scope)
         await self.app(scope, receive, send)

@@ -239,7 +239,9 @@ class Responder:
 
     def head(self, answered: headers.Headers) -> list[headers.Header]:
         """Return the header fields of the answer, given those that the application answered."""
-        return edited(self.exchange, [*answered, *self.exchange.response_headers])
+        exchange = self.exchange
+        fields = [*answered, *exchange.response_headers]
+        return fields if exchange.response_edits is None else exchange.response_edits.apply(fields)
 
     async def _end_with(self, fault: Fault) -> None:
         self.exchange.reason = fault.reason
@@ -250,13 +252,6 @@ class Responder:
         fields, body = fault_answer(fault, self.scope)
         await self.send({"type": "http.response.start", "status": fault.status, "headers": fields})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def edited(exchange: Exchange, fields: list[headers.Header]) -> list[headers.Header]:
-    """Return ``fields`` after the edits that stages have left in ``exchange``."""
-    for edits in exchange.response_edits:
-        fields = edits.apply(fields)
-    return fields
 
 
 def outcome_of(fault: Fault) -> str:

@@ -4,7 +4,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import SCOPE_KEY, Exchange
-from metaproxy.filters.stage import Responder, edited
+from metaproxy.filters.stage import Responder
 from metaproxy.protocol.headers import Header, Headers, get
 from metaproxy.protocol.routes import RouteTable
 from metaproxy.request_id import is_request_id, new_request_id
@@ -91,8 +91,8 @@ class Trace:
         """Return the header fields of the answer, given those of the stage that answered."""
         fields = [field for field in answered if field[0] != b"x-compute-request-id"]
         fields += exchange.response_headers
-        if exchange.response_edits:
-            fields = edited(exchange, fields)
+        if exchange.response_edits is not None:
+            fields = exchange.response_edits.apply(fields)
         fields.append((b"via", self.via))
         fields.append((b"x-compute-request-id", exchange.request_id.encode("ascii")))
         if get(answered, b"date") is None:

@@ -11,6 +11,7 @@ Refusing is the browser's work: whoever is no browser can write any Origin.
 import re
 from collections.abc import Iterable, Sequence
 
+from metaproxy.memo import Memo
 from metaproxy.protocol.header_edits import HeaderEdits
 from metaproxy.protocol.headers import Header
 
@@ -107,6 +108,7 @@ class CrossOriginPolicy:
             *_list(b"access-control-allow-headers", request_headers),
             (b"access-control-max-age", b"%d" % max_age),
         )
+        self._edits: Memo[bytes | None, HeaderEdits] = Memo()
         self.vary: tuple[Header, ...] = () if self._any else ((b"vary", b"Origin"),)
 
     def allowed_origin(self, origin: bytes) -> bytes | None:
@@ -124,8 +126,11 @@ class CrossOriginPolicy:
     def answer_edits(self, origin: bytes | None) -> HeaderEdits:
         """Return what becomes of the answer to a request of ``origin``; the upstream's own fields go."""
         allowed = self.allowed_origin(origin) if origin is not None else None
-        told = ((ALLOWED_ORIGIN, allowed), *self._answer) if allowed is not None else ()
-        return HeaderEdits(FIELDS, (*self.vary, *told))
+        known = self._edits.get(allowed)
+        if known is None:
+            told = ((ALLOWED_ORIGIN, allowed), *self._answer) if allowed is not None else ()
+            known = self._edits.keep(allowed, HeaderEdits(FIELDS, (*self.vary, *told)), len(allowed or b""))
+        return known
 
     def preflight(self, origin: bytes) -> tuple[Header, ...] | None:
         """Return the fields that answer a preflight of ``origin``, or None where it may not ask."""

@@ -9,9 +9,11 @@ digits and hyphens alone is the same variable to no gateway as another field (RF
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from metaproxy.protocol import forwarded, identity_headers
 from metaproxy.protocol.headers import HOP_BY_HOP, Header
+from metaproxy.protocol.headers import lines as lines_of
 
 _MESSAGE = HOP_BY_HOP | {b"content-length", b"content-encoding", b"content-range", b"date", b"via"}
 _WRITTEN_FOR_UPSTREAMS = forwarded.FIELDS | {b"expect", b"host", b"max-forwards", b"x-openstack-request-id"}
@@ -62,14 +64,41 @@ class HeaderEdits:
     removed: frozenset[bytes] = frozenset()
     added: tuple[Header, ...] = field(default=(), repr=False)
     """Not in the repr: a value may be a secret that the upstream knows the proxy by."""
+    added_lines: bytes = field(init=False, repr=False, compare=False)
+    """``added`` as header lines."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "added_lines", lines_of(self.added))
 
     def __bool__(self) -> bool:
         """Say whether there is anything to do."""
         return bool(self.removed or self.added)
 
+    def then(self, later: "HeaderEdits") -> "HeaderEdits":
+        """Return edits that do what these do, followed by ``later``."""
+        return _combined(self, later)
+
     def apply(self, fields: Iterable[Header]) -> list[Header]:
         """Return ``fields`` after the edits; what stays keeps its order."""
         return [*(pair for pair in fields if pair[0] not in self.removed), *self.added]
+
+    def apply_to_lines(self, lines: bytes) -> bytes:
+        """Return ``lines``, complete header lines with names in lower case, after the edits."""
+        return self.kept_lines(lines) + self.added_lines
+
+    def kept_lines(self, lines: bytes) -> bytes:
+        """Return those of ``lines``, complete header lines, that the edits leave."""
+        if not self.removed:
+            return lines
+        kept = [line for line in lines.split(b"\r\n") if line.partition(b":")[0] not in self.removed]
+        return b"\r\n".join(kept)
+
+
+@lru_cache(maxsize=1024)
+def _combined(first: HeaderEdits, later: HeaderEdits) -> HeaderEdits:
+    """Return the same object for the same edits, so that what was edited with it is recognised."""
+    kept = tuple(header for header in first.added if header[0] not in later.removed)
+    return HeaderEdits(first.removed | later.removed, (*kept, *later.added))
 
 
 def header_edits(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from metaproxy.app import Application, create_app
-from tests.asgi_driver import drive
+from tests.asgi_driver import drive, make_scope
 from tests.unit.assembly.configured import STATIC, config
 
 CACHE = "cache: {routes: [{path: '/v2.1/{tenant_id}/images/{image_id}/metadata/{key}'}]}"
@@ -59,11 +59,21 @@ async def test_while_draining_it_is_not_ready(tmp_path: Path) -> None:
     assert app.readiness()["server"].says == "draining"
 
 
-@pytest.mark.parametrize(("section", "there"), [("", False), (CACHE, True)])
-def test_only_a_cache_gives_the_fast_lane_something_to_answer(
-    tmp_path: Path, section: str, there: bool
+EDITED = "headers: {response: {remove: [X-Old], set: [{name: X-New, value: 'yes'}]}}"
+ANY_PAGE = "cors: {origins: ['*']}"
+
+
+@pytest.mark.parametrize("sections", [(), (CACHE,), (CACHE, EDITED, ANY_PAGE), (EDITED,)])
+async def test_whatever_is_configured_a_refusal_is_answered_without_a_task(
+    tmp_path: Path, sections: tuple[str, ...]
 ) -> None:
-    assert (application(tmp_path, section).fast_lane() is not None) is there
+    lane = application(tmp_path, *sections).fast_lane()
+
+    answer = lane.answer(make_scope("GET", "/v2.1/x", [("host", "a")]), keep_alive=True)
+
+    assert isinstance(answer, bytes)
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert (b"x-new: yes" in answer) == (EDITED in sections)
 
 
 async def test_counts_go_on_in_the_application_that_takes_its_place(tmp_path: Path) -> None:

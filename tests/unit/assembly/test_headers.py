@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from metaproxy.app import create_app
 from metaproxy.assembly.headers import cors, edit_headers
 from metaproxy.config import effective
@@ -17,7 +15,6 @@ headers:
   request: {remove: [Cookie], set: [{name: X-Edge, value: swordfish}], add: [{name: X-Via-Edge, value: "1"}]}
   response: {remove: [Server], set: [{name: X-Frame-Options, value: DENY}], add: [{name: Link, value: <a>}]}
 """
-CACHE = "cache: {routes: [{path: '/v2.1/{tenant_id}/images/{image_id}/metadata/{key}'}]}"
 ORIGIN = ("Origin", "https://horizon.example")
 
 
@@ -73,12 +70,6 @@ async def test_a_page_can_read_that_its_token_is_not_valid(tmp_path: Path) -> No
     answer = await drive(app, "GET", "/v2.1/t1/images", headers=[("Host", "a"), ORIGIN])
 
     assert (answer.status, answer.header("access-control-allow-origin")) == (401, "https://horizon.example")
-
-
-@pytest.mark.parametrize("section", [CORS, HEADERS])
-def test_what_edits_every_answer_goes_without_the_fast_lane(tmp_path: Path, section: str) -> None:
-    assert create_app(config(tmp_path, STATIC, CACHE)).fast_lane() is not None
-    assert create_app(config(tmp_path, STATIC, CACHE, section)).fast_lane() is None
 
 
 def test_a_value_for_the_upstream_is_not_shown(tmp_path: Path) -> None:

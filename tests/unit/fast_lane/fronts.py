@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from metaproxy.forward.proxy import Forward
@@ -21,11 +21,13 @@ VARIES = re.compile(r"metaproxy_(upstream|wait|request)_(duration_)?seconds")
 class Front:
     """A line in front of an upstream."""
 
-    def __init__(self, origin: Upstream, *, fast: bool, read_timeout: float) -> None:
+    def __init__(
+        self, origin: Upstream, *, fast: bool, read_timeout: float, configured: Mapping[str, bool]
+    ) -> None:
         self.origin = origin
         self.transport = UpstreamTransport(read_timeout=read_timeout)
         self.forward = Forward(self.transport, targets=[origin.origin])
-        self.line = Line(fast=fast, forward=self.forward)
+        self.line = Line(fast=fast, forward=self.forward, **configured)
 
     async def send(self, octets: bytes) -> None:
         """Let ``octets`` arrive, and wait until what they ask for has been answered."""
@@ -59,14 +61,16 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def fronts(*scripts: Script, read_timeout: float = 10.0) -> AsyncIterator[tuple[Front, Front]]:
+async def fronts(
+    *scripts: Script, read_timeout: float = 10.0, **configured: bool
+) -> AsyncIterator[tuple[Front, Front]]:
     """Yield a line with the fast lane and one without, each with an upstream of its own.
 
-    ``read_timeout`` is how many seconds they wait for it.
+    ``read_timeout`` is how many seconds they wait for it; ``configured`` goes to ``Line``.
     """
     async with upstream(*scripts) as one, upstream(*scripts) as other:
-        fast = Front(one, fast=True, read_timeout=read_timeout)
-        slow = Front(other, fast=False, read_timeout=read_timeout)
+        fast = Front(one, fast=True, read_timeout=read_timeout, configured=configured)
+        slow = Front(other, fast=False, read_timeout=read_timeout, configured=configured)
         try:
             yield fast, slow
         finally:

@@ -17,11 +17,15 @@ from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.authorize import Authorize
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.concurrency import ConcurrencyLimit
+from metaproxy.filters.cors import Cors
+from metaproxy.filters.edit_headers import EditHeaders
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.metadata_items import MetadataItemLimit
+from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
+from metaproxy.filters.stage import DecidingStage
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.cached import CachedValidator
@@ -41,6 +45,13 @@ CAROLS = "5f0a1b2c3d4e"
 """A project whose id looks like one, so that its paths are of one kind with other projects'."""
 CAROLS_TOKEN = "71c8d4f2a6e94be0a0d3f5c2b1e6a7d9"
 ITEM = "/v2.1/t1/images/i1/metadata/label"
+CONFIGURED: tuple[Any, ...] = (
+    {},
+    {"edits": True},
+    {"cached": False},
+    {"edits": True, "cached": False},
+)
+"""What a line may be configured with, beside the defaults."""
 REQUEST_ID = re.compile(rb"req-[0-9a-f-]{36}")
 
 
@@ -86,10 +97,13 @@ async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
 class Line:
     """A whole line with its clock, its log and its numbers, and one connection to it.
 
-    What it does not answer from memory, ``forward`` answers, or else ``upstream``.
+    What it does not answer from memory, ``forward`` answers, or else ``upstream``. With ``edits`` header
+    fields are edited and pages of one origin may read answers. Without ``cached`` it has no cache routes.
     """
 
-    def __init__(self, *, fast: bool, forward: Forward | None = None) -> None:
+    def __init__(
+        self, *, fast: bool, forward: Forward | None = None, edits: bool = False, cached: bool = True
+    ) -> None:
         self.clock, self.log, self.metrics = Clock(), Log(), Metrics()
         times: Any = {"monotonic": self.clock, "wall": self.clock}
         tokens = StaticTokens(
@@ -112,7 +126,7 @@ class Line:
         self.rates = rates = Rates(
             [RateRule(name="reads", limit=12, period_seconds=60)], monotonic=self.clock
         )
-        items = MetadataItemLimit(cache, returned=10, metrics=self.metrics)
+        items = MetadataItemLimit(cache if cached else forward or upstream, returned=10, metrics=self.metrics)
         limit = RateLimit(items, rates=rates, metrics=self.metrics)
         body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)
         concurrent = ConcurrencyLimit(body, maximum=5, metrics=self.metrics)
@@ -121,7 +135,19 @@ class Line:
         authenticate = Authenticate(
             authorize, validator=validator, advertise="http://identity", monotonic=self.clock
         )
-        guard = Guard(authenticate)
+        permits: list[DecidingStage] = [authenticate, authorize]
+        if edits:
+            pages = Cors(authenticate, origins=["https://horizon.example"])
+            edit = EditHeaders(
+                pages,
+                remove_from_request=["X-Long"],
+                set_in_request={"X-Edge": "here"},
+                remove_from_response=["RateLimit-Policy", "X-Old"],
+                set_in_response={"Server": "edge"},
+                add_to_response={"X-Added": "1"},
+            )
+            permits = [edit, pages, *permits]
+        guard = Guard(permits[0])
         routes: RouteTable[object] = RouteTable()
         for template in known_operations().templates:
             routes.add(template, None)
@@ -129,11 +155,10 @@ class Line:
         trace = Trace(guard, routes=routes, record=record, date=DateField(self.clock), clock=self.clock)
         self.lane = lane = FastLane(
             trace=trace,
-            guard=guard,
+            permits=[guard, *permits],
             authenticate=authenticate,
-            authorize=authorize,
             charges=[concurrent, body, limit, items],
-            cache=cache,
+            cache=cache if cached else NoCache(),
             forward=forward,
         )
         self.concurrent = concurrent

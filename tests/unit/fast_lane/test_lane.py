@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metaproxy.fast_lane.plans import Remembered
 from metaproxy.identity.revocation import Revocation
-from tests.unit.fast_lane.lines import ITEM, Line, request
+from tests.unit.fast_lane.lines import CONFIGURED, ITEM, Line, request
 
 FIELDS = st.lists(
     st.sampled_from(
@@ -35,6 +35,8 @@ FIELDS = st.lists(
             "X_Roles: admin",
             "X-OpenStack-Request-ID: req-11111111-2222-4333-8444-555555555555",
             "Expect: 100-continue",
+            "Origin: https://horizon.example",
+            "Origin: https://elsewhere.example",
             "Content-Length: 0",
         ]
     ),
@@ -92,12 +94,13 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("configured", CONFIGURED)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 async def test_the_lane_answers_charges_counts_and_logs_as_the_line_does(
-    steps: list[tuple[list[bytes], int, float, int, str]],
+    configured: Any, steps: list[tuple[list[bytes], int, float, int, str]]
 ) -> None:
-    fast, slow = Line(fast=True), Line(fast=False)
+    fast, slow = Line(fast=True, **configured), Line(fast=False, **configured)
 
     for pipelined, cut, pause, times, event in steps:
         octets = b"".join(pipelined)

@@ -14,7 +14,7 @@ from metaproxy.fast_lane.plans import PassedOn, Remembered, Section
 from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.static import StaticTokens
 from tests.unit.fast_lane.fronts import ALICE, OK, READ, SCRIPTS, SERVERS, fronts, until
-from tests.unit.fast_lane.lines import CAROLS, CAROLS_TOKEN, TOKEN, request
+from tests.unit.fast_lane.lines import CAROLS, CAROLS_TOKEN, CONFIGURED, TOKEN, request
 from tests.unit.forward.scripted import Peer, Script, answers
 
 CASES = [("GET", name) for name in SCRIPTS] + [
@@ -113,10 +113,13 @@ async def to_each_method_its_own(peer: Peer) -> None:
         await peer.send(OK.removesuffix(b"ok") if head.startswith(b"HEAD") else OK)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("configured", CONFIGURED)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(OTHER_METHODS, OTHER_PATHS, OTHER_FIELDS), min_size=4, max_size=20))
-async def test_whatever_is_read_both_ways_tell_the_same(reads: list[tuple[str, str, list[str]]]) -> None:
-    async with fronts(to_each_method_its_own) as both:
+async def test_whatever_is_read_both_ways_tell_the_same(
+    configured: dict[str, bool], reads: list[tuple[str, str, list[str]]]
+) -> None:
+    async with fronts(to_each_method_its_own, **configured) as both:
         for front in both:
             for method, path, fields in reads:
                 await front.send(request(method, path, fields=fields))
