@@ -46,9 +46,7 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
     notifier = Notifier()
     source = Source(config_path, config)
     watching = Watch(source) if watch else None
-    early: list[int] = []
-    # Until the process can reload: a signal without a handler would end it.
-    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
+    early = _early_hangups()
     logs.configure(config.logging.format, config.logging.level)
     for warning in warnings:
         logger.warning("configuration", problem=str(warning))
@@ -129,6 +127,14 @@ def _close(listeners: Iterable[socket.socket]) -> None:
 def _bind_admin(config: Config, worker: int) -> list[socket.socket]:
     """Return the admin listeners of one worker: each has its own, at the next port or with its number."""
     return bind_all([nth(address, worker) for address in config.admin.listen])
+
+
+def _early_hangups() -> list[int]:
+    """Return where each SIGHUP is put until the process can reload: one without a handler would end it."""
+    early: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # the command line has held it back
+    return early
 
 
 def _announce(

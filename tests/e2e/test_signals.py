@@ -10,8 +10,9 @@ import pytest
 
 from metaproxy.demo.world import ALICE
 from tests.e2e.deployment import RED_API, Sections, running_proxy
-from tests.e2e.processes import children, gone, wait_until
+from tests.e2e.processes import ServerProcess, accepts, children, gone, wait_until
 from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireClient
+from tests.ports import HeldPorts
 
 pytestmark = pytest.mark.e2e
 
@@ -104,3 +105,29 @@ def test_systemd_is_told_of_start_reload_life_and_end(
 
         assert proxy.server.wait() == 0
     assert (started, reloaded, ended) == (["READY=1"], ["RELOADING=1", "READY=1"], ["STOPPING=1"])
+
+
+def _holds_back_sighup(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return any(int(line.split()[1], 16) & 1 for line in status.splitlines() if line.startswith("SigBlk"))
+
+
+def test_a_sighup_before_the_server_can_reload_does_not_end_it(tmp_path: Path) -> None:
+    admin = HeldPorts()
+    config = tmp_path / "metaproxy.yaml"
+    config.write_text(
+        f"server: {{listen: 127.0.0.1:0}}\nadmin: {{listen: 127.0.0.1:{admin.first}}}\n"
+        "upstream: {targets: [http://127.0.0.1:9]}\nidentity: {provider: none}\n"
+    )
+    server = ServerProcess(["metaproxy", "serve", "--config", str(config)], tmp_path / "log")
+    try:
+        server.until(lambda: _holds_back_sighup(server.process.pid))
+
+        server.process.send_signal(signal.SIGHUP)
+
+        server.until(lambda: accepts(admin.first))
+        server.until(lambda: '"configuration reloaded"' in server.output)
+        server.terminate()
+        assert server.wait() == 0
+    finally:
+        server.stop()
