@@ -13,6 +13,7 @@ outage                  True           False           a success
 taking this one out of the load balancer helps nobody.
 """
 
+import logging
 from dataclasses import dataclass, field
 
 import structlog
@@ -80,8 +81,8 @@ class IdentityHealth:
             return
         self._logged_at[error.trouble] = now
         self._is_outage_logged = True
-        log = logger.error if error.trouble in MISTAKES else logger.warning
-        log(
+        logger.log(
+            logging.ERROR if error.trouble in MISTAKES else logging.WARNING,
             "identity gives no verdict",
             trouble=error.trouble.value,
             cause=error.detail,

@@ -17,5 +17,9 @@ def warn_of_expiry(config: Config, time: Clock = wall) -> None:
     for section, end in expiries(config).items():
         days = (end - time()) / DAY_SECONDS
         if days < WARN_DAYS:
-            event = "certificate has expired" if days <= 0 else "certificate expires soon"
-            logger.warning(event, section=f"{section}.tls", not_after=end, days_left=round(days, 1))
+            logger.warning(
+                "certificate has expired" if days <= 0 else "certificate expires soon",
+                section=f"{section}.tls",
+                not_after=end,
+                days_left=round(days, 1),
+            )

@@ -80,8 +80,12 @@ class DataServer(QuietServer):
         await self._break_off(state.tasks)
 
     async def _break_off(self, tasks: set["asyncio.Task[None]"]) -> None:
-        why = "a second signal came" if self._is_broken_off else "the grace is over"
-        logger.warning(f"{why}, requests are broken off", requests=len(tasks))
+        logger.warning(
+            "a second signal came, requests are broken off"
+            if self._is_broken_off
+            else "the grace is over, requests are broken off",
+            requests=len(tasks),
+        )
         for task in list(tasks):
             task.cancel()
         if tasks:
