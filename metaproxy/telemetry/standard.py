@@ -89,7 +89,10 @@ class LineStream(TextIOBase):
 
 @contextmanager
 def taken_over() -> Iterator[None]:
-    """Let nothing in this process wait for a reader of its output, and every error become an event."""
+    """Let nothing in this process wait for a reader of its output, and every error become an event.
+
+    An error that leaves the block is an event too; the process then ends with 1.
+    """
     keep_descriptors()
     before = sys.stdout, sys.stderr, sys.excepthook, threading.excepthook, sys.unraisablehook
     sys.stdout = LineStream(output(), STANDARD_OUTPUT)
@@ -100,6 +103,9 @@ def taken_over() -> Iterator[None]:
     logging.captureWarnings(capture=True)
     try:
         yield
+    except Exception:
+        logger.critical("unhandled exception", exc_info=True)
+        raise SystemExit(1) from None
     finally:
         drain()
         logging.captureWarnings(capture=False)

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from metaproxy.forward.breaker import Breaker, BreakerPolicy
 from metaproxy.forward.checks import HealthChecks
@@ -39,6 +40,18 @@ async def test_any_answer_below_500_is_healthy(status: int, healthy: bool) -> No
     await checks(lambda _: httpx.Response(status), compute).check(compute)
 
     assert compute.health.is_healthy is healthy
+
+
+async def test_a_change_of_health_is_logged_with_its_reason_once() -> None:
+    compute, statuses = target(), iter([503, 503, 200, 200])
+    asked = checks(lambda _: httpx.Response(next(statuses)), compute)
+
+    with capture_logs() as logs:
+        for _ in range(4):
+            await asked.check(compute)
+
+    assert [(event["healthy"], event["reason"]) for event in logs] == [(False, "status 503"), (True, "")]
+    assert {event["target"] for event in logs} == {compute.name}
 
 
 async def test_no_answer_is_unhealthy() -> None:
