@@ -156,9 +156,12 @@ def translated() -> Iterator[None]:
 def _cause(error: BaseException) -> str:
     """Return the reason for ``error`` in words: those of the operating system, which contain no token."""
     name = type(error).__name__
+    chain: list[BaseException] = []
     reason: BaseException | None = error
     while reason is not None and not isinstance(reason, OSError):
-        reason = reason.__cause__
+        chain.append(reason)
+        # An exception that is raised again may be a cause of its own cause.
+        reason = None if reason.__cause__ in chain else reason.__cause__
     if isinstance(reason, ssl.SSLError):
         words = getattr(reason, "verify_message", "") or reason.reason
     else:

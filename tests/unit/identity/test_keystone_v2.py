@@ -233,6 +233,7 @@ async def test_a_login_that_fails_is_trouble(status: int, trouble: Trouble) -> N
 async def test_without_a_login_a_token_validates_itself() -> None:
     routes = respx.MockRouter()
     route = routes.get(f"{IDENTITY}/tokens/alice").respond(json=described())
+    made_up = routes.get(url__regex=rf"{IDENTITY}/tokens/[0-9a-f]{{32}}").respond(404)
     validating = validator(routes, login=None)
 
     await validating.start()
@@ -241,6 +242,7 @@ async def test_without_a_login_a_token_validates_itself() -> None:
 
     assert identity.user_id == "u1"
     assert route.calls.last.request.headers["x-auth-token"] == "alice"
+    assert made_up.call_count == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

@@ -10,7 +10,15 @@ import respx
 
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.identity.cached import CachedValidator
-from metaproxy.identity.troubles import ANSWERS, RETRY_AFTER, Trouble, retry_after, trouble_of
+from metaproxy.identity.troubles import (
+    ANSWERS,
+    RETRY_AFTER,
+    IdentityUnavailable,
+    Trouble,
+    retry_after,
+    translated,
+    trouble_of,
+)
 from tests.asgi_driver import Answer, drive
 from tests.identities import AN_HOUR_AGO, KEYSTONE, NOW, FakeClock, described, issued, keystone, router
 
@@ -202,3 +210,13 @@ def test_every_status_that_is_no_verdict_is_some_trouble() -> None:
         Trouble.FAILED,
         Trouble.NONSENSE,
     }
+
+
+def test_a_failure_that_is_a_cause_of_its_own_cause_is_translated() -> None:
+    error = httpx.ConnectError("refused")
+    error.__cause__ = RuntimeError("raised again")
+    error.__cause__.__cause__ = error
+
+    with pytest.raises(IdentityUnavailable) as raised, translated():
+        raise error
+    assert raised.value.detail == "ConnectError"
