@@ -60,7 +60,8 @@ class AccessLog:
         descriptor: where the lines go, or a feed of an outlet; standard output by default.
         encode: turns lines into bytes, the line ends included.
         flush_seconds: how old an unwritten line may become.
-        batch_lines: how many lines make a batch: few enough that encoding them delays nobody.
+        batch_lines: how many lines make a batch: few enough that encoding them delays nobody,
+            and that an empty pipe takes them in one write.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class AccessLog:
         *,
         encode: Callable[[Lines], bytes] = encode_json,
         flush_seconds: float = 0.2,
-        batch_lines: int = 128,
+        batch_lines: int = 96,
     ) -> None:
         self._feed = Outlet(descriptor).feed() if isinstance(descriptor, int) else descriptor
         self._encode = encode

@@ -1,8 +1,8 @@
 """Lines to a file descriptor, without ever waiting for who reads them.
 
-Lines wait in memory, up to a bound; what does not fit is dropped, counted and reported. A write of at most
-``PIPE_BUF`` bytes to a pipe is atomic (pipe(7)), so lines are written in pieces of that size. The rest of a
-line that was longer, or that a full disk has cut, is written before any other line.
+Lines wait in memory, up to a bound; what does not fit is dropped, counted and reported. Lines are written in
+pieces that the channel takes whole. The rest of a line that was longer, or that a full disk has cut, is
+written before any other line.
 """
 
 import asyncio
@@ -175,7 +175,8 @@ class Outlet:
     def _write_first(self, channel: Channel) -> bool:
         """Write a piece of the first lines; return whether the reader may take more. Raises OSError."""
         feed, lines = self._waiting[0]
-        piece = lines if channel.takes_all else _piece(lines)
+        fits = channel.takes_all or len(lines) <= PIECE_BYTES
+        piece = lines if fits else _piece(lines, channel.most_bytes())
         try:
             written = channel.write(piece)
         except BlockingIOError:
@@ -218,9 +219,9 @@ class Outlet:
         self.push()
 
 
-def _piece(lines: memoryview) -> memoryview:
-    """Return as many whole lines as are written at once; a longer line alone."""
-    if len(lines) <= PIECE_BYTES:
+def _piece(lines: memoryview, most: int) -> memoryview:
+    """Return as many whole lines as have ``most`` bytes; a longer line alone."""
+    if len(lines) <= most:
         return lines
-    end = bytes(lines[:PIECE_BYTES]).rfind(b"\n") + 1
+    end = bytes(lines[:most]).rfind(b"\n") + 1
     return lines[: end or bytes(lines).find(b"\n") + 1]

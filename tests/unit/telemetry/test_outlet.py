@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from metaproxy.telemetry.channel import PIECE_BYTES, channel_to
 from metaproxy.telemetry.outlet import Feed, Outlet
 from metaproxy.telemetry.standard import LineStream
 
@@ -136,3 +137,19 @@ def test_a_text_stream_writes_whole_lines(pipe: tuple[int, int]) -> None:
 
     assert written == b"a bc\n"
     assert os.read(pipe[0], 100) == b"d\n"
+
+
+def test_an_empty_pipe_takes_what_it_can_hold_in_one_write_and_a_used_one_an_atomic_write(
+    pipe: tuple[int, int],
+) -> None:
+    reader, writer = pipe
+    capacity = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+    channel = channel_to(writer)
+    empty = channel.most_bytes()
+
+    written = channel.write(memoryview(b"x" * capacity))
+    used = channel.most_bytes()
+    os.read(reader, capacity)
+
+    assert (empty, written, used) == (capacity, capacity, PIECE_BYTES)
+    assert channel.most_bytes() == capacity
