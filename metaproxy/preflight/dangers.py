@@ -24,6 +24,8 @@ LEAST_TOKEN = 16
 LEAST_DIFFERENT = 6
 LONG_TRUST_SECONDS = 3600.0
 WIDEST_V4, WIDEST_V6 = 8, 16
+FEWEST_DESCRIPTORS = 64
+"""With fewer, clients can take those that the admin listener and the log need."""
 DESCRIPTORS_FOR_THE_REST = 64
 """Files, listeners, the log, the store and what the operator's listener needs."""
 
@@ -128,7 +130,13 @@ def above_the_machine(
     """Yield every bound that is higher than what the machine has."""
     targets = upstream.max_connections * len(upstream.targets)
     wanted = server.max_connections + targets + DESCRIPTORS_FOR_THE_REST
-    if wanted > machine.descriptors:
+    if machine.descriptors < FEWEST_DESCRIPTORS:
+        yield Note(
+            ("server", "max_connections"),
+            f"the process may open {machine.descriptors} file descriptors, and needs {FEWEST_DESCRIPTORS} at "
+            "least: raise LimitNOFILE or ulimit -Hn",
+        )
+    elif wanted > machine.descriptors:
         yield warning(
             ("server", "max_connections"),
             f"{server.max_connections} clients and {targets} connections to upstream.targets are more than "

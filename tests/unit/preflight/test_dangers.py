@@ -125,6 +125,15 @@ def test_more_connections_than_descriptors_are_a_warning(tmp_path: Path) -> None
     assert said(tmp_path, machine, server="{listen: 127.0.0.1:0, max_connections: 700}") == []
 
 
+def test_too_few_descriptors_to_keep_any_in_reserve_are_an_error(tmp_path: Path) -> None:
+    server = "{listen: 127.0.0.1:0, max_connections: 10}"
+
+    assert said(tmp_path, Machine(descriptors=48), server=server) == [
+        "metaproxy.yaml:1: server.max_connections: the process may open 48 file descriptors, and needs 64 at "
+        "least: raise LimitNOFILE or ulimit -Hn"
+    ]
+
+
 def test_bounds_that_are_above_the_memory_are_a_warning(tmp_path: Path) -> None:
     cache = "{max_bytes: 1GiB, routes: [{path: /a}]}"
 
