@@ -16,6 +16,7 @@ from metaproxy.config.reference import key_reference
 from metaproxy.config.sample import sample_configuration
 from metaproxy.config.schema import json_schema
 from metaproxy.preflight import Report, inspect
+from metaproxy.preflight.machine import this_machine
 
 Files = Annotated[
     list[Path],
@@ -46,12 +47,15 @@ def check(
     files: Files,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 after warnings too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of all problems.")] = False,
+    as_filter: Annotated[
+        bool, typer.Option("--filter", help="The files are for the WSGI filter: no listeners, no upstream.")
+    ] = False,
 ) -> None:
     """Check configurations as `serve` does before it binds, with the files and addresses that they name.
 
     Every error and warning has file, line and key. Exit 0 without errors, else 2.
     """
-    reports = [(file, _inspected(file)) for file in files]
+    reports = [(file, _inspected(file, as_filter=as_filter)) for file in files]
     problems = [problem for _, report in reports for problem in report.problems]
     if as_json:
         say(json.dumps([_as_json(problem) for problem in problems], indent=2))
@@ -59,13 +63,18 @@ def check(
         print_problems(problems)
         for file, report in reports:
             if not report.errors:
-                say(f"{file}: ok: {summary(report.config)}")
+                say(f"{file}: ok: {summary(report.config, as_filter=as_filter)}")
     if any(report.errors or (strict and report.warnings) for _, report in reports):
         raise typer.Exit(EXIT_BAD_CONFIG)
 
 
-def _inspected(file: Path) -> Report:
-    return inspect(file, content=sys.stdin.buffer.read() if file == STANDARD_INPUT else None)
+def _inspected(file: Path, *, as_filter: bool) -> Report:
+    content = sys.stdin.buffer.read() if file == STANDARD_INPUT else None
+    if not as_filter:
+        return inspect(file, content=content)
+    from metaproxy.wsgi.filter import IN_PROCESS
+
+    return inspect(file, overrides=IN_PROCESS, content=content, machine=this_machine(binds=False))
 
 
 def _as_json(problem: Problem) -> dict[str, str | int | None]:
@@ -115,13 +124,13 @@ def _in_use(url: str) -> Any:
         raise leave(error) from None
 
 
-def summary(config: Config) -> str:
-    """Return in one line what ``config`` makes the proxy do."""
+def summary(config: Config, *, as_filter: bool = False) -> str:
+    """Return in one line what ``config`` makes the proxy, or the filter, do."""
     listeners = ", ".join(map(str, config.server.listen))
     targets = ", ".join(map(str, config.upstream.targets))
     rates, routes = len(config.limits.rates), len(config.cache.routes)
     return (
-        f"{listeners} -> {targets}; identity {config.identity.provider}; "
+        f"{'filter' if as_filter else f'{listeners} -> {targets}'}; identity {config.identity.provider}; "
         f"{_count(rates, 'rate rule')}, {_count(routes, 'cache route')}, "
         f"store {'shared' if config.store.url else 'in this process'}"
     )

@@ -2,8 +2,9 @@
 
 The files are read again and again, and their content is compared. So it does not matter how a file changes:
 written in place, renamed over, behind a symbolic link that is swapped (Kubernetes, certbot), on a file system
-that reports no changes, or in a folder that did not exist before. A look at eight small
-files costs less than a millisecond. A missing file is not a change, because it is about to be replaced.
+that reports no changes, or in a folder that did not exist before. A look at eight small files costs less than
+a millisecond. A file that is missing for a moment is not a change, because it is about to be replaced. One
+that stays away is: a reload is tried, is refused, and says what a restart would fail on.
 """
 
 import os
@@ -22,6 +23,9 @@ SETTLE_SECONDS = 0.25
 """How long the content must have been the same before it is taken: editors write in several steps."""
 LONGEST_UNREST_SECONDS = 10.0
 """When the content is taken although it still changes."""
+
+GONE_SECONDS = 10.0
+"""How long a file must have been missing to count as gone."""
 
 Digests = dict[Path, bytes | None]
 
@@ -58,6 +62,7 @@ class Watch:
         self._source = source
         self._files: Files | None = None
         self._known: Digests = {}
+        self._missing_since: dict[Path, float] = {}
 
     @property
     def pause(self) -> float:
@@ -70,6 +75,7 @@ class Watch:
             self._files = self._source.files
             self._known = {path: self._files.digest(path) for path in self._files}
             self._seen = None
+            self._missing_since.clear()
         now = self._now(self._known)
         if now == self._known:
             self._seen = None
@@ -81,8 +87,15 @@ class Watch:
         return settled
 
     def _now(self, paths: Iterable[Path]) -> Digests:
-        """The digests as they are now; of a file that is missing, the one that is known."""
-        return {path: self._read(path) or self._known[path] for path in paths}
+        """The digests as they are now; of a file that has just gone, the one that is known."""
+        return {path: self._read(path) or self._of_missing(path) for path in paths}
+
+    def _of_missing(self, path: Path) -> bytes | None:
+        now = self._clock()
+        if path.exists() or path.is_relative_to("/dev") or path.is_relative_to("/proc"):
+            self._missing_since[path] = now  # a pipe, which was read once
+        is_gone = now - self._missing_since.setdefault(path, now) >= GONE_SECONDS
+        return None if is_gone else self._known[path]
 
 
 def digest(path: Path) -> bytes | None:

@@ -140,3 +140,27 @@ def test_no_control_of_the_file_reaches_the_terminal(tmp_path: Path, as_json: tu
 
     assert "u009b2J" in result.output
     assert [char for char in result.output if not char.isprintable() and char != "\n"] == []
+
+
+FILTER = "identity:\n  provider: none\n"
+
+
+def test_a_file_for_the_filter_needs_no_listener_and_no_upstream(tmp_path: Path) -> None:
+    file = tmp_path / "metaproxy.yaml"
+    file.write_text(FILTER)
+
+    as_filter, as_proxy = run("check", "--filter", file), run("check", file)
+
+    assert (as_filter.exit_code, as_proxy.exit_code) == (0, 2)
+    assert as_filter.stdout.startswith(f"{file}: ok: filter; identity none; ")
+    assert "upstream: is missing" in as_proxy.stderr
+
+
+def test_an_error_in_a_file_for_the_filter_has_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "metaproxy.yaml"
+    file.write_text(FILTER + "cache:\n  max_byte: 1MiB\n")
+
+    result = run("check", "--filter", file)
+
+    assert result.exit_code == 2
+    assert f"{file}:4: cache.max_byte: " in result.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metaproxy.config.files import Files
-from metaproxy.server.watch import LONGEST_UNREST_SECONDS, Watch, digest
+from metaproxy.server.watch import GONE_SECONDS, LONGEST_UNREST_SECONDS, Watch, digest
 
 
 @dataclass
@@ -166,3 +166,63 @@ def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     assert digest(tmp_path / "pipe") is None
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_file_that_stays_away_is_noticed_once(tmp_path: Path) -> None:
+    file, clock = tmp_path / "server.pem", Clock()
+    file.write_text("old")
+    source = Source(file)
+    source.read()
+    watch = Watch(source, clock=clock)
+    watch.look()
+    file.unlink()
+
+    looks = []
+    for _ in range(3):
+        looks.append(watch.look())
+        clock.now += GONE_SECONDS
+    source.read()  # as the reload does that is refused
+    looks += [watch.look(), watch.look()]
+
+    assert looks == [False, False, True, False, False]
+
+
+def test_a_file_that_comes_back_in_time_has_not_been_away(tmp_path: Path) -> None:
+    file, clock = tmp_path / "server.pem", Clock()
+    file.write_text("old")
+    source = Source(file)
+    source.read()
+    watch = Watch(source, clock=clock)
+    file.unlink()
+
+    before = watch.look()
+    clock.now += GONE_SECONDS / 2
+    file.write_text("old")
+    clock.now += GONE_SECONDS
+
+    assert [before, watch.look(), watch.look()] == [False, False, False]
+
+
+def test_a_pipe_that_was_read_once_is_not_gone(tmp_path: Path) -> None:
+    pipe, clock = tmp_path / "pipe", Clock()
+    pipe.write_text("old")
+    source = Source(pipe)
+    source.read()
+    watch = Watch(source, clock=clock)
+    pipe.unlink()
+    os.mkfifo(pipe)
+
+    looks = []
+    for _ in range(3):
+        looks.append(watch.look())
+        clock.now += 2 * GONE_SECONDS
+
+    assert looks == [False, False, False]
