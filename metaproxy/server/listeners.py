@@ -96,15 +96,6 @@ def close_all(listeners: Iterable[socket.socket]) -> None:
         listener.close()
 
 
-def nth(address: ListenAddress, number: int) -> ListenAddress:
-    """Return the address for the worker ``number``: as many ports further, or the socket's path with it."""
-    if number == 0:
-        return address
-    if address.path:
-        return ListenAddress(path=f"{address.path}.{number}")
-    return ListenAddress(address.host, address.port + number if address.port else 0)
-
-
 def port_of(listener: socket.socket) -> int:
     """Return the port of a TCP listener, 0 for a unix socket."""
     name = listener.getsockname()

@@ -16,10 +16,11 @@ from metaproxy.assembly.tls import TlsError, check_tls
 from metaproxy.clock import wall
 from metaproxy.config import Problem
 from metaproxy.config.model import Config
+from metaproxy.preflight.addresses import nth
 from metaproxy.server import closing, descriptors
 from metaproxy.server.activation import activated
 from metaproxy.server.banner import banner, facts
-from metaproxy.server.listeners import ListenError, bind_all, close_all, describe, nth
+from metaproxy.server.listeners import ListenError, bind_all, close_all, describe
 from metaproxy.server.notify import Notifier
 from metaproxy.server.rollout import Rollout
 from metaproxy.server.source import Generation, Source

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from metaproxy.config.addresses import ListenAddress
+from metaproxy.preflight.addresses import nth
 from metaproxy.server.listeners import (
     ListenError,
     bind,
     bind_all,
     close_all,
     describe,
-    nth,
     port_of,
 )
 
