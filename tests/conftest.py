@@ -1,9 +1,15 @@
 """The settings of every test, and the option with which a skipped test fails."""
 
+import os
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+
+# Coverage of the processes that tests start would double the time of the suite, which is mostly such starts.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    os.environ.pop("COVERAGE_PROCESS_START", None)
 
 # A deadline by the clock measures how busy the machine is; what is slow is found by tests/bench.
 settings.register_profile("metaproxy", deadline=None)

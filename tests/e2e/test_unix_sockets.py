@@ -70,7 +70,10 @@ def test_they_are_gone_when_the_process_has_ended(
 
 
 def test_they_are_gone_after_a_start_that_failed(tmp_path: Path) -> None:
-    with started(tmp_path, more="203.0.113.77:1") as server:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        started(tmp_path, more=f"127.0.0.1:{taken.getsockname()[1]}") as server,
+    ):
         assert server.wait() == 1
 
     assert sockets(tmp_path) == set()

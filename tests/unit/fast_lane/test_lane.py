@@ -95,7 +95,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("configured", CONFIGURED)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 async def test_the_lane_answers_charges_counts_and_logs_as_the_line_does(
     configured: Any, steps: list[tuple[list[bytes], int, float, int, str]]

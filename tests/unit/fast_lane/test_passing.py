@@ -114,7 +114,7 @@ async def to_each_method_its_own(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("configured", CONFIGURED)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(OTHER_METHODS, OTHER_PATHS, OTHER_FIELDS), min_size=4, max_size=20))
 async def test_whatever_is_read_both_ways_tell_the_same(
     configured: dict[str, bool], reads: list[tuple[str, str, list[str]]]
