@@ -36,17 +36,21 @@ SHIPPED = {
 }
 
 
-@pytest.mark.parametrize("text", SHIPPED.values(), ids=SHIPPED)
-def test_a_shipped_configuration_has_no_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    folder = tmp_path_factory.mktemp("s")
+def placed(text: str, folder: Path) -> str:
+    """Return ``text`` with the files that it names in ``folder``, where they are."""
     authority = Authority(folder, "cloud-ca")
     for name in ("server", "client"):
         issued = authority.issue(name)
         issued.certificate.rename(folder / f"{name}.crt")
     authority.ca.rename(folder / "cloud-ca.crt")
-    text = re.sub(r"\$\{file:[^}]+\}", "of-the-secret-file", FOLDERS.sub(str(folder), text))
+    return re.sub(r"\$\{file:[^}]+\}", "of-the-secret-file", FOLDERS.sub(str(folder), text))
+
+
+@pytest.mark.parametrize("text", SHIPPED.values(), ids=SHIPPED)
+def test_a_shipped_configuration_has_no_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = tmp_path_factory.mktemp("s")
     file = folder / "metaproxy.yaml"
-    file.write_text(text)
+    file.write_text(placed(text, folder))
 
     report = inspect(file, ENVIRON, machine=ROOMY)
 
