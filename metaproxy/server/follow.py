@@ -48,6 +48,7 @@ class Follower:
         self.has_failed = False
         """Whether this worker cannot do what the supervisor says."""
         self._prepared: PreparedApplication | None = None
+        self._unsaid: list[ToSupervisor] = []
         self._asked: dict[int, asyncio.Future[Outcome]] = {}
         self._numbers = itertools.count()
         self._writer: asyncio.StreamWriter | None = None
@@ -56,9 +57,12 @@ class Follower:
         """Do what the supervisor says; return if it is gone, or if this worker cannot do it."""
         reader, self._writer = await asyncio.open_connection(sock=self._end)
         self._say(Serving(self._reloader.state))
+        unsaid, self._unsaid = self._unsaid, []
+        for message in unsaid:
+            self._say(message)
         try:
-            async for message in received(reader):
-                if not await self._obey(message):
+            async for received_message in received(reader):
+                if not await self._obey(received_message):
                     return
         finally:
             self._writer.close()
@@ -124,5 +128,7 @@ class Follower:
             await self._reloader.drop(prepared)
 
     def _say(self, message: ToSupervisor) -> None:
-        if self._writer is not None and not self._writer.is_closing():
+        if self._writer is None:
+            self._unsaid.append(message)  # the operator's listener may answer before the link is open
+        elif not self._writer.is_closing():
             self._writer.write(framed(message))
