@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.deployment import Proxy, Sections, running_proxy
 from tests.e2e.hostile import SECTIONS, SERVERS, Case, Seen, request, table
-from tests.e2e.processes import ROOT
+from tests.e2e.processes import ROOT, wait_until
 from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection, WireClient
 
 pytestmark = pytest.mark.e2e
@@ -82,6 +82,9 @@ def test_the_answer_the_connection_and_the_upstream_are_as_the_table_says(
             assert client.answer().status == case.status
             client.socket.sendall(request())
             assert client.answer().status == 200
+            # The upstream's thread may note a request after its answer has arrived here.
+            expected = 2 if case.seen is Seen.REQUEST else 1
+            wait_until(lambda: len(upstream.whole) >= expected, what="the upstream to note the requests")
             upstream.heads.pop()
             upstream.whole.pop()
         else:
