@@ -70,12 +70,10 @@ class Cors(DecidingStage):
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a preflight; pass on any other request."""
-        origin = _origin(scope)
-        if origin is not None and _is_preflight(scope):
+        if self.decide(exchange, scope):
+            await self.app(scope, receive, send)
+        elif (origin := _origin(scope)) is not None:
             await self._answer(exchange, origin, send)
-            return
-        self.decide(exchange, scope)
-        await self.app(scope, receive, send)
 
     async def _answer(self, exchange: Exchange, origin: bytes, send: Send) -> None:
         fields = self._policy.preflight(origin)

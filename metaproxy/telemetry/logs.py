@@ -114,8 +114,6 @@ def set_level(level: str) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(_not_ours)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # It would log every change in the folder, its own line among them where the log stands there.
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 def _not_ours(record: logging.LogRecord) -> bool:
