@@ -70,7 +70,7 @@ class Application:
             self.cache = parts.cache.part
             self.cache.lead_to(app)
             app = self._timed("cache", self.cache)
-        self.limits = limits(app, config.limits, parts.rates.part, self.metrics)
+        self.limits = limits(app, config.limits, parts.rates.part, parts.running.part, self.metrics)
         self.authorize = authorize(self._timed("limit", self.limits[0]), config)
         app = self._timed("authorize", self.authorize)
         self.authenticate: Authenticate | None = None

@@ -89,7 +89,7 @@ def rule(held: RateRule) -> Rule:
         unit=held.unit.lower(),
         burst=held.burst or held.limit,
         path=held.path or held.regex,
-        methods=sorted(held.methods),
+        methods=sorted(held.counted_methods),
         per=list(held.per),
         groups=list(held.groups),
     )

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp
 from metaproxy.assembly.shared import Shared
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.limits import RateRule as ConfiguredRule
-from metaproxy.filters.concurrency import ConcurrencyLimit
+from metaproxy.filters.concurrency import ConcurrencyLimit, Running
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.limits_endpoint import LimitsEndpoint
 from metaproxy.filters.metadata_items import MetadataItemLimit
@@ -13,23 +13,28 @@ from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry.metrics import Metrics
 
 
-def rates(section: Limits, shared: Shared) -> Rates:
-    """Return the rates that ``section`` describes, with their counters."""
+def rates(section: Limits, shared: Shared, counters: MemoryCounters) -> Rates:
+    """Return the rates that ``section`` describes; ``counters`` are those of this process."""
     return Rates(
         [rate_rule(rule) for rule in section.rates],
         algorithm=section.algorithm,
         shared=shared.counters(section.algorithm),
         on_store_failure=section.on_store_failure,
         exempt=(section.endpoint,) if section.endpoint else (),
-        max_counters=section.max_counters,
+        counters=counters,
     )
 
 
-def limits(app: ASGIApp, section: Limits, counted: Rates, metrics: Metrics) -> list[DecidingStage]:
+def limits(
+    app: ASGIApp, section: Limits, counted: Rates, running: Running, metrics: Metrics
+) -> list[DecidingStage]:
     """Return the stages that hold ``section``, in the order of the line, in front of ``app``.
+
+    ``running`` counts the requests that run now.
 
     What costs nothing to check stands first. The limits endpoint stands behind the rates, which exempt
     it: asking is never charged.
@@ -66,6 +71,7 @@ def limits(app: ASGIApp, section: Limits, counted: Rates, metrics: Metrics) -> l
                 maximum=absolute.concurrent.max,
                 per=absolute.concurrent.per,
                 over_limit_status=section.over_limit_status,
+                running=running,
                 metrics=metrics,
             )
         )

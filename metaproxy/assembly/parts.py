@@ -19,8 +19,10 @@ from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
 from metaproxy.config.model.operations import Tracing
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.concurrency import Running
 from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
+from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
 from metaproxy.telemetry.metrics import Metrics
@@ -30,8 +32,8 @@ from metaproxy.telemetry.spans import Spans, otlp_exporter
 class Parts:
     """What ``previous`` has learnt, as far as ``config`` says the same of it; the rest is made anew.
 
-    A part that calls a server is kept also if the content of its TLS files has changed: ``take_over`` gives
-    it the new ones. Raises TlsError.
+    Counters and the numbers of running requests are kept in any case. A part that calls a server is kept also
+    if the content of its TLS files has changed: ``take_over`` gives it the new ones. Raises TlsError.
     """
 
     def __init__(
@@ -65,11 +67,18 @@ class Parts:
             lambda: Shared(config.store),
         )
         shared = self.shared.part
+        most_counters = config.limits.max_counters
         self.cache = self._cache(config, metrics, previous)
+        # Counters are kept whatever has changed: their keys say for which rule they count.
+        self.counters: Held[MemoryCounters] = kept(
+            previous.counters if previous else None, (), lambda: MemoryCounters(max_counters=most_counters)
+        )
+        counters = self.counters.part
+        self.running: Held[Running] = kept(previous.running if previous else None, (), Running)
         self.rates: Held[Rates] = kept(
             previous.rates if previous else None,
             (config.limits, shared),
-            lambda: rates(config.limits, shared),
+            lambda: rates(config.limits, shared, counters),
         )
         self.tokens: Held[Tokens] | None = None
         identity = config.identity
@@ -85,9 +94,10 @@ class Parts:
             for section, tls in client_tls(config)
         }
         self._renewals = list(self._find_renewals(config, previous)) if previous else []
+        self._renewals.append(lambda: counters.hold(most_counters))
 
     def take_over(self) -> None:
-        """Give the parts that were kept their new TLS files, because no request goes to ``previous`` now."""
+        """Give the parts that were kept what is new for them, because no request goes to ``previous`` now."""
         for renew in self._renewals:
             renew()
 
@@ -120,7 +130,8 @@ class Parts:
     def all(self) -> list[Resource]:
         """Return the parts in the order in which they are started."""
         forward = self.forward if self.upstream is self.forward.part else None
-        parts = (self.access_log, self.spans, forward, self.shared, self.cache, self.rates, self.tokens)
+        counting = (self.counters, self.running, self.rates)
+        parts = (self.access_log, self.spans, forward, self.shared, self.cache, *counting, self.tokens)
         return [part for part in parts if part is not None]
 
 

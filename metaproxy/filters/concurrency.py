@@ -19,6 +19,37 @@ RETRY_AFTER_SECONDS = 1
 """When a running request will end cannot be known."""
 
 
+class Running:
+    """The numbers of requests that run now, by consumer. It outlives the stage that a reload replaces."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """The number of requests that run."""
+        return sum(self._running.values())
+
+    async def start(self) -> None:
+        """Nothing begins: a number is made by the first request."""
+
+    async def close(self) -> None:
+        """Nothing ends: each request that runs takes itself off."""
+
+    def of(self, consumer: str) -> int:
+        """Return how many requests of ``consumer`` run."""
+        return self._running.get(consumer, 0)
+
+    def enter(self, consumer: str) -> Callable[[], None]:
+        """Count a request of ``consumer``; return what is to be called when it has ended."""
+        self._running[consumer] = self._running.get(consumer, 0) + 1
+        return partial(self._leave, consumer)
+
+    def _leave(self, consumer: str) -> None:
+        self._running[consumer] -= 1
+        if not self._running[consumer]:
+            del self._running[consumer]
+
+
 class ConcurrencyLimit(DecidingStage):
     """Lets a request through while fewer than ``maximum`` of its consumer run; answers 413 otherwise.
 
@@ -30,6 +61,7 @@ class ConcurrencyLimit(DecidingStage):
         maximum: how many may run at once.
         per: ``project``, ``user``, ``address`` or ``global``; a global limit answers 503.
         over_limit_status: 413 as the compute API has it, or 429.
+        running: the numbers of running requests, if another stage had them before.
         metrics: counts refusals, and tells how many requests run.
     """
 
@@ -40,20 +72,21 @@ class ConcurrencyLimit(DecidingStage):
         maximum: int,
         per: Literal["project", "user", "address", "global"] = "project",
         over_limit_status: Literal[413, 429] = 413,
+        running: Running | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self.app = app
         self._maximum = maximum
         self._consumer_of = consumer_of((per,))
         self._status = 503 if per == "global" else over_limit_status
-        self._running: dict[str, int] = {}
+        self._running = running if running is not None else Running()
         metrics = metrics or Metrics()
         self._refusals = refusals(metrics)
         metrics.gauge("metaproxy_limit_running", "Requests that run now.", (), lambda: [((), len(self))])
 
     def __len__(self) -> int:
         """The number of requests that run."""
-        return sum(self._running.values())
+        return len(self._running)
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Refuse a request whose consumer has enough running. One that ends at once need not be counted."""
@@ -62,7 +95,7 @@ class ConcurrencyLimit(DecidingStage):
 
     def check(self, consumer: str) -> None:
         """Raise Fault where ``consumer`` has enough running."""
-        if self._running.get(consumer, 0) >= self._maximum:
+        if self._running.of(consumer) >= self._maximum:
             self._refusals.add(("concurrent",))
             raise Fault(
                 self._status,
@@ -90,13 +123,7 @@ class ConcurrencyLimit(DecidingStage):
 
     def count(self, consumer: str) -> Callable[[], None]:
         """Count a request of ``consumer``; return what is to be called when it has ended."""
-        self._running[consumer] = self._running.get(consumer, 0) + 1
-        return partial(self._leave, consumer)
-
-    def _leave(self, consumer: str) -> None:
-        self._running[consumer] -= 1
-        if not self._running[consumer]:
-            del self._running[consumer]
+        return self._running.enter(consumer)
 
     def _consumer(self, exchange: Exchange) -> str:
         who = exchange.identity or NOBODY

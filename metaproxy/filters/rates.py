@@ -37,7 +37,7 @@ class Rates:
         on_store_failure: what holds while the shared counters are away: ``local`` counts in this
             process (each replica grants the whole rate), ``allow`` counts nothing, ``deny`` refuses.
         exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
-        max_counters: how many counters this process keeps at most.
+        counters: the counters of this process; None makes ``max_counters`` of them.
         monotonic: the clock that counts.
 
     Raises RuleError for rules that contradict themselves or each other.
@@ -51,6 +51,7 @@ class Rates:
         shared: SharedCounters | None = None,
         on_store_failure: OnStoreFailure = "local",
         exempt: Sequence[str] = (),
+        counters: MemoryCounters | None = None,
         max_counters: int = 100_000,
         monotonic: Clock = clock.monotonic,
     ) -> None:
@@ -58,7 +59,9 @@ class Rates:
         self._memo: dict[tuple[Targets, str, str, str], tuple[Charge, ...]] = {}
         self._shared = shared
         self._on_store_failure = on_store_failure
-        self._local = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
+        if counters is None:
+            counters = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
+        self._local = counters
         self.monotonic = monotonic
         self.meet_kinds = self._table.is_shaped
         """Whether all paths of a kind (``compute_api.kind_of_path``) meet the same rules."""
@@ -199,10 +202,10 @@ class Rates:
         return taken
 
     def _group(self, who: Identity) -> str:
-        configured = self._table.groups
-        if not configured:
+        positions = self._table.groups
+        if not positions:
             return ""
-        return group_of([name for name, _ in who.groups], configured) or group_of(who.roles, configured)
+        return group_of((*(name for name, _ in who.groups), *who.roles), positions)
 
 
 def _charge(rule: CompiledRule, key: str, who: Identity, address: str) -> Charge:

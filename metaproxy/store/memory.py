@@ -26,12 +26,33 @@ class MemoryCounters:
 
     def __init__(self, *, max_counters: int = 100_000, monotonic: Clock = clock.monotonic) -> None:
         self._monotonic = monotonic
-        self._cells = EndingCache[str, _Cell](max_counters, ttu=_kept_until, timer=monotonic)
+        self._cells = self._new_cells(max_counters)
         # The same cells again, found in a tenth of the time; cleared when there are too many.
         self._recent: dict[str, _Cell] = {}
 
     def __len__(self) -> int:
         return len(self._cells)
+
+    async def start(self) -> None:
+        """Nothing begins: a counter is made by the first request that it counts."""
+
+    async def close(self) -> None:
+        """Nothing ends."""
+
+    def hold(self, max_counters: int) -> None:
+        """Keep at most ``max_counters`` from now on. The counters that were used last stay."""
+        if max_counters == self._cells.maxsize:
+            return
+        former = self._cells
+        while len(former) > max_counters:
+            former.popitem()
+        self._cells = self._new_cells(max_counters)
+        for key, cell in list(former.items()):
+            self._cells[key] = cell
+        self._recent.clear()
+
+    def _new_cells(self, max_counters: int) -> "EndingCache[str, _Cell]":
+        return EndingCache(max_counters, ttu=_kept_until, timer=self._monotonic)
 
     def take(self, charges: Sequence[Charge], cost: int = 1) -> Taken:
         """Charge ``cost`` to every counter, or to none if one of them has no room."""

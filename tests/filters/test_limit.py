@@ -203,17 +203,31 @@ DEFAULT = rate("default", limit=1)
     [
         (ALICE, '"default";q=1;w=60'),
         ([*ALICE, ("x-roles", "member vip")], '"vip";q=3;w=60'),
-        ([*ALICE, ("x-groups", "gold vip")], '"gold";q=2;w=60'),
+        ([*ALICE, ("x-groups", "gold vip")], '"vip";q=3;w=60'),
+        ([*ALICE, ("x-roles", "gold vip")], '"vip";q=3;w=60'),
         ([*ALICE, ("x-groups", "unknown vip gold")], '"vip";q=3;w=60'),
-        ([*ALICE, ("x-groups", "gold"), ("x-roles", "vip")], '"gold";q=2;w=60'),
+        ([*ALICE, ("x-groups", "gold"), ("x-roles", "vip")], '"vip";q=3;w=60'),
+        ([*ALICE, ("x-groups", "vip"), ("x-roles", "gold")], '"vip";q=3;w=60'),
         ((), '"default";q=1;w=60'),
     ],
 )
-async def test_the_best_group_with_rules_of_its_own_decides(
+async def test_of_several_groups_with_rules_the_order_of_the_rules_decides(
     who: Iterable[tuple[str, str]], policy: str
 ) -> None:
     answer = await Line(VIP, GOLD, DEFAULT).get(who=who)
     assert answer.header("ratelimit-policy") == policy
+
+
+async def test_the_methods_of_a_rule_that_names_get_include_head() -> None:
+    line = Line(rate(methods=frozenset({"GET"})))
+    answers = [await line.get(method=method) for method in ("GET", "HEAD", "HEAD", "GET", "POST")]
+    assert [answer.status for answer in answers] == [200, 200, 413, 413, 200]
+
+
+async def test_a_rule_for_head_alone_counts_no_get() -> None:
+    line = Line(rate(limit=1, methods=frozenset({"HEAD"})))
+    answers = [await line.get(method=method) for method in ("GET", "HEAD", "HEAD", "GET")]
+    assert [answer.status for answer in answers] == [200, 200, 413, 200]
 
 
 async def test_global_rules_hold_for_every_group() -> None:

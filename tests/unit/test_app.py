@@ -1,6 +1,8 @@
+import asyncio
 from pathlib import Path
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from metaproxy.app import Application, create_app
 from tests.asgi_driver import drive, make_scope
@@ -97,3 +99,105 @@ async def test_closing_the_replaced_one_leaves_what_its_successor_uses(tmp_path:
 
     assert answer.exchange.reason == "upstream_refused"
     await new.close()
+
+
+ITEM = "/v2.1/t1/images/i/metadata/k"
+READS = "{name: reads, per: [project], rate: 2/day}"
+OTHERS = "{name: others, path: /others, rate: 5/minute}"
+
+
+async def statuses(app: Application, times: int, path: str = ITEM) -> list[int]:
+    """Return the statuses of ``times`` requests of Alice; the upstream refuses connections."""
+    fields = [("Host", "a"), ("X-Auth-Token", "alice-token")]
+    return [(await drive(app, "GET", path, headers=fields)).status for _ in range(times)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        f"limits: {{rates: [{READS}, {OTHERS}]}}",
+        f"limits: {{rates: [{OTHERS}, {READS}]}}",
+        f"limits: {{rates: [{READS}], absolute: {{items_returned: 7}}}}",
+        f"limits: {{rates: [{READS}], over_limit_status: 429, headers: false, endpoint: null}}",
+        f"limits: {{rates: [{READS}], max_counters: 50}}",
+        f"limits: {{rates: [{READS}], max_counters: 500000}}",
+        f"limits: {{rates: [{READS}]}}\nvia: {{version: false}}",
+    ],
+)
+async def test_a_reload_leaves_the_counters_of_a_rule_that_has_not_changed(
+    tmp_path: Path, changed: str
+) -> None:
+    old = application(tmp_path, f"limits: {{rates: [{READS}]}}")
+    assert await statuses(old, 3) == [502, 502, 413]
+
+    new = application(tmp_path, changed, previous=old)
+    new.take_over()
+
+    assert (await statuses(new, 2))[0] in (413, 429)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        READS.replace("2/day", "3/day"),
+        READS.replace("2/day", "2/hour"),
+        READS.replace("2/day", "2/day, burst: 1"),
+        READS.replace("[project]", "[user]"),
+        READS.replace("per", "methods: [GET], per"),
+        READS.replace("per", "path: '/**', per"),
+        READS.replace("name: reads", "name: writes"),
+    ],
+)
+async def test_a_rule_that_a_reload_changes_gets_new_counters_and_the_others_keep_theirs(
+    tmp_path: Path, changed: str
+) -> None:
+    other = "{name: other, path: /other, per: [project], rate: 1/day}"
+    old = application(tmp_path, f"limits: {{rates: [{READS}, {other}]}}")
+    assert await statuses(old, 3) == [502, 502, 413]
+    assert await statuses(application(tmp_path, previous=old), 1, "/other") == [502]
+
+    new = application(tmp_path, f"limits: {{rates: [{changed}, {other}]}}", previous=old)
+    new.take_over()
+
+    assert await statuses(new, 1) == [502]
+
+
+async def test_a_rule_that_comes_back_finds_its_counters(tmp_path: Path) -> None:
+    first = application(tmp_path, f"limits: {{rates: [{READS}]}}")
+    assert await statuses(first, 3) == [502, 502, 413]
+
+    without = application(tmp_path, previous=first)
+    again = application(tmp_path, f"limits: {{rates: [{READS}]}}", previous=without)
+
+    assert await statuses(again, 1) == [413]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["via: {version: false}", f"limits: {{absolute: {{concurrent: {{max: 1}}}}, rates: [{READS}]}}"],
+)
+async def test_requests_that_run_count_in_the_application_that_takes_its_place(
+    tmp_path: Path, changed: str
+) -> None:
+    one_at_once = "limits: {absolute: {concurrent: {max: 1}}}"
+    sections = (changed,) if "limits" in changed else (one_at_once, changed)
+    go = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def made(*said: str, previous: Application | None = None) -> Application:
+        return create_app(config(tmp_path, STATIC, *said), previous, answering=slow)
+
+    old = made(one_at_once)
+    running = asyncio.ensure_future(statuses(old, 1))
+    await asyncio.sleep(0)
+    new = made(*sections, previous=old)
+    new.take_over()
+
+    assert await statuses(new, 1) == [413]
+    go.set()
+    assert await running == [200]
+    assert await statuses(new, 1) == [200]

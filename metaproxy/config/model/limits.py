@@ -52,7 +52,7 @@ class RateRule(Section):
     query: tuple[Text, ...] = ()
     """Names of query parameters that a request must all have, in any case."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
-    """Methods that the rule is for; ALL is every one."""
+    """Methods that the rule is for; ALL is every one, and GET includes HEAD."""
     per: Annotated[tuple[Text, ...], Field(min_length=1)] = ("project",)
     """Whose requests share a counter: project, user, address, global, or names that the path captures."""
     capture_groups: bool = True
@@ -62,7 +62,7 @@ class RateRule(Section):
     burst: Count | None = None
     """Requests that may come at once (gcra); null is the number in rate."""
     groups: tuple[Text, ...] = ()
-    """Roles or groups that the rule is for; [] is everybody without a rule of their own."""
+    """Roles or groups that the rule is for; [] is the rest. Of several, the first in the file decides."""
 
     def findings(self) -> Iterator[Finding]:
         """One kind of path, and only names that it captures."""

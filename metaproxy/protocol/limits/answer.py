@@ -32,7 +32,7 @@ def rates_of(standings: Iterable[tuple[RateRule, Standing]], now: float) -> list
                 "unit": rule.unit,
                 "next-available": timestamp(now + where.wait_seconds),
             }
-            for method in sorted(rule.methods) or ["ALL"]
+            for method in sorted(rule.counted_methods) or ["ALL"]
         )
     return [{"uri": uri, "regex": regex, "limit": limit} for (uri, regex), limit in by_place.items()]
 

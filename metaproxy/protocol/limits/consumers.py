@@ -7,7 +7,7 @@ A request without the identity that a rule counts by is counted by what stands n
 the user; no user, then the address. Nobody escapes a rule by sending no token.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -63,9 +63,10 @@ def consumer_of(per: Sequence[str]) -> ConsumerOf:
     )
 
 
-def group_of(names: Sequence[str], configured: frozenset[str]) -> str:
-    """Return the first of ``names`` (best first) that has rules of its own, or "" for the default group."""
-    for name in names:
-        if name in configured:
-            return name
-    return ""
+def group_of(names: Iterable[str], positions: Mapping[str, int]) -> str:
+    """Return the group of ``names`` whose rules hold: the one that stands first in the file.
+
+    ``positions`` has every group with rules of its own, by its place in the file. Returns "" for a consumer
+    who has none of them.
+    """
+    return min((name for name in names if name in positions), key=positions.__getitem__, default="")

@@ -32,11 +32,13 @@ class RateRule:
         path: a path template; the rule concerns the paths that it matches.
         regex: in place of ``path``, a regular expression that must match the whole path.
         query: names of query parameters that a request must all have, in any case (as in Repose).
-        methods: the methods concerned; none is all.
+        methods: the methods concerned; none is all. GET includes HEAD.
         per: ``project``, ``user``, ``address``, ``global``, names that the path captures, or several of
             them. An anonymous request has neither project nor user: its address stands for it.
         capture_groups: whether every distinct text that the groups of ``regex`` capture is counted apart.
         groups: the roles or groups that the rule is for; none is everybody who has no rules of their own.
+        before_identity: whether the rule is held before it is known who sends the request; such a rule
+            counts by ``address``, ``global`` or captures, and has no groups.
 
     Raises RuleError for a rule that contradicts itself.
     """
@@ -52,6 +54,7 @@ class RateRule:
     per: tuple[str, ...] = ("project",)
     capture_groups: bool = True
     groups: tuple[str, ...] = ()
+    before_identity: bool = False
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -61,6 +64,11 @@ class RateRule:
     def is_global(self) -> bool:
         """Whether all consumers share one counter: over it the service is full, not the consumer."""
         return "global" in self.per
+
+    @property
+    def counted_methods(self) -> frozenset[str]:
+        """The methods that the rule counts: a HEAD is a GET without the answer's body (RFC 9110 §9.3.2)."""
+        return self.methods | {"HEAD"} if "GET" in self.methods else self.methods
 
     @property
     def unit(self) -> str:
@@ -91,6 +99,8 @@ class RateRule:
             f"the period is one of {', '.join(UNITS)}": self.period_seconds not in UNIT_NAMES,
             "it has a path or a regex, not both": bool(self.path and self.regex),
             "'per' names nothing": not self.per,
+            "before identity neither projects nor users nor groups are known": self.before_identity
+            and bool(self.groups or {"project", "user"} & set(self.per)),
             f"'per' names {', '.join(sorted(unknown))}, which is neither an identity nor captured": bool(
                 unknown
             ),

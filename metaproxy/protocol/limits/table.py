@@ -7,6 +7,8 @@ request grows neither with the number of templates nor, usually, with that of ex
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields as fields_of
+from hashlib import blake2b
 from urllib.parse import parse_qsl, quote
 
 from metaproxy.protocol.compute_api import kind_of_path, resource_path
@@ -36,6 +38,7 @@ class CompiledRule:
         "consumer_of",
         "keep_seconds",
         "key",
+        "methods",
         "policy",
         "policy_item",
         "position",
@@ -48,16 +51,30 @@ class CompiledRule:
         self.position = position
         self.captured = captured_apart(rule)
         self.policy: Policy = ALGORITHMS[algorithm].of(rule)
+        self.methods = rule.counted_methods
         self.consumer_of = consumer_of(rule.per)
         self.keep_seconds = self.policy.horizon / MICROSECONDS
-        # The rate is part of the key: a state of another rate is measured in other units.
-        self.key = f"{quote(rule.name)}@{rule.limit}:{rule.period_seconds}"
+        # All that the rule says is part of the key, so that a changed rule has other counters, and a rule
+        # that is the same after a reload, or in another process, has the same.
+        self.key = f"{quote(rule.name)}@{rule.limit}:{rule.period_seconds}:{_digest(rule, algorithm)}"
         self.quoted_name = b'"%s"' % rule.name.encode("ascii")
         self.policy_item = fields.policy_item(rule, self.policy)
 
     def key_for(self, captured: Iterable[str]) -> str:
         """Return what the keys of this rule begin with, given the texts that tell its counters apart."""
         return "/".join((self.key, *(quote(text, safe="") for text in captured), ""))
+
+
+def _digest(rule: RateRule, algorithm: str) -> str:
+    """Return a short digest of what ``rule`` says beside its name and rate."""
+    said = {
+        field.name: getattr(rule, field.name)
+        for field in fields_of(rule)
+        if field.name not in ("name", "methods")
+    }
+    said |= {"burst": rule.burst or rule.limit, "methods": sorted(rule.counted_methods)}
+    text = repr((algorithm, sorted(said.items())))
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
 def captured_apart(rule: RateRule) -> tuple[str, ...]:
@@ -105,7 +122,9 @@ class RateTable:
         if len(set(names)) < len(names):
             raise RuleError("two rates have the same name")
         self.rules = tuple(CompiledRule(rule, algorithm, position) for position, rule in enumerate(rules))
-        self.groups = frozenset(group for rule in rules for group in rule.groups)
+        groups = dict.fromkeys(group for rule in rules for group in rule.groups)
+        self.groups = {group: position for position, group in enumerate(groups)}
+        """Every group with rules of its own, by its place in the order of ``rules``."""
         self._has_queries = any(rule.query for rule in rules)
         finders = _Templates(self.rules), _Expressions(self.rules), _Everywhere(self.rules)
         self._finders = [finder for finder in finders if finder]
@@ -138,7 +157,7 @@ class RateTable:
             for finder in self._finders
             for target in finder.find(path)
             if _concerns(target.rule.rule, group)
-            and (not target.rule.rule.methods or method in target.rule.rule.methods)
+            and (not target.rule.methods or method in target.rule.methods)
         ]
         if not found or (method in ("GET", "HEAD") and self._exempt.has(resource_path(path))):
             return ()

@@ -11,11 +11,12 @@ from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.tls import TlsError, client_context
 from metaproxy.assembly.upstream import forward
 from metaproxy.config.model.upstream import ClientTls
-from metaproxy.filters.concurrency import ConcurrencyLimit
+from metaproxy.filters.concurrency import ConcurrencyLimit, Running
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.limits_endpoint import LimitsEndpoint
 from metaproxy.filters.metadata_items import MetadataItemLimit
 from metaproxy.filters.request_body import RequestBodyLimit
+from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry.metrics import Metrics
 from tests.asgi_driver import drive
 from tests.filters.limiting import Upstream
@@ -44,9 +45,9 @@ def test_what_is_cheap_to_check_stands_first_and_what_is_off_is_not_there(
     tmp_path: Path, section: str, stages: list[type]
 ) -> None:
     said = config(tmp_path, STATIC, section)
-    counted = rates(said.limits, Shared(said.store))
+    counted = rates(said.limits, Shared(said.store), MemoryCounters())
 
-    made = limits(Upstream(), said.limits, counted, Metrics())
+    made = limits(Upstream(), said.limits, counted, Running(), Metrics())
 
     assert [type(stage) for stage in made] == stages
 
@@ -65,7 +66,7 @@ def test_a_rule_is_what_the_operator_wrote(tmp_path: Path) -> None:
         RULE,
     )
 
-    [rule] = rates(said.limits, Shared(said.store)).rules
+    [rule] = rates(said.limits, Shared(said.store), MemoryCounters()).rules
 
     assert (rule.name, rule.path, rule.per) == ("a", "/x/{y}", ("project", "y"))
     assert rule.methods == {"GET"}

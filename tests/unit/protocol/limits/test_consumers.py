@@ -44,7 +44,7 @@ def test_an_id_cannot_reach_out_of_its_place_in_a_key(identifier: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"), [((), ""), (("a", "b"), "a"), (("x", "b", "a"), "b"), (("x",), "")]
+    ("names", "expected"), [((), ""), (("a", "b"), "b"), (("x", "b", "a"), "b"), (("a",), "a"), (("x",), "")]
 )
-def test_the_first_group_with_rules_decides(names: tuple[str, ...], expected: str) -> None:
-    assert group_of(names, frozenset({"a", "b"})) == expected
+def test_the_group_that_stands_first_in_the_file_decides(names: tuple[str, ...], expected: str) -> None:
+    assert group_of(names, {"b": 0, "a": 1}) == expected
