@@ -154,6 +154,8 @@ class Admission:
         vary_names: Sequence[bytes],
     ) -> Admitted | NotStorable:
         """Admit an answer on ``terms``, if anything could still use it."""
+        if not storing.WRITTEN_ON_THE_WAY.isdisjoint(vary_names):
+            return NotStorable("vary")
         age = freshness.initial_age(fields, times)
         if reuse.useful_for(terms) <= age and not validation.conditions(fields):
             return NotStorable("expired")

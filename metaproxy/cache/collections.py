@@ -9,6 +9,7 @@ collection of the same partition, representation and Vary; what is not in it is 
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from urllib.parse import unquote
 
 import msgspec
 from cachetools import TTLCache
@@ -57,7 +58,8 @@ class Collections:
     def __init__(self, store: MemoryStore, monotonic: Clock) -> None:
         self._store = store
         self._monotonic = monotonic
-        self._missed: TTLCache[Key, Key] = TTLCache(
+        # Hashes, because keys have no bound in bytes. A collision fetches a collection early, or late.
+        self._missed: TTLCache[int, int] = TTLCache(
             REMEMBERED_COLLECTIONS, REMEMBERED_SECONDS, timer=monotonic
         )
 
@@ -66,7 +68,7 @@ class Collections:
         name = _item_name(request, match)
         if name is None:
             return None
-        collection = self._store.select(_collection_key(request.key), request.fields)
+        collection = self._store.select(collection_key(request.key), request.fields)
         if collection is None or self._monotonic() >= collection.fresh_until:
             return None
         value = _items(collection).get(name)
@@ -76,15 +78,23 @@ class Collections:
         self._store.put(request.key, item)
         return item
 
+    def of_item(self, key: Key) -> Key | None:
+        """Return the key of a stored collection that would answer for the item ``key``; None for none."""
+        found = collection_key(key)
+        slot = self._store.slot(found)
+        name = unquote(key[PATH].rpartition(b"/")[2].decode("latin-1"))
+        holds = slot is not None and any(name in _items(variant) for variant in slot.variants)
+        return found if holds else None
+
     def to_fetch(self, request: CacheRequest, match: Match[CacheRoute] | None, scope: Scope) -> Scope | None:
         """Return the request for the collection, where a second item of it has been missed lately."""
         if _item_name(request, match) is None:
             return None
-        key = _collection_key(request.key)
-        first = self._missed.setdefault(key, request.key)
-        if first == request.key or key in self._store:
+        key, item = collection_key(request.key), hash(request.key)
+        first = self._missed.setdefault(hash(key), item)
+        if first == item or key in self._store:
             return None
-        del self._missed[key]
+        del self._missed[hash(key)]
         path, raw_path = scope["path"].rpartition("/")[0], scope["raw_path"].rpartition(b"/")[0]
         return {**scope, "path": path, "raw_path": raw_path}
 
@@ -99,7 +109,8 @@ def _item_name(request: CacheRequest, match: Match[CacheRoute] | None) -> str | 
     return None if not name or name.endswith(REPRESENTATION_SUFFIXES) else name
 
 
-def _collection_key(key: Key) -> Key:
+def collection_key(key: Key) -> Key:
+    """Return the key of the collection of which ``key`` is an item's."""
     return (*key[:PATH], key[PATH].rpartition(b"/")[0], *key[QUERY:])
 
 

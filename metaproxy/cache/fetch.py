@@ -15,6 +15,7 @@ from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.second_level import SecondLevel, SharedAnswer
 from metaproxy.cache.stored import Stored
 from metaproxy.cache.trust import Trust
+from metaproxy.cache.withdrawals import Withdrawals
 from metaproxy.cache.writes import Writes
 from metaproxy.clock import Clock
 from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
@@ -22,6 +23,7 @@ from metaproxy.protocol import headers
 from metaproxy.protocol.caching import reuse, validation
 from metaproxy.protocol.caching.freshness import Times
 from metaproxy.protocol.caching.reuse import Fresh
+from metaproxy.protocol.caching.superseding import is_final
 from metaproxy.tasks import TaskSet
 
 
@@ -46,6 +48,7 @@ class Fetcher:
         app: the next application.
         admission: judges answers.
         store: where they are stored.
+        withdrawals: remove what an answer contradicts that is not stored.
         flights: where the flights under way are found.
         writes: what is being written, and must not be stored.
         trust: whether this process hears of every write.
@@ -58,6 +61,7 @@ class Fetcher:
         *,
         admission: Admission,
         store: MemoryStore,
+        withdrawals: Withdrawals,
         flights: Flights,
         writes: Writes,
         trust: Trust,
@@ -68,6 +72,7 @@ class Fetcher:
         self.app = app
         self._admission = admission
         self._store = store
+        self._withdrawals = withdrawals
         self._flights = flights
         self._writes = writes
         self._trust = trust
@@ -91,15 +96,23 @@ class Fetcher:
     def begin(self, exchange: Exchange, scope: Scope, wanted: Wanted) -> "Fetch":
         """Begin a flight that ``fly`` or ``land`` must end."""
         own_exchange = exchange.for_flight()
+        asked = wanted.asked
+        # RFC 9111 §4.1: what selects the answer later is what was sent for it.
+        asked.lines = validation.without_conditions(asked.lines)
         answer = _Answer(self._admission, wanted, self._monotonic, self._wall)
+
+        def on_head(flight: Flight) -> None:
+            answer.on_head(flight)
+            self._settle(flight, wanted, answer)
+
         flight = Flight(
             own_exchange,
-            wanted.asked.tags,
+            asked.tags,
             max_kept_bytes=self._store.max_entry_bytes,
-            on_head=answer.on_head,
+            on_head=on_head,
         )
         trusted = self._trust.covers(answer.asked_at, answer.asked_at)
-        flight.doomed = not trusted or self._writes.concern(wanted.asked.tags)
+        flight.doomed = not trusted or self._writes.concern(asked.tags)
         self._flights.add(wanted.flight_key, flight)
         return Fetch(flight, _scope_of_flight(scope, own_exchange, wanted), wanted, answer)
 
@@ -126,6 +139,7 @@ class Fetcher:
         """Cancel what is under way."""
         self._is_closed = True
         await self._tasks.cancel()
+        await self._withdrawals.close()
 
     async def _run(self, fetch: "Fetch", app: ASGIApp) -> None:
         error: Exception | None = None
@@ -140,8 +154,11 @@ class Fetcher:
             self._end(fetch, error)
 
     def _end(self, fetch: "Fetch", error: Exception | None) -> None:
-        self._flights.remove(fetch.wanted.flight_key, fetch.flight)
-        fetch.flight.land(error)
+        flight = fetch.flight
+        self._flights.remove(fetch.wanted.flight_key, flight)
+        if flight.outgrown:
+            self._settle(flight, fetch.wanted, fetch.answer)
+        flight.land(error)
 
     async def _fly(self, fetch: "Fetch", app: ASGIApp) -> None:
         flight, wanted = fetch.flight, fetch.wanted
@@ -149,7 +166,7 @@ class Fetcher:
         if shared is not None and shared.stored is not None and self._is_usable(shared.stored, wanted):
             flight.take(shared.stored)
             if not flight.doomed:
-                self._store.put(wanted.key, shared.stored)
+                self._store.put(wanted.key, shared.stored, combined(wanted.asked.lines))
             return
         await app(fetch.scope, _Request(), flight.send)
         stored = self._keep(fetch)
@@ -163,8 +180,18 @@ class Fetcher:
         flight.stored = stored = fetch.answer.complete(flight)
         if stored is None or flight.doomed or not flight.kept:
             return None
-        self._store.put(fetch.wanted.key, stored)
-        return stored
+        if self._store.put(fetch.wanted.key, stored, combined(fetch.wanted.asked.lines)):
+            return stored
+        flight.kept = False
+        self._settle(flight, fetch.wanted, fetch.answer)
+        return None
+
+    def _settle(self, flight: Flight, wanted: Wanted, answer: "_Answer") -> None:
+        """Withdraw what the answer speaks of, if it is final and will not be stored."""
+        to_be_stored = flight.kept and not flight.doomed and not flight.outgrown
+        if not to_be_stored and not flight.from_second_level and is_final(flight.status):
+            forced = not wanted.second_level
+            self._withdrawals.withdraw(wanted.key, wanted.route, wanted.asked, answer.asked_at, shared=forced)
 
     async def _ask_second_level(self, flight: Flight, wanted: Wanted) -> SharedAnswer | None:
         if self._second_level is None or flight.doomed or not wanted.second_level:
@@ -211,7 +238,9 @@ class _Answer:
         judged = self._admission.judge(wanted.asked, wanted.route, flight.status, flight.fields, times)
         if isinstance(judged, Admitted):
             self._admitted = judged
-            flight.kept, flight.shared, flight.vary = True, judged.shareable, judged.vary
+            fits = (judged.content_length or 0) <= flight.max_kept_bytes
+            # What is too large to be kept would flow at a pace that its readers share: each flies alone.
+            flight.kept, flight.shared, flight.vary = fits, fits and judged.shareable, judged.vary
             flight.ttl = judged.terms.lifetime - judged.age
 
     def complete(self, flight: Flight) -> Stored | None:
@@ -256,8 +285,11 @@ class _Request:
 
 
 def _scope_of_flight(scope: Scope, exchange: Exchange, wanted: Wanted) -> Scope:
-    """The request without the client's conditions, which the stored answer's take the place of."""
-    lines: list[headers.Header] = validation.without_conditions(scope["headers"])
+    """The request for the whole, with the stored answer's conditions in place of the client's.
+
+    It is always GET: an answer to HEAD is not the answer to GET (RFC 9111 §3, RFC 9110 §9.3.2).
+    """
+    lines = [*wanted.asked.lines]
     if wanted.stale is not None:
         lines += validation.conditions(wanted.stale.fields)
-    return {**scope, "headers": lines, SCOPE_KEY: exchange}
+    return {**scope, "method": "GET", "headers": lines, SCOPE_KEY: exchange}

@@ -2,14 +2,17 @@
 
 A flight is nobody's: it runs as a task of its own, so a client that hangs up takes its own answer with
 it and nothing else. Its answer is kept until the last reader has it as long as it may be shared; one
-that turns out private belongs to the reader who led, and the others go their own way. What is not
-kept flows at the pace of its slowest reader.
+that turns out private belongs to the reader who led, and the others go their own way.
+
+An answer that outgrows what is kept flows at the pace of its fastest reader. A reader that falls behind by
+more than a window is cut off: otherwise one that reads slowly, or not at all, would decide how long all wait.
 
 A flight is doomed by a purge that overtakes it: it may have read what was there before. Its readers
 had asked before the purge, so they get their answer; nobody joins it, and it is not stored.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
 from starlette.types import Message
@@ -18,8 +21,21 @@ from metaproxy.cache.stored import Stored
 from metaproxy.exchange import ClientDisconnected, Exchange
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching.reuse import VaryValues
+from metaproxy.protocol.faults import Fault
 
 OnHead = Callable[["Flight"], None]
+
+WINDOW_BYTES = 2**20
+"""How far a reader may fall behind the fastest one, if less than that is kept of a body."""
+
+
+class _Place:
+    """How much of the body a reader has."""
+
+    __slots__ = ("chunks", "octets")
+
+    def __init__(self) -> None:
+        self.chunks = self.octets = 0
 
 
 class Flight:
@@ -52,12 +68,13 @@ class Flight:
         self.stored: Stored | None = None
         """What was stored of it, or what it confirmed."""
         self.from_second_level = False
-        self._max_kept_bytes = max_kept_bytes
+        self.max_kept_bytes = max_kept_bytes
+        self._window = max(max_kept_bytes, WINDOW_BYTES)
         self._on_head = on_head
         self._chunks: list[bytes] = []
         self._dropped = 0
-        self._kept_bytes = 0
-        self._positions: dict[object, int] = {}
+        self._octets = 0
+        self._places: dict[object, _Place] = {}
         self._readers_waiting: list[asyncio.Future[None]] = []
         self._sender_waiting: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -65,12 +82,17 @@ class Flight:
     @property
     def joinable(self) -> bool:
         """Whether somebody who comes now may still read the answer."""
-        return not self.doomed and not self._dropped and (not self.status or self.shared)
+        return not self.doomed and not self.outgrown and (not self.status or self.shared)
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether more of the body has come than is kept."""
+        return self._octets > self.max_kept_bytes
 
     @property
     def body(self) -> bytes | None:
-        """The whole body, once complete; None where it was not kept."""
-        return None if self._dropped else b"".join(self._chunks)
+        """The whole body, once complete; None if it was not kept."""
+        return None if self._dropped or self.outgrown else b"".join(self._chunks)
 
     def run_by(self, task: "asyncio.Task[None]") -> None:
         """Take note of the task that runs the request."""
@@ -89,7 +111,7 @@ class Flight:
         self._on_head(self)
         if body:
             self._chunks.append(body)
-            self._kept_bytes += len(body)
+            self._octets += len(body)
 
     def land(self, error: BaseException | None = None) -> None:
         """End the flight; ``error`` is what the request ended with."""
@@ -115,29 +137,44 @@ class Flight:
             raise (self.error or ClientDisconnected()).with_traceback(None)
 
     async def landed(self) -> None:
-        """Wait until the answer is complete."""
-        while not self.complete:
+        """Wait until the answer is complete, or has outgrown what is kept."""
+        while not self.complete and not self.outgrown:
             await self._news()
 
     def enter(self, reader: object) -> None:
         """Count ``reader`` among those who read from the start."""
-        self._positions[reader] = 0
+        self._places[reader] = _Place()
+
+    def serves(self, reader: object) -> bool:
+        """Say whether ``reader`` can still get the whole body."""
+        return reader in self._places
+
+    def ignore_body(self, reader: object) -> None:
+        """Let ``reader`` have no use for the body: it neither waits for it nor delays it."""
+        place = self._places.get(reader)
+        if place is not None:
+            place.chunks = place.octets = sys.maxsize
+            self._wake_sender()
 
     def leave(self, reader: object) -> None:
         """Take ``reader`` out; a flight whose answer nobody keeps ends with its last reader."""
-        self._positions.pop(reader, None)
+        self._places.pop(reader, None)
         self._wake_sender()
-        abandoned = not self._positions and not self.complete and self.status and not self._is_kept()
+        abandoned = not self._places and not self.complete and self.status and not self._is_kept()
         if abandoned and self._task is not None:
             self._task.cancel()
 
     async def chunks(self, reader: object) -> AsyncIterator[bytes]:
-        """Yield the body piece by piece; raises what the request ended with, where it broke off."""
+        """Yield the body piece by piece; raises what the request ended with, if it broke off."""
         while True:
-            position = self._positions[reader] - self._dropped
-            if position < len(self._chunks):
-                yield self._chunks[position]
-                self._positions[reader] += 1
+            place = self._places.get(reader)
+            if place is None:
+                raise Fault(503, "The answer was read too slowly.", reason="read_too_slowly")
+            if (position := place.chunks - self._dropped) < len(self._chunks):
+                chunk = self._chunks[position]
+                yield chunk
+                place.chunks += 1
+                place.octets += len(chunk)
                 self._wake_sender()
             elif self.complete:
                 break
@@ -147,22 +184,34 @@ class Flight:
             raise self.error.with_traceback(None)
 
     def _is_kept(self) -> bool:
-        return (self.kept or self.shared) and self._kept_bytes <= self._max_kept_bytes
+        return (self.kept or self.shared) and not self.outgrown
 
     async def _append(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
-        self._kept_bytes += len(chunk)
+        self._octets += len(chunk)
         self._wake_readers()
         if self._is_kept():
             return
-        if not self._positions:
+        if not self._places:
             raise ClientDisconnected
         end = self._dropped + len(self._chunks)
-        while self._positions and min(self._positions.values()) < end:
+        while self._places and max(place.chunks for place in self._places.values()) < end:
             self._sender_waiting = asyncio.get_running_loop().create_future()
             await self._sender_waiting
-        self._dropped = end
-        self._chunks.clear()
+        self._cut_off()
+        self._drop(min((place.chunks for place in self._places.values()), default=end))
+
+    def _cut_off(self) -> None:
+        """Take out the readers that have fallen behind the fastest by more than the window."""
+        least = self._octets - self._window
+        for reader in [reader for reader, place in self._places.items() if place.octets < least]:
+            del self._places[reader]
+
+    def _drop(self, end: int) -> None:
+        """Let go of the chunks before ``end``, which all readers have."""
+        count = min(end - self._dropped, len(self._chunks))
+        del self._chunks[:count]
+        self._dropped += count
 
     async def _news(self) -> None:
         future = asyncio.get_running_loop().create_future()

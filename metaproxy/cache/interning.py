@@ -8,7 +8,7 @@ table is bounded, and emptied when it is full: it holds what is frequent, whatev
 from metaproxy.protocol import headers
 
 MAX_FIELDS = 4096
-LONGEST_VALUE = 128
+LONGEST_FIELD = 192
 
 FIELD_BYTES = 130
 """What a field takes beside its text: two bytes objects and their pair."""
@@ -24,7 +24,7 @@ def shared_fields(fields: headers.Headers) -> tuple[tuple[headers.Header, ...], 
         if known is None:
             known = field
             new_bytes += len(field[0]) + len(field[1]) + FIELD_BYTES
-            if len(field[1]) <= LONGEST_VALUE:
+            if len(field[0]) + len(field[1]) <= LONGEST_FIELD:
                 _remember(field)
         kept.append(known)
     return tuple(kept), new_bytes

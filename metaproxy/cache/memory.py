@@ -78,21 +78,52 @@ class MemoryStore:
         """Return what is stored under ``key``; the order of use stays as it is."""
         return self._slots.get(key)
 
-    def put(self, key: Key, stored: Stored) -> bool:
-        """Store one answer in place of the variant that it renews; False where it is too large."""
+    def put(self, key: Key, stored: Stored, request: Mapping[bytes, bytes] | None = None) -> bool:
+        """Store one answer in place of what it renews; False if it is too large.
+
+        ``request`` has the fields of the request that it answers. Every variant that they select is replaced,
+        because the origin would have confirmed one of them if it were still right (RFC 9111 §4.3.3).
+        """
         if stored.size > self.max_entry_bytes:
             return False
         slot = self._slots.get(key)
-        others = [variant for variant in slot.variants if variant.vary != stored.vary] if slot else []
+        others = [
+            variant
+            for variant in (slot.variants if slot else ())
+            if variant.vary != stored.vary and (request is None or not selects(variant.vary, request))
+        ]
         self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored])
         while self.bytes > self.max_bytes:
             self._evict()
+        return True
+
+    def withdraw(self, key: Key, request: Mapping[bytes, bytes], asked_at: float) -> bool:
+        """Remove the variants that ``request`` selects, whoever still reads them; say whether there were any.
+
+        Those that the origin was asked for after ``asked_at`` (monotonic) stay.
+        """
+        slot = self._slots.get(key)
+        variants = slot.variants if slot else []
+        kept = []
+        for variant in variants:
+            if variant.asked_at <= asked_at and selects(variant.vary, request):
+                variant.withdrawn = True
+            else:
+                kept.append(variant)
+        if len(kept) == len(variants):
+            return False
+        if kept:
+            self._set(key, kept)
+        else:
+            self._remove(key)
         return True
 
     def purge(self, tag: str) -> int:
         """Remove every key that holds an answer with ``tag``; return how many there were."""
         keys = tuple(self._tagged.get(tag, ()))
         for key in keys:
+            for variant in self._slots[key].variants:
+                variant.withdrawn = True
             self._remove(key)
         return len(keys)
 
@@ -100,6 +131,8 @@ class MemoryStore:
         """Remove everything; return how many keys there were."""
         count = len(self._slots)
         for slot in self._slots.values():
+            for variant in slot.variants:
+                variant.withdrawn = True
             slot.end()
         self._slots.clear()
         self._sizes.clear()

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Hashable
+from dataclasses import replace
 
 from cachetools import TTLCache
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,8 +17,9 @@ from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
 from metaproxy.exchange import ClientDisconnected, Exchange
 from metaproxy.protocol import headers
-from metaproxy.protocol.caching import cache_status, reuse, storing
-from metaproxy.protocol.caching.directives import NOTHING_SAID
+from metaproxy.protocol.caching import cache_status, directives, reuse, storing
+from metaproxy.protocol.caching.directives import NOTHING_ASKED
+from metaproxy.protocol.faults import Fault
 
 NOT_SHARED_SECONDS = 10.0
 """How long after an answer that could not be shared reads of its key no longer wait for each other."""
@@ -43,9 +45,8 @@ class Misses:
         self._flights = flights
         self._trust = trust
         self._monotonic = monotonic
-        self._not_shared: TTLCache[Hashable, None] = TTLCache(
-            NOT_SHARED_KEYS, NOT_SHARED_SECONDS, timer=monotonic
-        )
+        # Hashes, because keys have no bound in bytes. After a collision a read flies alone: it loses nothing.
+        self._not_shared: TTLCache[int, None] = TTLCache(NOT_SHARED_KEYS, NOT_SHARED_SECONDS, timer=monotonic)
 
     async def serve(self, exchange: Exchange, scope: Scope, send: Send, read: Read) -> None:
         """Answer ``read``: with the answer of a flight under way, or of one of its own."""
@@ -79,13 +80,21 @@ class Misses:
             await self.serve(delivery.exchange, scope, send, delivery.read)
 
     def refresh(self, exchange: Exchange, scope: Scope, read: Read) -> None:
-        """Validate a stale answer in the background, unless that is under way or enough others are."""
+        """Validate a stale answer in the background, unless that is under way or enough others are.
+
+        That is the cache's own request: what the client has asked of caches is no part of it.
+        """
         if len(self._flights) < MAX_FLIGHTS_FOR_REFRESH and self._flights.find(read.request.key) is None:
-            self._fly(exchange, scope, read, read.request.key)
+            lines = [field for field in read.asked.lines if field[0] not in (b"cache-control", b"pragma")]
+            asked = replace(read.asked, lines=lines, directives=NOTHING_ASKED)
+            self._fly(exchange, scope, replace(read, asked=asked), read.request.key)
 
     def _may_join(self, read: Read) -> bool:
         now = self._monotonic()
-        wants_its_own = read.reason == cache_status.REQUEST or read.request.key in self._not_shared
+        # A flight under way began before a request that wants news, so it may bring what was there before.
+        asked = read.request.directives
+        wants_news = read.reason == cache_status.REQUEST or asked.no_cache or asked.max_age == 0
+        wants_its_own = wants_news or hash(read.request.key) in self._not_shared
         # Out of touch with the other replicas, a flight may have overtaken a write unknown here.
         return not wants_its_own and self._trust.covers(now, now)
 
@@ -103,14 +112,16 @@ class Misses:
         flight, read = delivery.flight, delivery.read
         try:
             await flight.head()
-        except Exception:
-            if await self._sent_instead_of_error(delivery, 0):
+        except Exception as error:
+            is_refusal = isinstance(error, Fault) and error.status not in reuse.FAILURES
+            if not is_refusal and await self._sent_instead_of_error(delivery, 0):
                 return True
             raise
-        if flight.status >= 500 and await self._sent_instead_of_error(delivery, flight.status):
+        if flight.status in reuse.FAILURES and await self._sent_instead_of_error(delivery, flight.status):
             return True
+        self._note_sharing(delivery)
         if delivery.leads:
-            self.take_lead(delivery)
+            delivery.take_over_exchange()
         elif not (flight.shared and reuse.selects(flight.vary, read.request.fields)):
             return False
         if flight.from_second_level:
@@ -118,8 +129,7 @@ class Misses:
             return True
         if flight.status == 304 and (flight.stored is not None or read.stale is not None):
             return await self._confirmed(delivery)
-        await self._pass_on(delivery)
-        return True
+        return await self._passed_on(delivery)
 
     async def _confirmed(self, delivery: Delivery) -> bool:
         """A 304 came: send what it confirms, or fly again without asking for a 304."""
@@ -134,27 +144,35 @@ class Misses:
         """Send the stale answer in place of an error, where that is allowed (RFC 5861 §4)."""
         read, now = delivery.read, self._monotonic()
         stale = read.stale
-        if stale is None or not read.trusted:
+        if stale is None or stale.withdrawn or not read.trusted:
             return False
         if not reuse.usable_on_error(stale.terms, stale.age(now), read.asked.directives):
             return False
         if delivery.leads:
             delivery.take_over_exchange()
+        delivery.flight.ignore_body(delivery)
         await self._send_stored(delivery, stale, "stale", status)
         return True
 
-    async def _pass_on(self, delivery: Delivery) -> None:
+    async def _passed_on(self, delivery: Delivery) -> bool:
+        """Send the answer as it comes; False if this read has been cut off before it has begun."""
         flight, read = delivery.flight, delivery.read
         if read.request.conditional and flight.kept:
             await flight.landed()
             if flight.stored is not None:
                 await self._send_stored(delivery, flight.stored, delivery.outcome, flight.status)
-                return
+                return True
+        if not flight.serves(delivery):
+            return False
         start = self.head(delivery, headers.end_to_end(flight.fields))
         await delivery.send({"type": "http.response.start", "status": flight.status, "headers": start})
-        async for chunk in flight.chunks(delivery):
-            await delivery.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        try:
+            async for chunk in flight.chunks(delivery):
+                await delivery.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        finally:
+            self._note_sharing(delivery)
         await delivery.send({"type": "http.response.body", "body": b"", "more_body": False})
+        return True
 
     def head(self, delivery: Delivery, fields: list[headers.Header]) -> list[headers.Header]:
         """Return the end-to-end ``fields`` of the flight's answer as this read gets them."""
@@ -166,9 +184,13 @@ class Misses:
 
     def take_lead(self, delivery: Delivery) -> None:
         """Let the read that its flight was begun for know what came of it."""
+        self._note_sharing(delivery)
         delivery.take_over_exchange()
-        if not delivery.flight.shared:
-            self._not_shared[delivery.read.request.key] = None
+
+    def _note_sharing(self, delivery: Delivery) -> None:
+        """Let reads of a key whose answer could not be shared fly alone for a while."""
+        if not delivery.flight.shared or delivery.flight.outgrown:
+            self._not_shared[hash(delivery.read.request.key)] = None
 
     async def _send_second_level(self, delivery: Delivery) -> None:
         stored, now = delivery.flight.stored, self._monotonic()
@@ -239,7 +261,7 @@ def _wanted(read: Read, flight_key: Hashable) -> Wanted:
 
 
 def _for_another(fields: list[headers.Header]) -> list[headers.Header]:
-    """The fields of an answer for those whose request it was not."""
-    kept = storing.stored_fields(fields, NOTHING_SAID)
+    """The fields of an answer for those whose request it was not, without those that are meant for one."""
+    kept = storing.stored_fields(fields, directives.of_response(fields))
     kept += [field for field in fields if field[0] in (b"content-length", b"age")]
     return kept

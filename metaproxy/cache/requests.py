@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from metaproxy.cache.memory import Key
+from metaproxy.memo import Memo
 from metaproxy.protocol import faults, headers
 from metaproxy.protocol.caching import directives
 from metaproxy.protocol.caching.directives import NOTHING_ASKED, RequestDirectives
@@ -58,6 +59,8 @@ _FORWARDED_PARTS = re.compile(rb"\b(?:host|proto)=[^;,]*", re.IGNORECASE)
 
 KNOWN_RANGES = frozenset({b"*/*", b"application/*", faults.JSON, faults.XML})
 MEMO_ENTRIES = 4096
+MEMO_BYTES = 256
+"""A longer Accept is read each time: memory is bounded in bytes, not only in entries."""
 
 NormaliseQuery = Callable[[str, bytes], bytes]
 
@@ -98,7 +101,7 @@ class RequestReader:
         self._obey_client = obey_client
         self._past_the_cache = PAST_THE_CACHE if shared else PAST_THE_CACHE | UNCHECKED_CREDENTIALS
         self._normalised_query = normalised_query
-        self._representations: dict[bytes | None, bytes] = {}
+        self._representations: Memo[bytes | None, bytes] = Memo(MEMO_ENTRIES, MEMO_BYTES)
 
     def read(self, partition: bytes, scheme: str, scope: Scope) -> CacheRequest:
         """Return what the request in ``scope`` asks of the cache."""
@@ -109,7 +112,8 @@ class RequestReader:
         accept = fields.get(b"accept")
         representation = self._representations.get(accept)
         if representation is None:
-            representation = self._remember(accept)
+            representation = representation_of(accept)
+            self._representations.keep(accept, representation, len(accept or b""))
         query = scope["query_string"]
         if query:
             query = self._normalised_query(scope["path"], query)
@@ -139,12 +143,6 @@ class RequestReader:
         if past & UNCHECKED_CREDENTIALS:
             return "credentials"
         return "condition" if past & NOT_FOR_CACHES else "method_override"
-
-    def _remember(self, accept: bytes | None) -> bytes:
-        if len(self._representations) >= MEMO_ENTRIES:
-            self._representations.clear()
-        representation = self._representations[accept] = representation_of(accept)
-        return representation
 
 
 def has_unchecked_credentials(request: CacheRequest) -> bool:

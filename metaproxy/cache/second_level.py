@@ -23,6 +23,10 @@ from metaproxy.store.entries import Found, SharedEntries
 logger = structlog.get_logger(__name__)
 
 
+WITHDRAWAL_SECONDS = 1.0
+"""How long an empty entry stands in the place of one that was withdrawn."""
+
+
 class _Content(msgspec.Struct, array_like=True, frozen=True):
     status: int
     shown_status: int
@@ -61,7 +65,7 @@ class SecondLevel:
         asked_at = self._monotonic()
         try:
             found = await self._entries.get(_name(key), (*tags, EVERYTHING))
-            content = None if found.content is None else _decode(found.content)
+            content = _decode(found.content) if found.content else None
         except (OSError, msgspec.DecodeError):
             return SharedAnswer(None, None)
         if content is None:
@@ -78,6 +82,15 @@ class SecondLevel:
             asked_at=asked_at,
         )
         return SharedAnswer(stored, found)
+
+    async def withdraw(self, key: Key, tags: tuple[str, ...]) -> None:
+        """Let nothing that is stored under ``key`` count any more."""
+        try:
+            found = await self._entries.get(_name(key), (*tags, EVERYTHING))
+            if found.content:
+                await self._entries.put(_name(key), b"", found, WITHDRAWAL_SECONDS)
+        except OSError:
+            logger.debug("an answer was not withdrawn at the second level")
 
     async def put(self, key: Key, stored: Stored, asked: SharedAnswer) -> None:
         """Store an answer that was fetched after ``asked`` was returned."""

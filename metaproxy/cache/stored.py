@@ -89,6 +89,8 @@ class Stored:
     """What Cache-Status adds: ``collection`` for an item taken from a stored collection."""
     items: Mapping[str, str] | None = None
     """Of a collection whose items were asked for: what is in it."""
+    withdrawn: bool = field(init=False, default=False)
+    """Whether it was purged or contradicted: a read that still holds on to it must not fall back on it."""
     size: int = field(init=False)
     """The bytes of memory that it takes, estimated from above."""
     etag: bytes = field(init=False)

@@ -30,6 +30,7 @@ from metaproxy.cache.requests import CacheRequest, RequestReader, has_unchecked_
 from metaproxy.cache.routes import CacheRoute, CacheRoutes
 from metaproxy.cache.second_level import SecondLevel
 from metaproxy.cache.stored import Hit, Stored
+from metaproxy.cache.withdrawals import Withdrawals
 from metaproxy.cache.write_through import WriteThrough
 from metaproxy.cache.writes import Writes
 from metaproxy.clock import Clock
@@ -118,15 +119,18 @@ class MetadataCache(Stage):
             name=name,
             monotonic=monotonic,
         )
+        second_level = SecondLevel(entries, monotonic=monotonic, wall=wall) if entries else None
+        self._withdrawals = Withdrawals(self._store, self._collections, second_level, monotonic)
         self._write_through = WriteThrough(self._routes, self._replicas)
         self._fetcher = Fetcher(
             app,
             admission=Admission(respect_origin=respect_origin, hit_status=hit_status),
             store=self._store,
+            withdrawals=self._withdrawals,
             flights=flights,
             writes=writes,
             trust=self._trust,
-            second_level=SecondLevel(entries, monotonic=monotonic, wall=wall) if entries else None,
+            second_level=second_level,
             monotonic=monotonic,
             wall=wall,
         )
@@ -234,10 +238,11 @@ class MetadataCache(Stage):
             await send_hit(stale, exchange, send)
         elif request.directives.only_if_cached:  # RFC 9111 §5.2.1.7
             raise Fault(504, "The answer is not in the cache.", reason="only_if_cached")
-        elif request.range is not None:
-            await self._pass(exchange, scope, receive, send, cache_status.PARTIAL)
-        elif scope["method"] == "HEAD":
-            await self._pass(exchange, scope, receive, send, read.reason)
+        elif request.range is not None or scope["method"] == "HEAD":
+            reason = cache_status.PARTIAL if request.range is not None else read.reason
+            if stored is not None:
+                send = self._withdrawals.watched(read, stored, scope["method"], send)
+            await self._pass(exchange, scope, receive, send, reason)
         else:
             self._fetch_collection(exchange, scope, request, match)
             await self._misses.serve(exchange, scope, send, read)

@@ -16,6 +16,9 @@ from metaproxy.protocol.caching.directives import RequestDirectives, ResponseDir
 VaryValues = tuple[tuple[bytes, bytes | None], ...]
 """The field names that Vary lists, and what the request had there that the answer was made for."""
 
+FAILURES = frozenset({500, 502, 503, 504})
+"""Answers by which an origin fails, so that a stale one may be sent instead (RFC 5861 §4)."""
+
 MEMO_BYTES = 256
 """Longer fields are read each time: memory is bounded in bytes, not only in entries."""
 

@@ -55,6 +55,24 @@ NOT_STORED_FIELDS = frozenset(
 """Beside the hop-by-hop fields (§3.1): what is true of one exchange only. Written anew for each answer."""
 
 
+WRITTEN_ON_THE_WAY = frozenset(
+    {
+        b"expect",
+        b"forwarded",
+        b"via",
+        b"x-forwarded-for",
+        b"x-openstack-request-id",
+        b"traceparent",
+        b"tracestate",
+    }
+)
+"""Fields that the upstream gets otherwise than the client sent them, or that are another for each request.
+
+An answer that varies on one of them cannot be selected by what a client sends (§4.1), so it is not stored.
+Host, X-Forwarded-Host and X-Forwarded-Proto are written on the way, too, but from what is in the key.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Storable:
     """The answer may be stored, fresh for ``lifetime`` seconds."""
@@ -115,8 +133,11 @@ def storing(
     if not said.public and (sign := _sign_of_one(fields, cookie=cookie)):
         # Nobody said that this is for all, and it looks made for one.
         return NotStorable(sign)
-    if status in CACHEABLE_BY_DEFAULT or said.public:  # §4.2.2
-        return Storable(policy.heuristic_lifetime(status), explicit=False)
+    lifetime = policy.heuristic_lifetime(status)
+    # An error without a lifetime is not stored, not even for the time after its freshness.
+    is_worth_it = lifetime > 0 or status not in ERRORS
+    if is_worth_it and (status in CACHEABLE_BY_DEFAULT or said.public):  # §4.2.2
+        return Storable(lifetime, explicit=False)
     return NotStorable("status")
 
 

@@ -2,11 +2,14 @@
 
 Facts this file rests on. A cache asks with If-None-Match where it has an ETag and with
 If-Modified-Since where it has a Last-Modified (§4.3.1). If-None-Match goes before If-Modified-Since
-and compares weakly (RFC 9110 §13.1.2, §13.1.3). If-Match and If-Unmodified-Since are not for caches
-(§4.3.2). A 304 updates the stored fields, save those that describe the stored content (§3.2). Where
-an origin has no ETag, a strong one can be made here: the same bytes of the same type have the same.
+and compares weakly (RFC 9110 §13.1.2, §13.1.3). An entity tag is an opaque string in quotes, and may hold
+commas (RFC 9110 §8.8.3). If-Match and If-Unmodified-Since are not for caches (§4.3.2). A 304 updates the
+stored fields, save those that describe the stored content (§3.2). Where an origin has no ETag, a strong one
+can be made here: the same bytes of the same type have the same.
 """
 
+import re
+from collections.abc import Iterator
 from hashlib import blake2b
 
 from metaproxy.protocol import headers
@@ -17,6 +20,9 @@ CONDITIONAL = frozenset({b"if-none-match", b"if-modified-since"})
 """The conditions that a cache may answer from a stored answer."""
 
 NOT_FOR_CACHES = frozenset({b"if-match", b"if-unmodified-since"})
+
+NOT_FOR_THE_WHOLE = CONDITIONAL | {b"range", b"if-range"}
+"""With one of these, the answer to a GET may be less than the whole."""
 
 CONTENT_FIELDS = frozenset({b"content-length", b"content-encoding", b"content-type", b"content-range"})
 """What describes the stored bytes: not updated by a 304 (§3.2), not sent with one (RFC 9110 §15.4.5)."""
@@ -76,16 +82,32 @@ def not_modified_fields(stored: headers.Headers) -> list[headers.Header]:
 
 
 def without_conditions(request: headers.Headers) -> list[headers.Header]:
-    """Return the fields of a request that asks for the whole answer, whatever the client has."""
-    return [field for field in request if field[0] not in CONDITIONAL]
+    """Return the fields of a request that asks for the whole answer, whatever the client has or wants."""
+    return [field for field in request if field[0] not in NOT_FOR_THE_WHOLE]
+
+
+_TAG = re.compile(rb'[ \t,]*((?:W/)?"[^"]*")[ \t]*(?=,|\Z)')
 
 
 def _matches(if_none_match: bytes, etag: bytes) -> bool:
-    """Weak comparison with each member (RFC 9110 §8.8.3.2); ``*`` matches whatever is stored."""
-    if if_none_match.strip() == b"*":
+    """Weak comparison with each member (RFC 9110 §8.8.3.2); ``*`` matches whatever is stored.
+
+    An origin that forgets the quotes gets its tag back without quotes: such a tag matches only the whole
+    field, because nothing says where in a list it would end.
+    """
+    asked = if_none_match.strip(b" \t")
+    if asked in (b"*", etag):
         return True
     wanted = _opaque(etag)
-    return any(_opaque(member) == wanted for member in headers.list_members(if_none_match))
+    return wanted.startswith(b'"') and wanted in map(_opaque, _tags(asked))
+
+
+def _tags(field_value: bytes) -> Iterator[bytes]:
+    """Yield the entity tags of a list, up to the first member that is not a tag."""
+    position = 0
+    while found := _TAG.match(field_value, position):
+        yield found[1]
+        position = found.end()
 
 
 def _opaque(etag: bytes) -> bytes:

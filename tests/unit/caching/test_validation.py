@@ -145,6 +145,54 @@ def test_a_flight_asks_without_the_clients_conditions() -> None:
     assert validation.without_conditions(request) == [(b"accept", b"a")]
 
 
+def test_a_flight_asks_for_the_whole() -> None:
+    request = [(b"range", b"bytes=0-1"), (b"accept", b"a"), (b"if-range", b'"1"')]
+
+    assert validation.without_conditions(request) == [(b"accept", b"a")]
+
+
+@pytest.mark.parametrize(
+    ("etag", "if_none_match", "unchanged"),
+    [
+        pytest.param(b'"a,b"', b'"a,b"', True, id="a comma"),
+        pytest.param(b'"a,b"', b'W/"a,b"', True, id="a comma, weak"),
+        pytest.param(b'"a,b"', b'"z", "a,b"', True, id="a comma, in a list"),
+        pytest.param(b'"a,b"', b'"z","a,b" ,"y"', True, id="a comma, in a list without spaces"),
+        pytest.param(b'"a,b"', b',, "a,b",', True, id="empty members"),
+        pytest.param(b'"b"', b'"a,b"', False, id="a part of a tag"),
+        pytest.param(b'"b"', b'"a,"b","c"', False, id="quotes that do not match"),
+        pytest.param(b'"a b"', b'"a b"', True, id="a space, which some origins write"),
+        pytest.param(b"xx", b"xx", True, id="no quotes, as the origin wrote it"),
+        pytest.param(b"xx", b'"a,xx,b"', False, id="no quotes, within another tag"),
+        pytest.param(b"xx", b"a,xx,b", False, id="no quotes, within another tag without quotes"),
+        pytest.param(b"xx", b'"xx"', False, id="quotes that the origin did not write"),
+        pytest.param(b'"xx"', b"xx", False, id="no quotes, but the origin wrote some"),
+        pytest.param(b'"1"', b'*, "2"', False, id="a star in a list"),
+        pytest.param(b'"1"', b'w/"1"', False, id="weakness is told in upper case"),
+        pytest.param(b'""', b'""', True, id="an empty tag"),
+    ],
+)
+def test_entity_tags_are_compared_whole(etag: bytes, if_none_match: bytes, unchanged: bool) -> None:
+    request = [(b"if-none-match", if_none_match)]
+
+    assert validation.not_modified(request, etag=etag, last_modified=None) is unchanged
+
+
+TAGS = st.from_regex(rb'(W/)?"[^"\r\n]{0,6}"', fullmatch=True)
+
+
+@given(
+    stored=TAGS, listed=st.lists(TAGS, min_size=1, max_size=5), comma=st.sampled_from([b",", b", ", b" ,, "])
+)
+def test_for_every_list_of_tags_the_stored_one_matches_if_it_is_in_the_list(
+    stored: bytes, listed: list[bytes], comma: bytes
+) -> None:
+    request = [(b"if-none-match", comma.join(listed))]
+    is_listed = stored.removeprefix(b"W/") in [tag.removeprefix(b"W/") for tag in listed]
+
+    assert validation.not_modified(request, etag=stored, last_modified=None) is is_listed
+
+
 @given(one=st.binary(max_size=50), other=st.binary(max_size=50))
 def test_our_etag_tells_contents_apart(one: bytes, other: bytes) -> None:
     tags = validation.strong_etag(one, b"text/plain"), validation.strong_etag(other, b"text/plain")

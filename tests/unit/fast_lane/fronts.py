@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport
@@ -22,7 +23,7 @@ class Front:
     """A line in front of an upstream."""
 
     def __init__(
-        self, origin: Upstream, *, fast: bool, read_timeout: float, configured: Mapping[str, bool]
+        self, origin: Upstream, *, fast: bool, read_timeout: float, configured: Mapping[str, Any]
     ) -> None:
         self.origin = origin
         self.transport = UpstreamTransport(read_timeout=read_timeout)
@@ -62,7 +63,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def fronts(
-    *scripts: Script, read_timeout: float = 10.0, **configured: bool
+    *scripts: Script, read_timeout: float = 10.0, **configured: Any
 ) -> AsyncIterator[tuple[Front, Front]]:
     """Yield a line with the fast lane and one without, each with an upstream of its own.
 

@@ -52,6 +52,10 @@ CONFIGURED: tuple[Any, ...] = (
     {"edits": True, "cached": False},
 )
 """What a line may be configured with, beside the defaults."""
+ROUTES = (
+    CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60, negative_ttl=5),
+    CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata", ttl=60),
+)
 REQUEST_ID = re.compile(rb"req-[0-9a-f-]{36}")
 
 
@@ -99,10 +103,18 @@ class Line:
 
     What it does not answer from memory, ``forward`` answers, or else ``upstream``. With ``edits`` header
     fields are edited and pages of one origin may read answers. Without ``cached`` it has no cache routes.
+    ``cache_routes`` and ``caching`` are for the cache.
     """
 
     def __init__(
-        self, *, fast: bool, forward: Forward | None = None, edits: bool = False, cached: bool = True
+        self,
+        *,
+        fast: bool,
+        forward: Forward | None = None,
+        edits: bool = False,
+        cached: bool = True,
+        cache_routes: Sequence[CacheRoute] = ROUTES,
+        **caching: Any,
     ) -> None:
         self.clock, self.log, self.metrics = Clock(), Log(), Metrics()
         times: Any = {"monotonic": self.clock, "wall": self.clock}
@@ -117,10 +129,8 @@ class Line:
         )
         self.cache = cache = MetadataCache(
             forward or upstream,
-            routes=[
-                CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60, negative_ttl=5),
-                CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata", ttl=60),
-            ],
+            routes=cache_routes,
+            **caching,
             **times,
         )
         self.rates = rates = Rates(
@@ -175,6 +185,14 @@ class Line:
         protocol = EdgeProtocol(config, ServerState(), {}, edge=edge)
         protocol.connection_made(wire or Wire())
         return protocol
+
+    async def listen(self) -> asyncio.Server:
+        """Accept connections over the loopback interface."""
+        config, edge = self._connecting
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(
+            lambda: EdgeProtocol(config, ServerState(), {}, edge=edge), "127.0.0.1", 0
+        )
 
     def stored(self) -> list[bytes]:
         """Return the paths of which answers are stored."""
