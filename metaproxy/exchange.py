@@ -9,6 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metaproxy.protocol.credential_rules import CredentialRules
 from metaproxy.protocol.header_edits import HeaderEdits
 
 SCOPE_KEY = "metaproxy.exchange"
@@ -47,6 +48,10 @@ class Identity:
     expires_at: float = 0.0
     audit_ids: tuple[str, ...] = ()
     is_admin_project: bool | None = None
+    roles_are_global: bool = False
+    """Whether the roles of a token without a tenant hold for every tenant (Identity API v2.0)."""
+    access_rules: CredentialRules | None = None
+    """The only requests that the token is for (its application credential's rules); None for no rules."""
     catalog: bytes | None = field(default=None, repr=False)
     extra: Mapping[str, str] = field(default_factory=dict)
     """What only one provider says: default_region, contact_id, authenticated_by, impersonator_id, …"""

@@ -92,15 +92,23 @@ def authenticate(app: ASGIApp, section: Provider, tokens: Tokens) -> Authenticat
         on_missing=section.on_missing,
         service_roles=service_tokens.roles,
         accept_expired=service_tokens.accept_expired,
+        max_token_bytes=section.max_token_bytes,
     )
 
 
 def _cached(inner: TokenValidator, section: Provider, metrics: Metrics) -> CachedValidator:
     cache = section.cache if isinstance(section, Keystone) else TokenCache()
-    send_catalog = isinstance(section, Keystone) and section.send_catalog
+    headers = IdentityHeaders(section.headers, metrics=metrics)
+    if isinstance(section, Keystone):
+        headers = IdentityHeaders(
+            section.headers,
+            send_catalog=section.send_catalog,
+            max_catalog_bytes=section.max_catalog_bytes,
+            metrics=metrics,
+        )
     return CachedValidator(
         inner,
-        headers=IdentityHeaders(section.headers, send_catalog=send_catalog),
+        headers=headers,
         ttl=cache.ttl,
         negative_ttl=cache.negative_ttl,
         max_entries=cache.max_entries,
@@ -122,6 +130,7 @@ def _keystone(
                 login=_login_v3(section.login),
                 timeout=section.timeout,
                 catalog=section.send_catalog,
+                service_type=section.service_type,
                 metrics=metrics,
             )
         case KeystoneV2():
@@ -130,6 +139,7 @@ def _keystone(
                 section.url,
                 login=_login_v2(section.login) if section.login else None,
                 groups=section.groups,
+                catalog=section.send_catalog,
                 timeout=section.timeout,
                 metrics=metrics,
             )

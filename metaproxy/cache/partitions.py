@@ -63,6 +63,7 @@ class Partitions:
             identity.domain_id,
             identity.system_scope,
             str(identity.is_admin_project),
+            repr(identity.access_rules),  # the upstream may judge them, too
             *(identity.extra.get(name, "") for name in EXTRA_RANK),
             str(len(roles)),  # so that no role reads as a group
             *roles,

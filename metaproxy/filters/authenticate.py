@@ -18,22 +18,31 @@ from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.rendering import DELEGATED, SERVICE_DELEGATED, service_twins
 from metaproxy.identity.troubles import IdentityUnavailable
 from metaproxy.identity.validator import Rejected, TokenValidator, Verdict
+from metaproxy.protocol import credential_rules
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS, strip
 from metaproxy.protocol.routes import RouteTable
 
-OnMissing: TypeAlias = Literal["reject", "delegate"]
+OnMissing: TypeAlias = Literal["reject", "delegate", "delegate-always"]
 
 DECIDED = "metaproxy.authenticated"
 """The key of the scope that says that its headers are already those for the upstream."""
 
 MISSING = Rejected("token_missing")
 INVALID_TOKEN = "The token is not valid."  # noqa: S105 - a message
-MESSAGES = {"token_missing": "A token is needed.", "token_expired": "The token has expired."}
+MESSAGES = {
+    "token_missing": "A token is needed.",
+    "token_expired": "The token has expired.",
+    "token_too_long": "The token is too long.",
+    "access_rules": "The access rules of the application credential do not allow this request.",
+}
 
-# Visible ASCII (RFC 9110 §5.5 without obs-text and blanks); servers of identity take no longer fields.
-_TOKEN = re.compile(rb"[!-~]{1,4096}")
+MAX_TOKEN_BYTES = 16384
+"""The longest line of a head that OpenStack's own servers read."""
+
+# Visible ASCII (RFC 9110 §5.5 without obs-text and blanks).
+_TOKEN = re.compile(rb"[!-~]+")
 # An empty or dot segment, or an escaped slash, backslash or dot: not a normal form (RFC 3986 §6.2).
 _AMBIGUOUS = re.compile(r"//|\\|/\.{1,2}(/|$)")
 _ESCAPED = re.compile(rb"%(2[ef]|5c)", re.IGNORECASE)
@@ -52,9 +61,11 @@ class Authenticate(DecidingStage):
         advertise: the identity service that WWW-Authenticate names, if any.
         anonymous: path templates that need no token.
         on_missing: what becomes of a request without a valid token: ``reject`` answers 401,
-            ``delegate`` passes it on as X-Identity-Status: Invalid.
+            ``delegate`` passes it on as X-Identity-Status: Invalid, ``delegate-always`` does so even where
+            identity gives no verdict.
         service_roles: a service token needs one of these roles.
         accept_expired: whether a valid service token lets an expired token through.
+        max_token_bytes: longer tokens are rejected without asking.
         monotonic: measures what was waited.
     """
 
@@ -68,6 +79,7 @@ class Authenticate(DecidingStage):
         on_missing: OnMissing = "reject",
         service_roles: Iterable[str] = ("service",),
         accept_expired: bool = False,
+        max_token_bytes: int = MAX_TOKEN_BYTES,
         monotonic: Clock = monotonic,
     ) -> None:
         self.app = app
@@ -78,9 +90,11 @@ class Authenticate(DecidingStage):
         for template in anonymous:
             self._anonymous.add(template, None)
         self.checks_kinds = self._anonymous.is_shaped
-        self._delegates = on_missing == "delegate"
+        self._delegates = on_missing != "reject"
+        self._delegates_always = on_missing == "delegate-always"
         self._service_roles = frozenset(service_roles)
         self._accept_expired = accept_expired
+        self._max_token_bytes = max_token_bytes
         self._monotonic = monotonic
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
@@ -94,7 +108,7 @@ class Authenticate(DecidingStage):
         user_token, service_token = _tokens(headers)
         service: Verdict | None = None
         if service_token:
-            service = self._service_verdict(self.validator.known(service_token))
+            service = self._service_verdict(self.validator.known(service_token), scope)
             if service is None:
                 return False
         allow_expired = self._lets_expired_pass(service)
@@ -105,7 +119,9 @@ class Authenticate(DecidingStage):
         return True
 
     def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let through what needs a token: whose it is does not rest on the target."""
+        """Let through what needs a token, unless the token has access rules, which rest on the target."""
+        if exchange.identity is not None and exchange.identity.access_rules is not None:
+            return False
         return not self._is_anonymous(scope)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,20 +139,24 @@ class Authenticate(DecidingStage):
         user_token, service_token = _tokens(headers)
         service: Verdict | None = None
         user: Verdict = MISSING
-        try:
-            if service_token:
-                service = self._service_verdict(await self._resolve(service_token))
-            if user_token:
-                user = await self._resolve(user_token, allow_expired=self._lets_expired_pass(service))
-        except IdentityUnavailable as error:
-            raise error.fault() from error
+        if service_token:
+            service = self._service_verdict(await self._resolve(service_token), scope)
+        if user_token:
+            user = await self._resolve(user_token, allow_expired=self._lets_expired_pass(service))
         self._conclude(exchange, scope, headers, user, service)
 
     async def _resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:
         # Identity need not be asked about what cannot be a token, and could not be sent.
+        if len(token) > self._max_token_bytes:
+            return Rejected("token_too_long")
         if not _TOKEN.fullmatch(token):
             return Rejected("token_unknown")
-        return await self.validator.resolve(token, allow_expired=allow_expired)
+        try:
+            return await self.validator.resolve(token, allow_expired=allow_expired)
+        except IdentityUnavailable as error:
+            if self._delegates_always:
+                return Rejected("identity_unavailable")
+            raise error.fault() from error
 
     def _conclude(
         self,
@@ -147,6 +167,8 @@ class Authenticate(DecidingStage):
         service: Verdict | None,
     ) -> None:
         """Write what the verdicts mean into ``exchange`` and ``scope``, or refuse."""
+        if isinstance(user, Identity) and not isinstance(service, Identity):
+            user = _within_rules(user, scope)
         if isinstance(user, Identity):
             exchange.identity = user
             told = user.header_pairs
@@ -170,10 +192,12 @@ class Authenticate(DecidingStage):
             message, reason = MESSAGES.get(verdict.reason, INVALID_TOKEN), verdict.reason
         raise Fault(401, message, reason=reason, headers=self._challenge)
 
-    def _service_verdict(self, verdict: Verdict | None) -> Verdict | None:
+    def _service_verdict(self, verdict: Verdict | None, scope: Scope) -> Verdict | None:
         """Return ``verdict``, or a rejection where a service token has none of the roles."""
-        if isinstance(verdict, Identity) and self._service_roles.isdisjoint(verdict.roles):
-            return Rejected("token_unknown")
+        if isinstance(verdict, Identity):
+            if self._service_roles.isdisjoint(verdict.roles):
+                return Rejected("token_unknown")
+            return _within_rules(verdict, scope)
         return verdict
 
     def _lets_expired_pass(self, service: Verdict | None) -> bool:
@@ -202,6 +226,17 @@ def _tokens(headers: Iterable[Header]) -> tuple[bytes, bytes]:
     if storage_token and storage_token != user_token:
         raise Fault(400, "x-auth-token and x-storage-token differ.", reason="token_ambiguous")
     return user_token, values.get(SERVICE_TOKEN, b"")
+
+
+def _within_rules(identity: Identity, scope: Scope) -> Verdict:
+    """Return ``identity``, or a rejection of a request that its access rules do not allow.
+
+    With a valid service token, a user's rules are not asked: the user made another request, to that service.
+    """
+    rules = identity.access_rules
+    if rules is None or credential_rules.allow(rules, scope["method"], scope["path"], scope["raw_path"]):
+        return identity
+    return Rejected("access_rules")
 
 
 def _pass(scope: Scope, headers: Sequence[Header], told: HeaderPairs) -> None:

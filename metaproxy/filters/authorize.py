@@ -13,7 +13,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.stage import Check, DecidingStage
 from metaproxy.identity.rendering import acting_for
-from metaproxy.protocol.access_rules import AccessRule, AccessRules, PathRules, allows
+from metaproxy.protocol.access_rules import (
+    TENANT_EXEMPT_ROLES,
+    AccessRule,
+    AccessRules,
+    PathRules,
+    allows,
+)
 from metaproxy.protocol.compute_api import (
     TENANT_PATHS,
     is_top_level_resource,
@@ -70,7 +76,8 @@ class Authorize(DecidingStage):
         app: the next application.
         tenant_in_path: whether {tenant_id} of a path must be a tenant of the token.
         tenant_paths: where a tenant stands, beside the known operations.
-        tenant_exempt_roles: roles for which the tenant does not matter.
+        tenant_exempt_roles: roles for which the tenant does not matter, unless the token is a domain's, has
+            no scope, or is for a project that is not the admin project (``is_admin_project`` false).
         tenant_prefixes: prefixes of the token's tenants that paths leave out.
         rules: who may do what; the first that matches decides, none means allowed.
         methods: whether known operations refuse methods that they do not have.
@@ -83,7 +90,7 @@ class Authorize(DecidingStage):
         *,
         tenant_in_path: bool = True,
         tenant_paths: Iterable[str] = TENANT_PATHS,
-        tenant_exempt_roles: Iterable[str] = (),
+        tenant_exempt_roles: Iterable[str] = TENANT_EXEMPT_ROLES,
         tenant_prefixes: Sequence[str] = (),
         rules: Iterable[AccessRule] = (),
         methods: bool = True,
@@ -168,9 +175,15 @@ class Authorize(DecidingStage):
         for name in (tenant, *(prefix + tenant for prefix in self._prefixes)):
             if name in own:
                 return _acting_for(identity, name, scope)
-        if self._exempt.isdisjoint(identity.roles):
+        if not self._is_exempt(identity):
             raise self._forbidden("tenant_mismatch")
         return identity
+
+    def _is_exempt(self, identity: Identity) -> bool:
+        """Say whether ``identity`` may name any tenant. The roles of a domain do not reach beyond it."""
+        if identity.is_admin_project is False or self._exempt.isdisjoint(identity.roles):
+            return False
+        return bool(identity.project_id or identity.system_scope or identity.roles_are_global)
 
     def _forbidden(self, reason: str) -> Fault:
         if self._masked:

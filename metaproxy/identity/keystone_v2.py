@@ -21,7 +21,7 @@ from metaproxy.identity.keystone_v2_token import Access, Envelope, Group, Groups
 from metaproxy.identity.login import LOGIN_REFUSALS, ServiceLogin, ServiceToken
 from metaproxy.identity.times import by_our_clock, seconds_since_epoch
 from metaproxy.identity.validator import TokenRejected, TokenValidator
-from metaproxy.identity.wire import Answered, IdentityWire
+from metaproxy.identity.wire import Answered, IdentityWire, unreadable_is_nonsense
 from metaproxy.telemetry.metrics import Metrics
 
 # 203 came from a cache on the way: it is a verdict still (Identity API v2.0, "Validate token").
@@ -60,6 +60,7 @@ class KeystoneV2(TokenValidator):
         url: the Identity API, with or without ``/v2.0``.
         login: how the proxy itself logs in; None lets every token validate itself.
         groups: whether the user's groups are fetched as well.
+        catalog: whether identities bring the service catalog.
         timeout: seconds for one call.
         metrics: where calls are counted.
         monotonic, wall: the clocks.
@@ -72,6 +73,7 @@ class KeystoneV2(TokenValidator):
         *,
         login: PasswordV2 | None,
         groups: bool = False,
+        catalog: bool = False,
         timeout: float = 5.0,
         metrics: Metrics | None = None,
         monotonic: Clock = monotonic,
@@ -82,6 +84,7 @@ class KeystoneV2(TokenValidator):
             transport, base, timeout=timeout, metrics=metrics, monotonic=monotonic, wall=wall
         )
         self._groups = groups
+        self._catalog = catalog
         self._wall = wall
         self._login = None
         if login is not None:
@@ -123,7 +126,8 @@ class KeystoneV2(TokenValidator):
             if expires_at <= self._wall():
                 raise TokenRejected("token_expired")
         groups = await self._groups_of(access, token) if self._groups else []
-        return identity_of(access, groups, expires_at)
+        with unreadable_is_nonsense():
+            return identity_of(access, groups, expires_at, catalog=self._catalog)
 
     async def _get(self, path: str, token: bytes) -> Answered:
         if self._login is None:
@@ -137,7 +141,7 @@ class KeystoneV2(TokenValidator):
                 return []
             if answered.status not in _VALID:
                 raise self._wire.unavailable(answered)
-            return answered.decoded(Groups).groups
+            return answered.decoded(Groups).groups or []
 
     async def _log_in(self) -> ServiceToken:
         with self._wire.counted("login"):

@@ -1,16 +1,19 @@
 """What the Identity API v2.0 says of a token, as types, and the identity that it makes.
 
-Rackspace's extensions stand under their prefixed names. A role that names a tenant gives the token
-that tenant too; ids may be written as numbers.
+Rackspace's extensions stand under their prefixed names. A role that names a tenant gives the token that
+tenant too; ids may be written as numbers. What is optional may be absent or null. A token that is bound to
+something (``bind``) is not valid by itself, so it is rejected. The catalog is decoded only if it is wanted.
 """
 
 import base64
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from metaproxy.exchange import Identity
+from metaproxy.identity.keystone_v3_token import NULL, is_empty
+from metaproxy.identity.validator import TokenRejected
 
 Id = Annotated[str, msgspec.Meta(min_length=1)] | int
 
@@ -22,7 +25,7 @@ class Tenant(msgspec.Struct):
     """The tenant that a token is scoped to."""
 
     id: Id
-    name: str = ""
+    name: str | None = None
 
 
 class Role(msgspec.Struct, rename="camel"):
@@ -36,10 +39,10 @@ class User(msgspec.Struct):
     """The user of a token."""
 
     id: Id
-    name: str = ""
-    roles: list[Role] = []
-    default_region: str = msgspec.field(name="RAX-AUTH:defaultRegion", default="")
-    contact_id: str = msgspec.field(name="RAX-AUTH:contactId", default="")
+    name: str | None = None
+    roles: list[Role] | None = None
+    default_region: str | None = msgspec.field(name="RAX-AUTH:defaultRegion", default=None)
+    contact_id: str | int | None = msgspec.field(name="RAX-AUTH:contactId", default=None)
 
 
 class Token(msgspec.Struct):
@@ -47,8 +50,9 @@ class Token(msgspec.Struct):
 
     expires: str
     tenant: Tenant | None = None
-    authenticated_by: list[str] = msgspec.field(name="RAX-AUTH:authenticatedBy", default_factory=list)
-    audit_ids: list[str] = []
+    authenticated_by: list[str | None] | None = msgspec.field(name="RAX-AUTH:authenticatedBy", default=None)
+    audit_ids: list[str | None] | None = None
+    bind: msgspec.Raw = NULL
 
 
 class Access(msgspec.Struct):
@@ -56,7 +60,7 @@ class Access(msgspec.Struct):
 
     token: Token
     user: User
-    catalog: list[dict[str, Any]] = msgspec.field(name="serviceCatalog", default_factory=list)
+    catalog: msgspec.Raw = msgspec.field(name="serviceCatalog", default=NULL)
     impersonator: User | None = msgspec.field(name="RAX-AUTH:impersonator", default=None)
 
 
@@ -94,34 +98,42 @@ class Group(msgspec.Struct):
 class Groups(msgspec.Struct):
     """The answer to the question for a user's groups (RAX-KSGRP)."""
 
-    groups: list[Group] = msgspec.field(name="RAX-KSGRP:groups")
+    groups: list[Group] | None = msgspec.field(name="RAX-KSGRP:groups")
 
 
-def identity_of(access: Access, groups: list[Group], expires_at: float) -> Identity:
+def identity_of(access: Access, groups: list[Group], expires_at: float, *, catalog: bool = False) -> Identity:
     """Return who the token of ``access`` speaks for; ``expires_at`` is its expiry by our own clock.
 
-    A token without a tenant of its own acts for the first that its roles name.
+    A token without a tenant of its own acts for the first that its roles name. Raises TokenRejected.
     """
+    if not is_empty(access.token.bind):
+        raise TokenRejected("token_bound")
     tenants = _tenants(access)
     tenant = access.token.tenant
     return Identity(
         user_id=str(access.user.id),
-        user_name=access.user.name,
+        user_name=access.user.name or "",
         project_id=tenants[0] if tenants else "",
-        project_name=tenant.name if tenant else "",
-        roles=tuple(dict.fromkeys(role.name for role in access.user.roles)),
+        project_name=(tenant.name if tenant else None) or "",
+        roles=tuple(dict.fromkeys(role.name for role in access.user.roles or ())),
+        roles_are_global=not tenants,
         groups=tuple((str(group.id), 1.0) for group in groups),
         tenant_ids=tenants,
         expires_at=expires_at,
-        audit_ids=tuple(access.token.audit_ids),
-        catalog=json.dumps(access.catalog).encode() if access.catalog else None,
+        audit_ids=tuple(audit_id or "" for audit_id in access.token.audit_ids or ()),
+        catalog=_catalog(access.catalog) if catalog else None,
         extra={name: text for name, text in _extra(access).items() if text},
     )
 
 
+def _catalog(services: msgspec.Raw) -> bytes | None:
+    found = msgspec.json.decode(services)
+    return json.dumps(found).encode() if found else None
+
+
 def _tenants(access: Access) -> tuple[str, ...]:
     own = [access.token.tenant.id] if access.token.tenant else []
-    of_roles = [role.tenant_id for role in access.user.roles if role.tenant_id is not None]
+    of_roles = [role.tenant_id for role in access.user.roles or () if role.tenant_id is not None]
     return tuple(dict.fromkeys(str(tenant) for tenant in (*own, *of_roles) if tenant != ""))
 
 
@@ -129,19 +141,19 @@ def _extra(access: Access) -> dict[str, str]:
     impersonator = access.impersonator
     return {
         "token_expires": access.token.expires,
-        "default_region": access.user.default_region,
-        "contact_id": access.user.contact_id,
-        "authenticated_by": ",".join(access.token.authenticated_by),
+        "default_region": access.user.default_region or "",
+        "contact_id": str(access.user.contact_id or ""),
+        "authenticated_by": ",".join(filter(None, access.token.authenticated_by or ())),
         "impersonator_id": str(impersonator.id) if impersonator else "",
-        "impersonator_name": impersonator.name if impersonator else "",
-        "impersonator_roles": ",".join(role.name for role in impersonator.roles) if impersonator else "",
+        "impersonator_name": (impersonator.name if impersonator else None) or "",
+        "impersonator_roles": ",".join(role.name for role in (impersonator and impersonator.roles) or ()),
         "map_roles": _map_of_roles(access),
     }
 
 
 def _map_of_roles(access: Access) -> str:
     roles: dict[str, list[str]] = {}
-    for role in access.user.roles:
+    for role in access.user.roles or ():
         tenant = DOMAIN_ROLES if role.tenant_id is None else str(role.tenant_id)
         roles.setdefault(tenant, []).append(role.name)
     return base64.b64encode(json.dumps(roles).encode()).decode() if roles else ""

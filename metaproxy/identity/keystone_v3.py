@@ -4,7 +4,8 @@ Facts this file rests on (Identity API v3, "Authentication and token management"
 by GET /auth/tokens with our own token in X-Auth-Token and the one in question in X-Subject-Token. 200
 describes it, 404 says that it is unknown, expired or revoked, 401 speaks of our own token. ``nocatalog``
 leaves the catalog out; ``allow_expired=1`` describes expired tokens for a while. A token is scoped to
-a project, a domain, the system or nothing.
+a project, a domain, the system or nothing. The token of an application credential with access rules is
+described only to a service that says that it judges them.
 """
 
 from dataclasses import dataclass, field
@@ -25,8 +26,10 @@ from metaproxy.identity.keystone_v3_token import (
 from metaproxy.identity.login import LOGIN_REFUSALS, ServiceLogin, ServiceToken
 from metaproxy.identity.times import by_our_clock, seconds_since_epoch
 from metaproxy.identity.validator import TokenRejected, TokenValidator
-from metaproxy.identity.wire import Answered, IdentityWire
+from metaproxy.identity.wire import Answered, IdentityWire, unreadable_is_nonsense
 from metaproxy.telemetry.metrics import Metrics
+
+JUDGES_ACCESS_RULES = {b"OpenStack-Identity-Access-Rules": b"1.0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,8 @@ class KeystoneV3(TokenValidator):
         login: how the proxy itself logs in.
         timeout: seconds for one call.
         catalog: whether identities bring the service catalog.
+        service_type: the service behind the proxy, as access rules of application credentials name it; None
+            rejects every token with such rules.
         metrics: where calls are counted.
         monotonic, wall: the clocks.
     """
@@ -105,6 +110,7 @@ class KeystoneV3(TokenValidator):
         login: Password | ApplicationCredential,
         timeout: float = 5.0,
         catalog: bool = False,
+        service_type: str | None = "compute",
         metrics: Metrics | None = None,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
@@ -115,6 +121,7 @@ class KeystoneV3(TokenValidator):
         )
         self._credentials = login
         self._catalog = catalog
+        self._service_type = service_type
         self._wall = wall
         self._login = ServiceLogin(self._wire, self._log_in, monotonic=monotonic)
 
@@ -132,7 +139,7 @@ class KeystoneV3(TokenValidator):
         with self._wire.counted("validate"):
             query = [*(() if self._catalog else ("nocatalog=1",)), *(("allow_expired=1",) * allow_expired)]
             path = "/auth/tokens" + ("?" + "&".join(query) if query else "")
-            answered = await self._login.get(path, {b"X-Subject-Token": token})
+            answered = await self._login.get(path, {b"X-Subject-Token": token} | JUDGES_ACCESS_RULES)
             if answered.rejects_token():
                 raise TokenRejected
             if answered.status != 200:
@@ -157,7 +164,8 @@ class KeystoneV3(TokenValidator):
         expires_at = by_our_clock(seconds_since_epoch(described.expires_at), answered.headers, self._wall)
         if not allow_expired and expires_at <= self._wall():
             raise TokenRejected("token_expired")
-        return identity_of(described, expires_at)
+        with unreadable_is_nonsense():
+            return identity_of(described, expires_at, service_type=self._service_type, catalog=self._catalog)
 
     async def _log_in(self) -> ServiceToken:
         with self._wire.counted("login"):

@@ -1,17 +1,24 @@
 """What Keystone v3 says of a token, as types, and the identity that it makes.
 
-Only what an identity needs is named; a field of the wrong type, or a missing one that the API
-promises, makes the whole answer unreadable.
+Only what an identity needs is named. What is needed (the user's id, the expiry, the id of a project, the
+names of roles) must be there; a field of the wrong type makes the whole answer unreadable. What is optional
+may be absent or null. Two things are judged rather than read, because a token that is bound to something is
+not valid by itself: the rules of its application credential, and ``bind``. The catalog is decoded only if
+it is wanted.
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
 
 from metaproxy.exchange import Identity
+from metaproxy.identity.validator import TokenRejected
+from metaproxy.protocol.credential_rules import MAX_RULES_LENGTH, CredentialRule, CredentialRules, length_of
 
 Id = Annotated[str, msgspec.Meta(min_length=1)]
+NULL = msgspec.Raw(b"null")
 
 
 class Domain(msgspec.Struct):
@@ -30,24 +37,24 @@ class Group(msgspec.Struct):
 class Federation(msgspec.Struct):
     """What a token of a federated user says beside (OS-FEDERATION)."""
 
-    groups: list[Group] = []
+    groups: list[Group] | None = None
 
 
 class User(msgspec.Struct):
     """The user of a token. A federated user's domain may lack its id."""
 
     id: Id
-    name: str = ""
-    domain: Domain = msgspec.field(default_factory=Domain)
-    federation: Federation = msgspec.field(name="OS-FEDERATION", default_factory=Federation)
+    name: str | None = None
+    domain: Domain | None = None
+    federation: Federation | None = msgspec.field(name="OS-FEDERATION", default=None)
 
 
 class Project(msgspec.Struct):
     """The project that a token is scoped to."""
 
     id: Id
-    name: str = ""
-    domain: Domain = msgspec.field(default_factory=Domain)
+    name: str | None = None
+    domain: Domain | None = None
 
 
 class Role(msgspec.Struct):
@@ -59,7 +66,7 @@ class Role(msgspec.Struct):
 class Endpoint(msgspec.Struct):
     """Where a service of the catalog can be reached, for whom."""
 
-    interface: str
+    interface: str | None = None
     url: str | None = None
     region: str | None = None
 
@@ -67,9 +74,23 @@ class Endpoint(msgspec.Struct):
 class Service(msgspec.Struct):
     """A service of the catalog."""
 
-    type: str
-    name: str = ""
-    endpoints: list[Endpoint] = []
+    type: str | None = None
+    name: str | None = None
+    endpoints: list[Endpoint | None] | None = None
+
+
+class Rule(msgspec.Struct):
+    """A rule of an application credential."""
+
+    service: str
+    method: str
+    path: str
+
+
+class Credential(msgspec.Struct):
+    """The application credential that a token was made with."""
+
+    access_rules: list[Rule] | None = None
 
 
 class Token(msgspec.Struct):
@@ -80,10 +101,12 @@ class Token(msgspec.Struct):
     project: Project | None = None
     domain: Domain | None = None
     system: dict[str, Any] | None = None
-    roles: list[Role] = []
-    catalog: list[Service] = []
-    audit_ids: list[str] = []
+    roles: list[Role] | None = None
+    catalog: msgspec.Raw = NULL
+    audit_ids: list[str | None] | None = None
     is_admin_project: bool | None = None
+    application_credential: msgspec.Raw = NULL
+    bind: msgspec.Raw = NULL
 
 
 class Envelope(msgspec.Struct):
@@ -121,43 +144,90 @@ class RevocationEvents(msgspec.Struct):
     events: list[RevocationEvent]
 
 
-def identity_of(token: Token, expires_at: float) -> Identity:
-    """Return who ``token`` speaks for; ``expires_at`` is its expiry by our own clock."""
-    project = token.project or Project(id="-")
-    domain = token.domain or Domain()
+def identity_of(
+    token: Token, expires_at: float, *, service_type: str | None = None, catalog: bool = False
+) -> Identity:
+    """Return who ``token`` speaks for; ``expires_at`` is its expiry by our own clock.
+
+    ``service_type`` is the service that access rules are judged for, ``catalog`` whether the catalog is read.
+    Raises TokenRejected for a token that is bound to what cannot be judged.
+    """
+    if not is_empty(token.bind):
+        raise TokenRejected("token_bound")
+    user, project = token.user, token.project
+    project_domain = (project.domain if project else None) or Domain()
+    user_domain, domain = user.domain or Domain(), token.domain or Domain()
+    groups = (user.federation.groups if user.federation else None) or ()
     return Identity(
-        user_id=token.user.id,
-        user_name=token.user.name,
-        user_domain_id=token.user.domain.id or "",
-        user_domain_name=token.user.domain.name or "",
-        project_id=project.id if token.project else "",
-        project_name=project.name,
-        project_domain_id=project.domain.id or "",
-        project_domain_name=project.domain.name or "",
+        user_id=user.id,
+        user_name=user.name or "",
+        user_domain_id=user_domain.id or "",
+        user_domain_name=user_domain.name or "",
+        project_id=project.id if project else "",
+        project_name=(project.name if project else None) or "",
+        project_domain_id=project_domain.id or "",
+        project_domain_name=project_domain.name or "",
         domain_id=domain.id or "",
         domain_name=domain.name or "",
         system_scope="all" if token.system and token.system.get("all") else "",
-        roles=tuple(role.name for role in token.roles),
+        roles=tuple(role.name for role in token.roles or ()),
         # Keystone tells groups of federated users alone, and by id; of one quality, as Repose has them.
-        groups=tuple((group.id, 1.0) for group in token.user.federation.groups),
+        groups=tuple((group.id, 1.0) for group in groups),
         expires_at=expires_at,
-        audit_ids=tuple(token.audit_ids),
+        audit_ids=tuple(audit_id or "" for audit_id in token.audit_ids or ()),
         is_admin_project=token.is_admin_project,
-        catalog=catalog_header(token.catalog) if token.catalog else None,
+        access_rules=access_rules(token.application_credential, service_type),
+        catalog=catalog_header(token.catalog) if catalog else None,
         extra={"token_expires": token.expires_at},
     )
 
 
-def catalog_header(services: list[Service]) -> bytes:
-    """Return the catalog as X-Service-Catalog has it: the shape of v2.0, one entry per region."""
-    catalog = []
-    for service in services:
-        regions: dict[str | None, dict[str, str]] = {}
-        for endpoint in service.endpoints:
-            region = regions.setdefault(
-                endpoint.region, {"region": endpoint.region} if endpoint.region else {}
-            )
+def is_empty(value: msgspec.Raw) -> bool:
+    """Say whether a field is absent, null, or has nothing in it."""
+    return not msgspec.json.decode(value)
+
+
+def access_rules(credential: msgspec.Raw, service_type: str | None) -> CredentialRules | None:
+    """Return the rules of ``credential`` for our service; None if it has none, so that nothing is restricted.
+
+    Raises TokenRejected for rules that cannot be judged: the token is valid within them only.
+    """
+    if is_empty(credential):
+        return None
+    try:
+        rules = msgspec.json.decode(credential, type=Credential).access_rules
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise TokenRejected("access_rules_unreadable") from None
+    if rules is None:
+        return None
+    if service_type is None:
+        raise TokenRejected("access_rules_not_judged")
+    own = tuple(CredentialRule(rule.method, rule.path) for rule in rules if rule.service == service_type)
+    if length_of(own) > MAX_RULES_LENGTH:
+        raise TokenRejected("access_rules_unreadable")
+    return own
+
+
+def catalog_header(catalog: msgspec.Raw) -> bytes | None:
+    """Return the catalog as X-Service-Catalog has it: the shape of v2.0, one entry per region.
+
+    None for an empty catalog.
+    """
+    services = msgspec.json.decode(catalog, type=list[Service | None] | None)
+    told = [_told(service, service.endpoints or ()) for service in services or () if service and service.type]
+    return json.dumps(told).encode() if told else None
+
+
+def _told(service: Service, endpoints: Sequence[Endpoint | None]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": service.type, "endpoints": _by_region(filter(None, endpoints))}
+    return entry | ({"name": service.name} if service.name else {})
+
+
+def _by_region(endpoints: Iterable[Endpoint]) -> list[dict[str, str]]:
+    regions: dict[str | None, dict[str, str]] = {}
+    for endpoint in endpoints:
+        if endpoint.interface:
+            own = {"region": endpoint.region} if endpoint.region else {}
+            region = regions.setdefault(endpoint.region, own)
             region[endpoint.interface.lower() + "URL"] = endpoint.url or ""
-        entry: dict[str, Any] = {"type": service.type, "endpoints": list(regions.values())}
-        catalog.append(entry | ({"name": service.name} if service.name else {}))
-    return json.dumps(catalog).encode()
+    return list(regions.values())

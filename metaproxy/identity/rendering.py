@@ -11,9 +11,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
+import structlog
+
+from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import HeaderPairs, Identity
 from metaproxy.protocol import identity_headers as names
 from metaproxy.protocol.identity_headers import Family
+from metaproxy.telemetry.metrics import Metrics
+
+MAX_CATALOG_BYTES = 16384
+"""The longest line of a head that Nova reads by default."""
+REPEAT_SECONDS = 60.0
+"""Seconds between two lines of the log about catalogs that are too large."""
+
+logger = structlog.get_logger(__name__)
 
 _CONTROL = {code: f"%{code:02X}" for code in (*range(0x20), 0x7F)}
 _LIST_CONTROL = _CONTROL | {ord(","): "%2C"}
@@ -38,12 +49,32 @@ class IdentityHeaders:
     Args:
         families: ``openstack`` (keystonemiddleware's fields), ``repose`` (its X-PP-* and relatives).
         send_catalog: whether the service catalog goes along.
+        max_catalog_bytes: the largest value of a field with the catalog. A larger one is left out, logged and
+            counted: no server reads a head with it, so every request of its user would fail.
+        metrics: where fields that are left out are counted.
+        monotonic: measures the time between two lines of the log.
     """
 
-    def __init__(self, families: Sequence[Family] = ("openstack",), *, send_catalog: bool = False) -> None:
+    def __init__(
+        self,
+        families: Sequence[Family] = ("openstack",),
+        *,
+        send_catalog: bool = False,
+        max_catalog_bytes: int = MAX_CATALOG_BYTES,
+        metrics: Metrics | None = None,
+        monotonic: Clock = monotonic,
+    ) -> None:
         self._openstack = "openstack" in families
         self._repose = "repose" in families
         self.send_catalog = send_catalog
+        self._max_catalog_bytes = max_catalog_bytes
+        self._left_out = (metrics or Metrics()).counter(
+            "metaproxy_catalogs_left_out",
+            "Catalogs that were too large for a header field.",
+            ("field",),
+        )
+        self._monotonic = monotonic
+        self._logged_at = float("-inf")
 
     def render(self, identity: Identity) -> HeaderPairs:
         """Return the header fields that tell the upstream of ``identity``."""
@@ -66,7 +97,22 @@ class IdentityHeaders:
             pairs.append((names.OPENSTACK_CATALOG, catalog.decode()))
         if self._repose:
             pairs.append((names.REPOSE_CATALOG, base64.b64encode(catalog).decode()))
-        return pairs
+        return [pair for pair in pairs if self._fits(*pair)]
+
+    def _fits(self, name: str, value: str) -> bool:
+        if len(value) <= self._max_catalog_bytes:
+            return True
+        self._left_out.add((name,))
+        now = self._monotonic()
+        if now - self._logged_at >= REPEAT_SECONDS:
+            self._logged_at = now
+            logger.warning(
+                "a catalog is too large to be sent; it is left out",
+                field=name,
+                bytes=len(value),
+                max_catalog_bytes=self._max_catalog_bytes,
+            )
+        return False
 
 
 @cache

@@ -27,7 +27,7 @@ def seconds_since_epoch(text: str) -> float:
     Raises IdentityUnavailable for text that writes none.
     """
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text.upper())  # RFC 3339 §5.6: "T" and "Z" may be small
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise IdentityUnavailable(Trouble.NONSENSE, "a time that is none") from None

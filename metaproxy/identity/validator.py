@@ -10,7 +10,18 @@ from typing import Literal, TypeAlias
 
 from metaproxy.exchange import Identity
 
-Reason = Literal["token_missing", "token_unknown", "token_expired", "token_revoked"]
+Reason = Literal[
+    "token_missing",
+    "token_unknown",
+    "token_expired",
+    "token_revoked",
+    "token_too_long",
+    "token_bound",
+    "access_rules",
+    "access_rules_unreadable",
+    "access_rules_not_judged",
+    "identity_unavailable",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,10 +48,8 @@ class Answered:
 
     def decoded(self, shape: type[T]) -> T:
         """Return the body as ``shape``; raises IdentityUnavailable where it is not of that shape."""
-        try:
+        with unreadable_is_nonsense():
             return msgspec.json.decode(self.body, type=shape)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise IdentityUnavailable(Trouble.NONSENSE, type(error).__name__) from None
 
     def rejects_token(self) -> bool:
         """Say whether this is the verdict that the token asked about is none.
@@ -185,6 +183,15 @@ class IdentityWire:
                 finally:
                     await response.aclose()
         return Answered(response.status_code, response.headers, body)
+
+
+@contextmanager
+def unreadable_is_nonsense() -> Iterator[None]:
+    """Raise IdentityUnavailable for a part of an answer that does not have its shape."""
+    try:
+        yield
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise IdentityUnavailable(Trouble.NONSENSE, type(error).__name__) from None
 
 
 async def _read(response: httpx.Response) -> bytes:

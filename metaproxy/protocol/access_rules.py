@@ -13,6 +13,9 @@ from typing import Final, TypeAlias
 from metaproxy.protocol.compute_api import resource_path, with_head
 from metaproxy.protocol.routes import Match, RouteTable
 
+TENANT_EXEMPT_ROLES = ("admin",)
+"""Roles that may name any tenant, if nothing else is configured."""
+
 
 class Everything:
     """The type of ``EVERYTHING``: all methods, or any caller whatever its roles."""

@@ -1,5 +1,6 @@
 """Stage 4: may they."""
 
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from metaproxy.config.model.authorization import Authorization
 from metaproxy.exchange import SCOPE_KEY, Exchange, Identity
 from metaproxy.filters.authorize import MEMO_ENTRIES, Authorize
 from metaproxy.identity.rendering import IdentityHeaders
-from metaproxy.protocol.access_rules import AccessRule
+from metaproxy.protocol.access_rules import TENANT_EXEMPT_ROLES, AccessRule
 from metaproxy.protocol.compute_api import kind_of_path
 from metaproxy.protocol.faults import Fault
 from tests.asgi_driver import Answer, Headers, drive, make_scope
@@ -113,7 +115,40 @@ async def test_an_exempt_role_may_act_on_any_tenant() -> None:
     admin = replace(ALICE, project_id="pa", roles=("admin",))
 
     assert await status("GET", ITEM, admin, tenant_exempt_roles=["admin"]) == 200
-    assert await status("GET", ITEM, admin) == 403
+    assert await status("GET", ITEM, admin, tenant_exempt_roles=[]) == 403
+
+
+DOMAIN_ADMIN = replace(ALICE, project_id="", domain_id="d", roles=("admin",))
+
+
+@pytest.mark.parametrize("is_default", [True, False])
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        (replace(ALICE, project_id="pa", roles=("admin",)), 200),
+        (replace(ALICE, project_id="pa", roles=("admin",), is_admin_project=True), 200),
+        (replace(ALICE, project_id="", system_scope="all", roles=("admin",)), 200),
+        (replace(ALICE, project_id="", roles=("admin",), roles_are_global=True), 200),
+        (replace(ALICE, project_id="pa", roles=("admin",), is_admin_project=False), 403),
+        (replace(ALICE, project_id="", system_scope="all", roles=("admin",), is_admin_project=False), 403),
+        (DOMAIN_ADMIN, 403),
+        (replace(ALICE, project_id="", roles=("admin",)), 403),
+        (replace(ALICE, project_id="pa", roles=("Admin", "member")), 403),
+    ],
+)
+async def test_an_exempt_role_does_not_reach_beyond_the_scope_of_its_token(
+    identity: Identity, expected: int, is_default: bool
+) -> None:
+    arguments = {} if is_default else {"tenant_exempt_roles": ["admin"]}
+
+    assert await status("GET", ITEM, identity, **arguments) == expected
+    assert await status("GET", "/v2/p9/servers", identity, **arguments) == expected
+
+
+def test_the_stage_alone_and_the_configuration_have_one_default() -> None:
+    assert Authorization().tenant_exempt_roles == TENANT_EXEMPT_ROLES
+    parameters = inspect.signature(Authorize).parameters
+    assert parameters["tenant_exempt_roles"].default == TENANT_EXEMPT_ROLES
 
 
 async def test_a_request_without_identity_passes_the_tenant_rule() -> None:

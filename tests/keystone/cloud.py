@@ -67,12 +67,22 @@ class Cloud:
         """Revoke ``token``."""
         self.call("DELETE", "/auth/tokens", X_Subject_Token=token)
 
-    def application_credential(self, user_id: str, token: str) -> tuple[str, str]:
+    def application_credential(
+        self, user_id: str, token: str, name: str = "metaproxy", **fields: Any
+    ) -> tuple[str, str]:
         """Return id and secret of a new application credential of the user whose ``token`` it is."""
         made = self.call(
             "POST",
             f"/users/{user_id}/application_credentials",
-            {"application_credential": {"name": "metaproxy"}},
+            {"application_credential": {"name": name, **fields}},
             X_Auth_Token=token,
         )["application_credential"]
         return made["id"], made["secret"]
+
+    def log_in_with(self, credential: tuple[str, str]) -> str:
+        """Return a token of an application credential, given by its id and secret."""
+        method = "application_credential"
+        identity = {"methods": [method], method: {"id": credential[0], "secret": credential[1]}}
+        response = self.client.post(f"{URL}/auth/tokens", json={"auth": {"identity": identity}})
+        response.raise_for_status()
+        return str(response.headers["X-Subject-Token"])

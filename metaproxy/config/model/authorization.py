@@ -7,6 +7,7 @@ from pydantic import Field
 
 from metaproxy.config.model.section import Finding, Section, alone
 from metaproxy.config.model.values import Method, Template, Text
+from metaproxy.protocol.access_rules import TENANT_EXEMPT_ROLES
 from metaproxy.protocol.routes import template_names
 
 
@@ -40,8 +41,11 @@ class Authorization(Section):
     """Whether the tenant that a path names must be the token's project."""
     tenant_paths: tuple[Template, ...] = ("/v2/{tenant_id}/**", "/v2.1/{tenant_id}/**")
     """Where a path names its tenant, as {tenant_id}; deployments mount the API under other prefixes."""
-    tenant_exempt_roles: tuple[Text, ...] = ("admin",)
-    """Roles whose owners may name any tenant."""
+    tenant_exempt_roles: tuple[Text, ...] = TENANT_EXEMPT_ROLES
+    """Roles whose owners may name any tenant.
+
+    Not with a domain's or an unscoped token, nor where identity says is_admin_project: false.
+    """
     methods: bool = True
     """Whether known operations refuse methods that they do not have, with 405 and Allow."""
     rules: tuple[RoleRule, ...] = ()

@@ -1,13 +1,13 @@
 """The identity section where a Keystone, or a service that speaks its API, checks tokens."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from metaproxy.config.addresses import Url
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
-from metaproxy.config.model.values import Entries, Secret, Text
+from metaproxy.config.model.values import BlankIsNone, Entries, Secret, Text
 from metaproxy.config.units import Duration, Percent, PositiveDuration, Size
 
 
@@ -59,6 +59,8 @@ class Keystone(Tokens):
     """TLS towards an https:// identity service; a private cloud often has its own authority."""
     send_catalog: bool = False
     """Whether the upstream gets the service catalog (X-Service-Catalog, X-Catalog)."""
+    max_catalog_bytes: Size = 16384
+    """Largest header field with a catalog; a larger one is left out, logged and counted."""
 
 
 class LoginV3(Section):
@@ -137,6 +139,11 @@ class KeystoneV3(Keystone):
     """keystone-v3, keystone-v2, static or none."""
     login: LoginV3
     """The account with which metaproxy validates tokens."""
+    service_type: Annotated[Text | None, BlankIsNone] = "compute"
+    """The service behind metaproxy, as access rules of application credentials name it.
+
+    null refuses every token with such rules.
+    """
     service_tokens: ServiceTokens = ServiceTokens()
     """The X-Service-Token of another service that acts for a user."""
     revocation_events: RevocationEvents = RevocationEvents()

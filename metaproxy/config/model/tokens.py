@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from metaproxy.config.addresses import Url
 from metaproxy.config.model.section import Section
 from metaproxy.config.model.values import BlankIsNone, Template
+from metaproxy.config.units import Size
 
 HeaderFamily = Literal["openstack", "repose"]
 
@@ -16,7 +17,12 @@ class Tokens(Section):
     """The identity URL that WWW-Authenticate names to clients; null names url, where there is one."""
     anonymous: tuple[Template, ...] = ("/", "/v2", "/v2/", "/v2.1", "/v2.1/", "/healthcheck")
     """Path templates that need no token."""
-    on_missing: Literal["reject", "delegate"] = "reject"
-    """Without a valid token: 401 (reject), or forward with X-Identity-Status: Invalid (delegate)."""
+    on_missing: Literal["reject", "delegate", "delegate-always"] = "reject"
+    """Without a valid token: 401 (reject), or forward with X-Identity-Status: Invalid (delegate).
+
+    delegate-always does so even while identity is down, where the others answer 503.
+    """
+    max_token_bytes: Size = 16384
+    """Longer tokens are refused without asking: 401, token_too_long."""
     headers: tuple[HeaderFamily, ...] = ("openstack", "repose")
     """Which families of identity headers the upstream gets."""

@@ -8,6 +8,7 @@ import pytest
 
 from metaproxy.cache.partitions import Partitions
 from metaproxy.exchange import Exchange, Identity
+from metaproxy.protocol.credential_rules import CredentialRule
 
 ALICE = Identity(user_id="alice", project_id="p1", roles=("member", "reader"), token_digest=b"t1")
 
@@ -29,6 +30,10 @@ def partition(scope: str, identity: Identity | None, service: Identity | None = 
         pytest.param("project", {"domain_id": "d1"}, False, id="project: domain scope"),
         pytest.param("project", {"is_admin_project": True}, False, id="project: the admin project"),
         pytest.param("project", {"groups": (("gold", 1.0),)}, False, id="project: a group"),
+        pytest.param("project", {"access_rules": ()}, False, id="project: no request allowed"),
+        pytest.param(
+            "project", {"access_rules": (CredentialRule("GET", "/**"),)}, False, id="project: access rules"
+        ),
         pytest.param("project", {"extra": {"contact_id": "7"}}, True, id="project: another contact"),
         pytest.param("project", {"extra": {"impersonator_id": "7"}}, False, id="project: somebody else acts"),
         pytest.param("project", {"extra": {"map_roles": "7"}}, False, id="project: roles of tenants"),

@@ -31,6 +31,7 @@ from metaproxy.forward.proxy import Forward
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.static import StaticToken, StaticTokens
 from metaproxy.protocol.compute_api import known_operations
+from metaproxy.protocol.credential_rules import CredentialRule
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.routes import RouteTable
 from metaproxy.server.edge import Edge, EdgeLimits
@@ -44,6 +45,12 @@ TOKEN = "f064c46a782c444cb4ba4b6434288f7c"
 CAROLS = "5f0a1b2c3d4e"
 """A project whose id looks like one, so that its paths are of one kind with other projects'."""
 CAROLS_TOKEN = "71c8d4f2a6e94be0a0d3f5c2b1e6a7d9"
+BOUND_TOKEN = "0b7e61d2c9f84a5d8e3c1a2f4b6d7e90"
+"""Alice's too, of an application credential whose access rules allow to read two things."""
+RULES = (
+    CredentialRule("GET", "/v2.1/t1/images/*/metadata/label"),
+    CredentialRule("GET", "/v2.1/t1/servers/{id}"),
+)
 ITEM = "/v2.1/t1/images/i1/metadata/label"
 CONFIGURED: tuple[Any, ...] = (
     {},
@@ -119,12 +126,16 @@ class Line:
         self.clock, self.log, self.metrics = Clock(), Log(), Metrics()
         times: Any = {"monotonic": self.clock, "wall": self.clock}
         tokens = StaticTokens(
-            StaticToken(token=token, identity=Identity(user_id=user, project_id=project, roles=("member",)))
-            for token, user, project in (
-                ("alice", "alice", "t1"),
-                ("bob", "bob", "t2"),
-                (TOKEN, "alice", "t1"),
-                (CAROLS_TOKEN, "carol", CAROLS),
+            StaticToken(
+                token=token,
+                identity=Identity(user_id=user, project_id=project, roles=("member",), access_rules=rules),
+            )
+            for token, user, project, rules in (
+                ("alice", "alice", "t1", None),
+                ("bob", "bob", "t2", None),
+                (TOKEN, "alice", "t1", None),
+                (CAROLS_TOKEN, "carol", CAROLS, None),
+                (BOUND_TOKEN, "alice", "t1", RULES),
             )
         )
         self.cache = cache = MetadataCache(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metaproxy.fast_lane.plans import Remembered
 from metaproxy.identity.revocation import Revocation
-from tests.unit.fast_lane.lines import CONFIGURED, ITEM, Line, request
+from tests.unit.fast_lane.lines import BOUND_TOKEN, CONFIGURED, ITEM, Line, request
 
 FIELDS = st.lists(
     st.sampled_from(
@@ -43,7 +43,12 @@ FIELDS = st.lists(
     max_size=3,
     unique_by=lambda line: line.split(":")[0],
 )
-TOKENS = st.sampled_from([[]] + [["X-Auth-Token: alice"]] * 6 + [["X-Auth-Token: bob"], ["X-Auth-Token: x"]])
+TOKENS = st.sampled_from(
+    [[]]
+    + [["X-Auth-Token: alice"]] * 6
+    + [["X-Auth-Token: bob"], ["X-Auth-Token: x"]]
+    + [[f"X-Auth-Token: {BOUND_TOKEN}"]] * 2
+)
 PATHS = st.sampled_from(
     [ITEM] * 6
     + [f"{ITEM}?a=1", "/v2.1/t1/images/i1/metadata/missing", "/v2.1/t1/images/i1/metadata/private"]

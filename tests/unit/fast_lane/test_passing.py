@@ -14,7 +14,7 @@ from metaproxy.fast_lane.plans import PassedOn, Remembered, Section
 from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.static import StaticTokens
 from tests.unit.fast_lane.fronts import ALICE, OK, READ, SCRIPTS, SERVERS, fronts, until
-from tests.unit.fast_lane.lines import CAROLS, CAROLS_TOKEN, CONFIGURED, TOKEN, request
+from tests.unit.fast_lane.lines import BOUND_TOKEN, CAROLS, CAROLS_TOKEN, CONFIGURED, TOKEN, request
 from tests.unit.forward.scripted import Peer, Script, answers
 
 CASES = [("GET", name) for name in SCRIPTS] + [
@@ -103,7 +103,10 @@ OTHER_PATHS = st.sampled_from(
     + ["/v2.1/t2/servers", "/v2.1/t1/images/i1/metadata", "/v2.1/t1/images/i1/metadata/label"]
 )
 OTHER_METHODS = st.sampled_from(["GET"] * 5 + ["HEAD", "DELETE"])
-OTHER_FIELDS = st.sampled_from([ALICE] * 4 + [ALICE[:1], ["X-Auth-Token: bob"], ["X-Auth-Token: x"], []])
+BOUND = [f"X-Auth-Token: {BOUND_TOKEN}", "Accept: application/json"]
+OTHER_FIELDS = st.sampled_from(
+    [ALICE] * 4 + [ALICE[:1], ["X-Auth-Token: bob"], ["X-Auth-Token: x"], [], BOUND, BOUND]
+)
 
 
 async def to_each_method_its_own(peer: Peer) -> None:
@@ -160,6 +163,39 @@ async def test_whose_a_path_is_and_whether_it_is_ambiguous_is_asked_of_each_path
         assert len(section.kinds) == 2
         assert fast.line.wire.written[-1].startswith(b"HTTP/1.1 " + status)
         assert fast.seen() == slow.seen()
+
+
+@pytest.mark.parametrize(
+    ("another", "status"),
+    [
+        ("/v2.1/t1/servers/9", b"200"),
+        ("/v2.1/t1/servers/9/", b"401"),
+        ("/v2.1/t1/servers", b"401"),
+        ("/v2.1/t1/flavors/9", b"401"),
+        ("/v2/t1/servers/9", b"401"),
+        ("/v2.1/servers/9", b"401"),
+        ("/v2.1/t1/servers/9?a=1", b"200"),
+        ("/v2.1/t1/images/i1/metadata/label", b"200"),
+        ("/v2.1/t1/images/i1/metadata/other", b"401"),
+    ],
+)
+async def test_access_rules_are_judged_for_every_path_whatever_came_before(
+    another: str, status: bytes
+) -> None:
+    async with fronts(answers(OK)) as both:
+        for front in both:
+            for number in range(4):
+                for fields in (ALICE, BOUND):
+                    await front.send(request(path=f"{SERVERS}{number}", fields=fields))
+            front.line.clock.now += 60  # the rates have room again
+            await front.send(request(path=another, fields=ALICE))
+            for _ in range(4):
+                await front.send(request(path=another, fields=BOUND))
+                assert front.line.wire.written[-1].startswith(b"HTTP/1.1 " + status)
+            await front.send(request("HEAD", another, fields=BOUND))
+            assert front.line.wire.written[-1].startswith(b"HTTP/1.1 401")
+
+        assert both[0].seen() == both[1].seen()
 
 
 async def test_a_token_that_was_revoked_lets_no_read_through_whatever_came_before_with_it() -> None:

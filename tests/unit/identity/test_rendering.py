@@ -4,12 +4,15 @@ import base64
 from dataclasses import replace
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metaproxy.exchange import Identity
 from metaproxy.identity.rendering import IdentityHeaders, acting_for, service_twins
 from metaproxy.protocol.identity_headers import RESERVED
+from metaproxy.telemetry.metrics import Metrics
+from tests.identities import ALICE, FakeClock
 
 FULL = Identity(
     user_id="u1",
@@ -147,3 +150,39 @@ def test_acting_for_another_tenant_changes_every_field_that_names_it() -> None:
 @pytest.mark.parametrize("families", [("openstack",), ("repose",), ("openstack", "repose")])
 def test_nothing_is_sent_that_clients_are_not_denied(families: tuple[str, ...]) -> None:
     assert {name.encode() for name in rendered(FULL, *families, send_catalog=True)} <= RESERVED
+
+
+@pytest.mark.parametrize(
+    ("limit", "fields"),
+    [
+        (2000, {b"x-service-catalog", b"x-catalog"}),
+        (1200, {b"x-service-catalog"}),
+        (1000, set()),
+    ],
+)
+def test_a_catalog_that_is_too_large_for_a_field_is_left_out_and_counted(
+    limit: int, fields: set[bytes]
+) -> None:
+    metrics, catalog = Metrics(), b'["' + b"x" * 1050 + b'"]'
+    headers = IdentityHeaders(
+        ("openstack", "repose"), send_catalog=True, max_catalog_bytes=limit, metrics=metrics
+    )
+
+    told = dict(headers.render(replace(ALICE, catalog=catalog)))
+
+    assert {b"x-service-catalog", b"x-catalog"} & told.keys() == fields
+    assert told[b"x-user-id"] == b"u1"
+    counted = metrics.counter("metaproxy_catalogs_left_out", "").values
+    assert sum(counted.values()) == 2 - len(fields)
+
+
+def test_catalogs_that_are_left_out_are_logged_once_a_minute() -> None:
+    clock = FakeClock()
+    headers = IdentityHeaders(send_catalog=True, max_catalog_bytes=1, monotonic=clock)
+
+    with structlog.testing.capture_logs() as logged:
+        for pause in (0, 10, 40, 10, 1):
+            clock.now += pause
+            headers.render(replace(ALICE, catalog=b"[{}]"))
+
+    assert [line["field"] for line in logged] == ["x-service-catalog"] * 2
