@@ -108,7 +108,7 @@ async def test_the_catalog_is_kept_where_the_answer_holds_it() -> None:
     routes = router()
     routes.get(f"{IDENTITY}/tokens/alice").respond(json=described(serviceCatalog=[{"type": "compute"}]))
 
-    assert (await validator(routes).validate(b"alice")).catalog == b'[{"type": "compute"}]'
+    assert (await validator(routes, catalog=True).validate(b"alice")).catalog == b'[{"type": "compute"}]'
 
 
 @pytest.mark.parametrize("token", [b".", b"..", b"../users", b"a/b", b"a\\b", b"%2e%2e"])
