@@ -1,5 +1,8 @@
 """Regular expressions that one text can keep busy for ever.
 
+RE2 matches what operators write, in time that grows with the text. Python's ``re`` matches what RE2 cannot
+take, if the expression says so. Each of these gets a warning, and the worst get one that says why.
+
 Python's ``re`` tries every way to share a text out among the repeats of an expression. If a repeat without an
 end holds another one that can match the same characters, as in ``(a+)+``, there are exponentially many ways;
 a text of 40 characters is then enough to stop the event loop. Three repeats in a row that can match the same
@@ -8,16 +11,17 @@ characters and all between, as in ``.*/a/.*/b/.*/c``, have ways by the cube of t
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
-from metaproxy.config.model.headers import Cors
-from metaproxy.config.model.limits import Limits
+from pydantic import BaseModel
+
 from metaproxy.config.problems import KeyPath
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
+from metaproxy.protocol.expressions import BACKTRACKING, ExpressionError, compiled, unmarked
 
 Items = list[Any]
 
@@ -30,6 +34,15 @@ ENDLESS = 256
 REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
 SAMPLES = (*map(chr, range(1, 128)), "é")
 """Two parts are taken to match the same characters if they both match one of these."""
+
+SECTIONS = ("authorization", "limits", "cache", "cors", "identity")
+"""The sections in which expressions stand."""
+
+BACKTRACKS = (
+    f"{BACKTRACKING}: Python's re matches it, and one long path may keep the process busy; write it so that "
+    "RE2 can take it"
+)
+NEEDLESS = f"RE2 can take it: remove {BACKTRACKING}"
 
 MESSAGE = (
     "a repeat inside a repeat matches the same text, as in (a+)+: one long path can keep the process busy "
@@ -46,22 +59,38 @@ MESSAGE_IN_A_ROW = (
 )
 
 
-def slow_expressions(machine: Machine, limits: Limits, cors: Cors) -> Iterator[Note]:
-    """Yield every expression whose time grows exponentially, or with the cube, of the text."""
-    for index, rule in enumerate(limits.rates):
-        if rule.regex is not None:
-            yield from _warned(("limits", "rates", index, "regex"), rule.regex)
-        for constraint in _constraints(rule.path or ""):
-            yield from _warned(("limits", "rates", index, "path"), constraint)
-    for index, pattern in enumerate(cors.origin_patterns):
-        yield from _warned(("cors", "origin_patterns", index), pattern)
+def backtracking(name: str) -> Callable[[Machine, BaseModel], Iterator[Note]]:
+    """Return a rule that yields every expression in section ``name`` that Python's ``re`` matches."""
+
+    def rule(machine: Machine, section: BaseModel) -> Iterator[Note]:
+        for key, text in _texts((name,), section.model_dump()):
+            if BACKTRACKING in text:
+                for expression in [text, *_constraints(text)]:
+                    if expression.startswith(BACKTRACKING):
+                        yield warning(key, _said_of(unmarked(expression)))
+
+    return rule
 
 
-def _warned(key: KeyPath, expression: str) -> Iterator[Note]:
-    if is_slow(expression):
-        yield warning(key, MESSAGE)
-    elif has_repeats_in_a_row(expression):
-        yield warning(key, MESSAGE_IN_A_ROW)
+def _texts(key: KeyPath, value: object) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, inside in value.items():
+            yield from _texts((*key, name), inside)
+    elif isinstance(value, list | tuple):
+        for index, inside in enumerate(value):
+            yield from _texts((*key, index), inside)
+
+
+def _said_of(expression: str) -> str:
+    try:
+        compiled(expression)
+    except ExpressionError:
+        if is_slow(expression):
+            return MESSAGE
+        return MESSAGE_IN_A_ROW if has_repeats_in_a_row(expression) else BACKTRACKS
+    return NEEDLESS
 
 
 def _constraints(template: str) -> list[str]:

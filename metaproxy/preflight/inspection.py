@@ -9,7 +9,7 @@ from metaproxy.config import Config, ConfigError, Problem
 from metaproxy.config.files import Files
 from metaproxy.config.load import NO_OVERRIDES, Overrides, Reading, read_config
 from metaproxy.preflight import addresses, dangers, named_files
-from metaproxy.preflight.expressions import slow_expressions
+from metaproxy.preflight.expressions import SECTIONS, backtracking
 from metaproxy.preflight.machine import Machine, this_machine
 from metaproxy.preflight.note import Note
 from metaproxy.preflight.unreachable import unreachable
@@ -29,7 +29,7 @@ RULES: tuple[Rule, ...] = (
     (("server", "admin", "identity", "limits", "cors"), dangers.open_doors),
     (("identity",), dangers.long_trust),
     (("server", "upstream", "cache", "limits", "identity"), dangers.above_the_machine),
-    (("limits", "cors"), slow_expressions),
+    *(((name,), backtracking(name)) for name in SECTIONS),
     (("authorization", "limits", "cache"), unreachable),
 )
 """Each rule with the sections that it reads: it is left out if one of them cannot be used."""

@@ -149,7 +149,7 @@ def sample_paths(template: str) -> Sequence[str]:
             parts.append(segment.literal)
         elif segment.pattern is None:
             parts.append(ANY_NAME)
-        elif (name := next(filter(segment.pattern.fullmatch, USUAL_NAMES), None)) is not None:
+        elif (name := next(filter(segment.pattern.matches, USUAL_NAMES), None)) is not None:
             parts.append(name)
         else:
             return ()

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from metaproxy.memo import Memo
+from metaproxy.protocol.expressions import compiled
 from metaproxy.protocol.header_edits import HeaderEdits
 from metaproxy.protocol.headers import Header
 
@@ -69,7 +70,7 @@ FIELDS = frozenset(
 
 def fits_everybody(pattern: str) -> bool:
     """Say whether an origin that nobody trusts fits ``pattern``."""
-    return any(re.fullmatch(pattern, probe) for probe in PROBES)
+    return any(map(compiled(pattern).matches, PROBES))
 
 
 class CrossOriginPolicy:
@@ -99,7 +100,7 @@ class CrossOriginPolicy:
             )
         if credentials and (self._any or any(map(fits_everybody, patterns))):
             raise ValueError("credentials are not for every origin: name the origins")
-        self._patterns = tuple(re.compile(pattern) for pattern in patterns)
+        self._patterns = tuple(map(compiled, patterns))
         shared = ((b"access-control-allow-credentials", b"true"),) if credentials else ()
         self._answer = (*shared, *_list(b"access-control-expose-headers", response_headers))
         self._preflight = (
@@ -121,7 +122,7 @@ class CrossOriginPolicy:
         # The browser's form alone is held against patterns: one with a line end or a path is no browser's.
         if len(text) > MAX_ORIGIN_LENGTH or not ORIGIN.fullmatch(text):
             return None
-        return origin if any(pattern.fullmatch(text) for pattern in self._patterns) else None
+        return origin if any(pattern.matches(text) for pattern in self._patterns) else None
 
     def answer_edits(self, origin: bytes | None) -> HeaderEdits:
         """Return what becomes of the answer to a request of ``origin``; the upstream's own fields go."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
+from metaproxy.protocol.expressions import Expression, ExpressionError, compiled
+
 T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -45,7 +47,7 @@ class Match(NamedTuple, Generic[T]):
 class _Segment:
     literal: str | None
     name: str = ""
-    pattern: re.Pattern[str] | None = None
+    pattern: Expression | None = None
 
 
 _End = tuple[T, str, tuple[str, ...]]
@@ -58,12 +60,12 @@ _Found = tuple[_End[T], tuple[int, ...]]
 @dataclass(slots=True)
 class _Node(Generic[T]):
     literals: "dict[str, _Node[T]]" = field(default_factory=dict)
-    captures: "list[tuple[re.Pattern[str] | None, _Node[T]]]" = field(default_factory=list)
+    captures: "list[tuple[Expression | None, _Node[T]]]" = field(default_factory=list)
     """Constrained ones first."""
     ends: "list[_End[T]]" = field(default_factory=list)
     rests: "list[_End[T]]" = field(default_factory=list)
 
-    def capture(self, pattern: re.Pattern[str] | None) -> "_Node[T]":
+    def capture(self, pattern: Expression | None) -> "_Node[T]":
         """Return the node behind a captured segment that ``pattern`` constrains, made at the first call."""
         for known, node in self.captures:
             if known == pattern:
@@ -209,8 +211,8 @@ def _parse_segment(part: str, template: str) -> _Segment:
     if not NAME.fullmatch(name):
         raise TemplateError(f"{name!r} is no name for a capture in {template!r}")
     try:
-        pattern = re.compile(constraint) if constraint else None
-    except re.error as error:
+        pattern = compiled(constraint) if constraint else None
+    except ExpressionError as error:
         raise TemplateError(f"{constraint!r} in {template!r}: {error}") from error
     return _Segment(literal=None, name=name, pattern=pattern)
 
@@ -248,7 +250,7 @@ def _walk(
             _walk(child, segments, index, captured, found)
         if segment:  # an empty one is never a name: "/images//metadata" matches no template
             for pattern, behind in node.captures:
-                if pattern is None or pattern.fullmatch(segment):
+                if pattern is None or pattern.matches(segment):
                     _walk(behind, segments, index, (*captured, index - 1), found)
         break
     else:

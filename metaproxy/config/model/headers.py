@@ -58,7 +58,7 @@ class Cors(Section):
     origins: tuple[Origin, ...] = ()
     """Origins whose pages may: https://horizon.example; * is every page of the world; [] is none."""
     origin_patterns: tuple[Regex, ...] = ()
-    """Regular expressions that the whole origin fits, for what origins cannot list."""
+    """Regular expressions (RE2) that the whole origin fits, for what origins cannot list."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = cross_origin.METHODS
     """Methods that pages may use."""
     request_headers: tuple[FieldName, ...] = cross_origin.REQUEST_HEADERS

@@ -1,6 +1,5 @@
 """The section about how much a consumer may ask for."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -21,6 +20,7 @@ from metaproxy.config.model.values import (
 )
 from metaproxy.config.units import RequestRate, Size
 from metaproxy.config.written import text_of
+from metaproxy.protocol.expressions import compiled
 from metaproxy.protocol.routes import template_names
 
 CONSUMERS = ("project", "user", "address", "global")
@@ -48,7 +48,7 @@ class RateRule(Section):
     path: Template | None = None
     """Path template that the rule is for; neither path nor regex is every path."""
     regex: Regex | None = None
-    """Regular expression that the whole path fits, in place of path."""
+    """Regular expression (RE2) that the whole path fits, in place of path."""
     query: tuple[Text, ...] = ()
     """Names of query parameters that a request must all have, in any case."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
@@ -92,7 +92,7 @@ class RateRule(Section):
         """Return the names that the rule's path or regex captures."""
         if self.path is not None:
             return template_names(self.path)
-        return tuple(re.compile(self.regex).groupindex) if self.regex is not None else ()
+        return tuple(filter(None, compiled(self.regex).names)) if self.regex is not None else ()
 
     def source(self) -> str:
         """Return what the rule matches, in words for a message."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, ValidationInfo
 
 from metaproxy.config.written import NotWrittenSo, text_of
+from metaproxy.protocol.expressions import compiled
 from metaproxy.protocol.routes import parse_template
 
 REDACTED = "***"
@@ -34,12 +35,7 @@ def _template(value: str) -> str:
 
 
 def _regex(value: str) -> str:
-    try:
-        re.compile(value)
-    except (re.error, OverflowError) as error:
-        raise ValueError(f"no regular expression: {error}") from None
-    except RecursionError:
-        raise ValueError("no regular expression: it is nested too deeply") from None
+    compiled(value)
     return value
 
 

@@ -1,14 +1,15 @@
-r"""Regular expressions of Java as Python understands them, or why not.
+r"""Regular expressions of Java as metaproxy understands them, or why not.
 
-Facts this file rests on (java.util.regex.Pattern; Python's re). Possessive quantifiers and atomic
-groups are the same in both since Python 3.11. Named groups are written otherwise. ``\d``, ``\w`` and
-``\s`` mean ASCII in Java and all of Unicode in Python. Java quotes with ``\Q…\E``, names POSIX classes
+Facts this file rests on (java.util.regex.Pattern; RE2's syntax). RE2 has no possessive quantifiers, atomic
+groups, lookaround and backreferences. Named groups are written otherwise. ``\d``, ``\w`` and ``\s`` mean
+ASCII in both, and ``\s`` has one character more in Java. Java quotes with ``\Q…\E``, names POSIX classes
 with ``\p{…}``, nests and intersects character classes, and lets flags stand anywhere.
 """
 
 import re
-import warnings
 from collections.abc import Iterator
+
+from metaproxy.protocol.expressions import ExpressionError, compiled
 
 POSIX = {
     "Lower": "a-z",
@@ -29,8 +30,8 @@ POSIX = {
 
 SHORTHANDS = {"d": POSIX["Digit"], "w": "A-Za-z0-9_", "s": POSIX["Space"], "h": POSIX["Blank"]}
 
-REPLACED = {"z": r"\Z", "Z": r"(?=\n?\Z)", "e": r"\x1b", "a": r"\x07"}
-"""Escapes that are written otherwise in Python."""
+REPLACED = {"z": r"\Z", "Z": r"\Z", "e": r"\x1b", "a": r"\x07"}
+"""Escapes that are written otherwise. ``\\Z`` is also before a newline at the end, which no path has."""
 
 REFUSED = {
     "G": r"\G (the end of the last match)",
@@ -60,20 +61,37 @@ _TOKEN = re.compile(
 
 
 class Untranslatable(ValueError):
-    """An expression that Python cannot say; the message names what of it."""
+    """An expression that metaproxy cannot take; the message names what of it."""
 
 
-def translated(java: str) -> str:
-    """Return ``java`` as a regular expression of Python; raises Untranslatable."""
-    python = "".join(_parts(java))
+def translated(java: str, *, may_match_more: bool = False) -> str:
+    """Return ``java`` as metaproxy takes it; raises Untranslatable.
+
+    Args:
+        java: the expression.
+        may_match_more: whether possessive repeats may become greedy ones, and atomic groups plain ones.
+            What the expression matched it still matches, with the same captures, because the first try of
+            both is the same. It may match more texts, as a limit may and a permission may not.
+    """
+    ours = "".join(_parts(java))
+    if may_match_more:
+        ours = _POSSESSIVE.sub(_plain, ours)
     try:
-        with warnings.catch_warnings():
-            # What a later Python will read otherwise (``[0--]``) is not to change its meaning one day.
-            warnings.simplefilter("error", FutureWarning)
-            re.compile(python)
-    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
-        raise Untranslatable(f"it is no regular expression to Python: {error}") from error
-    return python
+        compiled(ours)
+    except ExpressionError as error:
+        raise Untranslatable(str(error)) from error
+    return ours
+
+
+_POSSESSIVE = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(?P<repeat>[*+?]|\{[0-9]+(?:,[0-9]*)?\})\+|(?P<atomic>\(\?>)", re.DOTALL
+)
+
+
+def _plain(token: re.Match[str]) -> str:
+    if token["repeat"]:
+        return token["repeat"]
+    return "(?:" if token["atomic"] else token[0]
 
 
 def _parts(java: str) -> Iterator[str]:
@@ -115,7 +133,7 @@ def _escape(token: re.Match[str], *, in_class: bool) -> str:
     if token["backreference"]:
         return f"(?P={token['backreference']})"
     if token["codepoint"]:
-        return f"\\U{int(token['codepoint'], 16):08x}"
+        return f"\\x{{{int(token['codepoint'], 16):x}}}"
     letter = token["escaped"]
     if letter in REFUSED:
         raise Untranslatable(f"it uses {REFUSED[letter]}")

@@ -13,6 +13,7 @@ from metaproxy.config.repose.draft import Draft
 from metaproxy.config.repose.expressions import Untranslatable, translated
 from metaproxy.config.repose.templates import template_of
 from metaproxy.config.units import RATE_UNITS
+from metaproxy.protocol.expressions import compiled
 
 FILE = "rate-limiting.cfg.xml"
 
@@ -105,9 +106,9 @@ class Rules:
     def _path(self, expression: str) -> dict[str, object]:
         if expression in ("", ".*", "/.*", "^.*$", "^/.*$"):
             return {}
-        python = translated(expression)
+        python = translated(expression, may_match_more=True)
         rule: dict[str, object] = {"regex": python}
-        if not self._capture_groups and re.compile(python).groups:
+        if not self._capture_groups and compiled(python).names:
             rule["capture_groups"] = False
         return rule
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
+from metaproxy.protocol.expressions import Expression, unmarked
 from metaproxy.protocol.limits.policy import Standing
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.routes import parse_template
@@ -23,7 +24,8 @@ def rates_of(standings: Iterable[tuple[RateRule, Standing]], now: float) -> list
     """Return the ``rate`` list for where a consumer stands with each rule at ``now`` (epoch seconds)."""
     by_place: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for rule, where in standings:
-        place = (rule.path or rule.regex or "*", rule.regex or template_regex(rule.path))
+        regex = unmarked(rule.regex)
+        place = (rule.path or regex or "*", regex or template_regex(rule.path))
         by_place.setdefault(place, []).extend(
             {
                 "verb": method,
@@ -68,7 +70,7 @@ def template_regex(template: str) -> str:
     return f"^{''.join(parts)}{'(/.*)?' if has_rest else ''}$"
 
 
-def _capture(pattern: re.Pattern[str] | None) -> str:
+def _capture(pattern: Expression | None) -> str:
     return f"({pattern.pattern if pattern else '[^/]+'})"
 
 

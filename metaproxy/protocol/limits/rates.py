@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from metaproxy.protocol.expressions import ExpressionError, compiled
 from metaproxy.protocol.routes import TemplateError, template_names
 
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -79,14 +80,12 @@ class RateRule:
         """Return the names that the path of a request gives to this rule; raises RuleError."""
         try:
             if self.regex:
-                return tuple(re.compile(self.regex).groupindex)
+                return tuple(filter(None, compiled(self.regex).names))
             return template_names(self.path) if self.path else ()
         except TemplateError as error:
             raise RuleError(f"rate {self.name!r}: {error}") from error
-        except re.error as error:
-            raise RuleError(
-                f"rate {self.name!r}: {self.regex!r} is no regular expression: {error}"
-            ) from error
+        except ExpressionError as error:
+            raise RuleError(f"rate {self.name!r}: {self.regex!r}: {error}") from error
 
     def _problems(self) -> list[str]:
         unknown = set(self.per) - IDENTITIES - set(self.captured_names())

@@ -11,7 +11,9 @@ from dataclasses import fields as fields_of
 from hashlib import blake2b
 from urllib.parse import parse_qsl, quote
 
+from metaproxy.memo import Memo
 from metaproxy.protocol.compute_api import kind_of_path, resource_path
+from metaproxy.protocol.expressions import Captures, Expression, compiled
 from metaproxy.protocol.limits import fields
 from metaproxy.protocol.limits.consumers import consumer_of
 from metaproxy.protocol.limits.fixed_window import FixedWindow
@@ -21,13 +23,14 @@ from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.routes import Match, RouteTable
 
 MEMO_ENTRIES = 1024
-MEMO_PATH_LENGTH = 512
-"""Longer paths are looked up each time: memory is bounded in bytes, not only in entries."""
+MEMO_SIZE = 4096
+"""Characters of a path and of its counters' keys. Longer ones are looked up each time, so that memory is
+bounded in bytes as well."""
 
 ALGORITHMS: dict[str, type[Gcra] | type[FixedWindow]] = {"gcra": Gcra, "fixed-window": FixedWindow}
 
-LITERAL_SEGMENT = re.compile(r"\^?/((?:[A-Za-z0-9_~-]|\\[.~-])+)/")
-"""The beginning of an expression that admits one first segment only."""
+LITERAL_SEGMENT = re.compile(r"\^?/((?:[A-Za-z0-9_~-]|\\[.~-])+)/(?![?*{])")
+"""The beginning of an expression that admits one first segment only: the slash behind it is not optional."""
 
 
 class CompiledRule:
@@ -83,9 +86,7 @@ def captured_apart(rule: RateRule) -> tuple[str, ...]:
     A group of an expression that has no name stands as "".
     """
     if rule.regex and rule.capture_groups:
-        pattern = re.compile(rule.regex)
-        names = {number: name for name, number in pattern.groupindex.items()}
-        return tuple(names.get(number, "") for number in range(1, pattern.groups + 1))
+        return compiled(rule.regex).names
     captured = rule.captured_names()
     return tuple(name for name in rule.per if name in captured)
 
@@ -133,7 +134,7 @@ class RateTable:
             self._exempt.add(template, None)
         self.is_shaped = self._exempt.is_shaped and all(finder.is_shaped for finder in self._finders)
         """Whether all paths of a kind meet the same rules."""
-        self._memo: dict[tuple[str, str, str], Targets] = {}
+        self._memo: Memo[tuple[str, str, str], Targets] = Memo(MEMO_ENTRIES, MEMO_SIZE)
 
     def targets(self, method: str, path: str, query_string: bytes, group: str) -> Targets:
         """Return the rules that a consumer of ``group`` meets with this request, in their order."""
@@ -141,10 +142,8 @@ class RateTable:
         found = self._memo.get((group, method, kind))
         if found is None:
             found = self._find(method, path, group)
-            if len(kind) <= MEMO_PATH_LENGTH:
-                if len(self._memo) >= MEMO_ENTRIES:
-                    self._memo.clear()
-                self._memo[group, method, kind] = found
+            size = len(kind) + sum(len(target.key) for target in found)
+            self._memo.keep((group, method, kind), found, size)
         return _with_query(found, query_string) if self._has_queries else found
 
     def for_group(self, group: str) -> tuple[CompiledRule, ...]:
@@ -192,26 +191,30 @@ class _Expressions:
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         self._count = sum(1 for rule in rules if rule.rule.regex)
-        self._by_segment: dict[str, list[tuple[re.Pattern[str], CompiledRule]]] = {}
-        self._anywhere: list[tuple[re.Pattern[str], CompiledRule]] = []
+        self._by_segment: dict[str, list[tuple[Expression, CompiledRule]]] = {}
+        self._anywhere: list[tuple[Expression, CompiledRule]] = []
         for rule in rules:
             if rule.rule.regex:
-                self._bucket(rule.rule.regex).append((re.compile(rule.rule.regex), rule))
+                self._bucket(rule.rule.regex).append((compiled(rule.rule.regex), rule))
 
     def __len__(self) -> int:
         return self._count
 
-    def candidates(self, path: str) -> list[tuple[re.Pattern[str], CompiledRule]]:
+    def candidates(self, path: str) -> list[tuple[Expression, CompiledRule]]:
         """Return the expressions worth trying on ``path``."""
         return [*self._by_segment.get(path[1:].partition("/")[0], ()), *self._anywhere]
 
     def find(self, path: str) -> Iterable[Target]:
+        # A format suffix or a final slash names the same resource: neither leads past a rule.
+        resource = resource_path(path)
         for pattern, rule in self.candidates(path):
-            # A format suffix or a final slash names the same resource: neither leads past a rule.
-            if match := pattern.fullmatch(path) or pattern.fullmatch(resource_path(path)):
-                yield Target(rule, _captured(rule.rule, match))
+            captures = pattern.find(path)
+            if captures is None and resource != path:
+                captures = pattern.find(resource)
+            if captures is not None:
+                yield Target(rule, _captured(rule, pattern, captures))
 
-    def _bucket(self, regex: str) -> list[tuple[re.Pattern[str], CompiledRule]]:
+    def _bucket(self, regex: str) -> list[tuple[Expression, CompiledRule]]:
         found = None if "|" in regex else LITERAL_SEGMENT.match(regex)
         if found is None:
             return self._anywhere
@@ -243,11 +246,11 @@ def _position(target: Target) -> int:
     return target.rule.position
 
 
-def _captured(rule: RateRule, match: re.Match[str]) -> list[str]:
+def _captured(rule: CompiledRule, pattern: Expression, captures: Captures) -> Captures:
     """The texts that tell one counter of an expression from another."""
-    if rule.capture_groups:
-        return [text or "" for text in match.groups()]
-    return [match[name] or "" for name in captured_apart(rule)]
+    if rule.rule.capture_groups:
+        return captures
+    return tuple(captures[pattern.names.index(name)] for name in rule.captured)
 
 
 def _concerns(rule: RateRule, group: str) -> bool:

@@ -49,9 +49,42 @@ DANGEROUS = [
     ("cors", "{origin_patterns: ['.*']}", "cors.origin_patterns[0]", "fits every origin"),
     ("limits", "{rates: []}", "limits", "there are no limits"),
     ("limits", "", "limits", "there are no limits"),
-    ("limits", "{rates: [{name: a, rate: 1/second, regex: '/(a+)+$'}]}", "limits.rates[0].regex", "(a+)+"),
-    ("limits", "{rates: [{name: a, rate: 1/second, path: '/{a:(b+)+c}'}]}", "limits.rates[0].path", "(a+)+"),
-    ("cors", "{origin_patterns: ['https://([a-z]+)*x']}", "cors.origin_patterns[0]", "(a+)+"),
+    (
+        "limits",
+        "{rates: [{name: a, rate: 1/second, regex: '(?backtracking)/(a+)+(?!b)'}]}",
+        "limits.rates[0].regex",
+        "(a+)+",
+    ),
+    (
+        "limits",
+        "{rates: [{name: a, rate: 1/second, path: '/{a:(?backtracking)(b+)+(?!c)}'}]}",
+        "limits.rates[0].path",
+        "(a+)+",
+    ),
+    (
+        "limits",
+        "{rates: [{name: a, rate: 1/second, regex: '(?backtracking)/.*a.*b.*c(?!d)'}]}",
+        "limits.rates[0].regex",
+        "three repeats in a row",
+    ),
+    (
+        "cors",
+        "{origin_patterns: ['(?backtracking)https://(?!x).*[.]example']}",
+        "cors.origin_patterns[0]",
+        "Python's re matches it",
+    ),
+    (
+        "authorization",
+        "{rules: [{path: '/{a:(?backtracking)(?!x).*}', methods: [GET], roles: [member]}]}",
+        "authorization.rules[0].path",
+        "Python's re matches it",
+    ),
+    (
+        "cache",
+        "{routes: [{path: '/{a:(?backtracking)[0-9]+}', ttl: 1s}]}",
+        "cache.routes[0].path",
+        "RE2 can take it: remove (?backtracking)",
+    ),
 ]
 
 SAFE = [
@@ -67,6 +100,11 @@ SAFE = [
     ("store", "{url: 'rediss://:${PASSWORD}@redis.example'}"),
     ("cors", "{origins: ['https://horizon.example']}"),
     ("limits", "{rates: [{name: a, rate: 1/second, regex: '/v2/[^/]+/(servers|images)(?:/.*)?'}]}"),
+    (
+        "limits",
+        "{rates: [{name: a, rate: 1/second, regex: '/(a+)+$'}, {name: b, rate: 1/day, path: '/{a:(b+)+c}'}]}",
+    ),
+    ("cors", "{origin_patterns: ['https://([a-z]+)*x']}"),
     ("limits", "{absolute: {concurrent: {max: 10}}}"),
 ]
 

@@ -35,7 +35,7 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
         ({"period_seconds": 30}, "the period is one of second, minute, hour, day"),
         ({"path": "/a", "regex": "/a"}, "not both"),
         ({"path": "a"}, "starts with '/'"),
-        ({"regex": "("}, "is no regular expression"),
+        ({"regex": "("}, "no regular expression"),
         ({"per": ()}, "'per' names nothing"),
         ({"per": ("image_id",)}, "neither an identity nor captured"),
         ({"per": ("image_id",), "path": "/images/{id}"}, "'per' names image_id"),

@@ -52,7 +52,8 @@ def test_only_expressions_that_may_match_are_tried() -> None:
     "regex",
     [
         "/a/.*", "^/a/b", "/a|/b/c", "/(a|b)/c", "/a?/c", "/a*/c", "/a.c/d", "/a\\.c/d",
-        "/v2\\.1/[^/]+", "/a+/c", "/a{2}/c", "/[ab]/c", ".*", "/a", "/(?:a)/c", "/\\w+/c",
+        "/v2\\.1/[^/]+", "/a+/c", "/a{2}/c", "/[ab]/c", "/a/?c",
+        "/a/*c", "/a/{0,1}c", ".*", "/a", "/(?:a)/c", "/\\w+/c",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(
@@ -143,3 +144,12 @@ def test_what_other_paths_came_before_decides_nothing(more: dict[str, Any], path
     for path in paths:
         fresh = RateTable(rules, algorithm="gcra", exempt=["/v2/{tenant_id}/limits"])
         assert met(busy, path) == met(fresh, path)
+
+
+def test_counters_with_long_keys_are_not_remembered() -> None:
+    table = table_of(*(rate(f"r{number}", regex="/(.*)") for number in range(40)))
+
+    for number in range(10):
+        assert len(names(table, f"/{'x' * 200}{number}")) == 40
+
+    assert len(table._memo) == 0
