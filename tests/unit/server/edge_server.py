@@ -139,7 +139,7 @@ async def edge_server(
         for connection in connections:
             connection.transport.abort()
         with suppress(TimeoutError):
-            await asyncio.wait_for(server.wait_closed(), 5)
+            await asyncio.wait_for(server.wait_closed(), 20)
 
 
 def run(loop: str, scenario: Callable[[], Awaitable[None]]) -> None:

@@ -38,7 +38,7 @@ class Running:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         for piece in pieces:
             writer.write(piece)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 20)
         writer.close()
         return answer
 
@@ -159,7 +159,7 @@ async def test_a_client_that_never_reads_is_cut_off() -> None:
             while not site.asked or connections:
                 await asyncio.sleep(0.01)
 
-        await asyncio.wait_for(gone(), 5)
+        await asyncio.wait_for(gone(), 20)
         writer.close()
 
 
@@ -172,7 +172,7 @@ async def test_a_client_that_is_idle_at_shutdown_still_gets_what_it_had_sent() -
         for connection in list(site.state.connections):
             connection.shutdown()
         writer.write(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 20)
 
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer
@@ -223,6 +223,6 @@ async def test_endless_chunk_extensions_and_trailers_are_refused(endless: bytes)
             await asyncio.sleep(0.01)
         writer.write(endless)
 
-        assert fault_of(await asyncio.wait_for(reader.read(), 5))[0] == 400
+        assert fault_of(await asyncio.wait_for(reader.read(), 20))[0] == 400
         assert "framing_excessive" in site.reasons() or site.asked == ["/"]
         writer.close()

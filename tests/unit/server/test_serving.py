@@ -98,7 +98,7 @@ async def test_a_connection_whose_answer_could_not_say_so_says_it_with_the_next(
         assert b"connection: close" in second
         assert body == b"ok"
         assert await reader.read() == b""
-        await asyncio.wait_for(site.serving, 5)
+        await asyncio.wait_for(site.serving, 20)
 
 
 async def test_an_answer_that_does_not_wait_for_the_body_is_not_closed_away() -> None:
@@ -116,7 +116,7 @@ async def test_an_answer_that_does_not_wait_for_the_body_is_not_closed_away() ->
 
         assert body == b"ok"
         assert b"connection: close" in last
-        await asyncio.wait_for(site.serving, 5)
+        await asyncio.wait_for(site.serving, 20)
 
 
 async def test_a_connection_that_stays_idle_is_closed_and_the_server_ends() -> None:
@@ -129,7 +129,7 @@ async def test_a_connection_that_stays_idle_is_closed_and_the_server_ends() -> N
         site.server.should_exit = True
 
         assert await asyncio.wait_for(reader.read(), 10) == b""
-        await asyncio.wait_for(site.serving, 5)
+        await asyncio.wait_for(site.serving, 20)
 
 
 async def test_when_the_grace_is_over_what_still_runs_is_broken_off() -> None:
@@ -140,5 +140,5 @@ async def test_when_the_grace_is_over_what_still_runs_is_broken_off() -> None:
 
         site.server.should_exit = True
 
-        await asyncio.wait_for(site.serving, 5)
-        assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"\r\n\r\no")
+        await asyncio.wait_for(site.serving, 20)
+        assert (await asyncio.wait_for(reader.read(), 20)).endswith(b"\r\n\r\no")
