@@ -13,6 +13,9 @@ from metaproxy.protocol.credential_rules import CredentialRules
 from metaproxy.protocol.header_edits import HeaderEdits
 
 SCOPE_KEY = "metaproxy.exchange"
+EMPTY_QUERY = "metaproxy.empty_query"
+"""Stands in the scope of a request whose target ends with ``?``: ASGI has no other place for it, and what an
+empty query means is for the origin to say (RFC 3986 §6.2.3)."""
 
 NO_WAITS: dict[str, float] = {}
 """Stands in every Exchange that has not waited; never changed."""

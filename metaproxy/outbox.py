@@ -10,7 +10,9 @@ written together, and half the 99th percentile.
 import asyncio
 
 MOST_WAITING = 128
-"""So many answers are written without waiting for the turn's end: memory is bounded."""
+MOST_BYTES = 65536
+"""So many answers, or bytes, are written without waiting for the turn's end. Then it is known which clients
+do not read, and what waits for one is bounded by this and one answer, whatever it asks for in one turn."""
 
 
 class Outbox:
@@ -18,6 +20,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+        self._bytes = 0
 
     def write(self, transport: asyncio.Transport, data: bytes, loop: asyncio.AbstractEventLoop) -> None:
         """Write ``data`` to ``transport`` when the turn ends; ``loop`` is the loop that is running."""
@@ -25,12 +28,13 @@ class Outbox:
         if not waiting:
             loop.call_soon(self.flush)
         waiting.append((transport, data))
-        if len(waiting) >= MOST_WAITING:
+        self._bytes += len(data)
+        if self._bytes >= MOST_BYTES or len(waiting) >= MOST_WAITING:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits: now, because something else is to be written or closed."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
         for transport, data in waiting:
             if not transport.is_closing():
                 transport.write(data)

@@ -8,7 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 _REQUEST_LINE = re.compile(
-    rb"(GET|HEAD) (/[A-Za-z0-9\-._~!$&'()*+,=:@/]*)(?:\?([A-Za-z0-9\-._~!$&'()*+,=:@/?%]*))? HTTP/1\.1\r\n"
+    rb"(GET|HEAD) (/[A-Za-z0-9\-._~!$&'()*+,=:@/]*)(?:\?([A-Za-z0-9\-._~!$&'()*+,=:@/?%]+))? HTTP/1\.1\r\n"
 )
 
 

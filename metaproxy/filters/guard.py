@@ -153,7 +153,8 @@ class Guard(DecidingStage):
     def _look_closer(self, exchange: Exchange, scope: Scope, headers: list[Header]) -> None:
         """What only few requests need: framing, expectations, loops, forwarded and identity fields."""
         _check_framing(headers)
-        if any(value.lower() != b"100-continue" for value in get_all(headers, b"expect")):
+        expectations = get_all(headers, b"expect") if scope.get("http_version") != "1.0" else []
+        if any(value.lower() != b"100-continue" for value in expectations):
             raise Fault(417, "The expectation cannot be met.", reason="expectation_unknown")
         if via_names(headers, self._pseudonym) > self._max_passes:
             raise Fault(508, "The request runs in a loop.", reason="loop_detected")

@@ -35,6 +35,12 @@ class Client(httpx.AsyncByteStream):
         self._tasks = tasks
         self._watching: asyncio.Task[None] | asyncio.TimerHandle | None = None
         self._is_gone = False
+        self._was_read = False
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        """Whether no piece of the request's body has been taken from the client."""
+        return not self._was_read
 
     @property
     def body(self) -> httpx.AsyncByteStream:
@@ -59,7 +65,7 @@ class Client(httpx.AsyncByteStream):
             raise ClientDisconnected from error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        more = True
+        more = self._was_read = True
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":

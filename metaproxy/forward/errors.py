@@ -87,6 +87,9 @@ _ANSWERS = (
 # Neither says anything about the target: one is our own limit, the other the request's fault.
 _NOT_OF_THE_TARGET = (httpx.PoolTimeout, httpx.LocalProtocolError)
 
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+"""No connection came about, so no byte of the request has reached the target."""
+
 
 def is_failure_of_target(error: httpx.TransportError) -> bool:
     """Say whether ``error`` counts against the target that was asked."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from starlette.types import Scope
 
-from metaproxy.exchange import Exchange
+from metaproxy.exchange import EMPTY_QUERY, Exchange
 from metaproxy.protocol import identity_headers
 from metaproxy.protocol.headers import HOP_BY_HOP, Header, Headers, combined, end_to_end, get, list_members
 
@@ -45,7 +45,7 @@ class RequestHeads:
     """Makes the head of the upstream's request from that of the client's.
 
     Args:
-        via: our element of Via.
+        via: our element of Via; its version of HTTP becomes that of the request (RFC 9110 §7.6.3).
         host_header: ``preserve`` sends the client's Host, ``upstream`` the target's.
         strip_prefix: path prefix that is taken off.
     """
@@ -63,7 +63,7 @@ class RequestHeads:
             if not rest or rest.startswith(b"/"):
                 path = rest or b"/"
         query: bytes = scope.get("query_string", b"")
-        return path + b"?" + query if query else path
+        return path + b"?" + query if query or EMPTY_QUERY in scope else path
 
     def fields(self, exchange: Exchange, scope: Scope, authority: bytes) -> list[Header]:
         """Return the header fields for the target whose own name is ``authority``."""
@@ -74,7 +74,8 @@ class RequestHeads:
         fields += _passed(received, names)
         if b"transfer-encoding" in names:
             fields.append((b"transfer-encoding", b"chunked"))
-        fields.append((b"via", _appended(received, names, b"via", self._via)))
+        via = b"1.0" + self._via[3:] if scope.get("http_version") == "1.0" else self._via
+        fields.append((b"via", _appended(received, names, b"via", via)))
         fields += _forwarded(exchange, scope, names, received_host)
         request_id = exchange.global_request_id or exchange.request_id
         fields.append((_REQUEST_ID, request_id.encode("ascii")))

@@ -11,7 +11,7 @@ from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange, exchange_of
 from metaproxy.forward.balancer import Balancer
 from metaproxy.forward.client import Client
-from metaproxy.forward.errors import InvalidResponse, TruncatedResponse, fault_of
+from metaproxy.forward.errors import NEVER_SENT, InvalidResponse, TruncatedResponse, fault_of
 from metaproxy.forward.heads import BODILESS, RequestHeads, response_fields, upstream_request_id
 from metaproxy.forward.instruments import Instruments
 from metaproxy.forward.retry import SAFE, RetryBudget
@@ -105,9 +105,13 @@ class Passage:
     def _may_repeat(self, error: httpx.TransportError, tried: list[Target]) -> bool:
         """Say whether another attempt is allowed, and take it out of the budget."""
         upstream = self._upstream
-        if self._begun or len(tried) > upstream.retries or self._scope["method"] not in SAFE:
+        if self._begun or len(tried) > upstream.retries or isinstance(error, httpx.LocalProtocolError):
             return False
-        if self._client.body is self._client or isinstance(error, httpx.LocalProtocolError):
+        if isinstance(error, NEVER_SENT) and upstream.balancer.has_other(tried):
+            # Nothing was written, so whatever the method, nothing happens twice (RFC 9110 §9.2.2), and no
+            # target has more to do than its own requests: this does not come out of the budget.
+            return self._client.can_be_sent_again
+        if self._scope["method"] not in SAFE or self._client.body is self._client:
             return False
         # The same target again makes sense for a broken connection alone: what was too slow or no
         # valid answer will be so again.

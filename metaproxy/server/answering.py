@@ -118,7 +118,8 @@ class AnsweringProtocol(RefusingProtocol):
             access_log=False,
             default_headers=[],
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+            # RFC 9110 §10.1.1: nobody who speaks HTTP/1.0 waits for it, or would know it.
+            expect_100_continue=self.expect_100_continue and scope.get("http_version") != "1.0",
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
             end=self.end_answered,

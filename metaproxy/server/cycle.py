@@ -27,6 +27,7 @@ class Cycle(RequestResponseCycle):
         self._loop = loop
         self._end = end
         self._head = b""
+        self._ends_with_connection = False
 
     async def run_asgi(self, app: Any) -> None:
         """Let ``app`` answer; what breaks off in the turn in which it began is seen to have begun."""
@@ -61,18 +62,21 @@ class Cycle(RequestResponseCycle):
         self.response_started = True
         self.waiting_for_100_continue = False
         lines, says_close = [STATUS_LINE[status]], False
+        is_old = self.scope.get("http_version") == "1.0"
         for name, value in headers:
+            if name == b"transfer-encoding":
+                continue  # the framing is ours to choose
             lines.append(b"%b: %b\r\n" % (name, value))
             if name == b"content-length":
                 self.expected_content_length, self.chunked_encoding = int(value), False
-            elif name == b"transfer-encoding":
-                self.chunked_encoding = True
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive, says_close = False, True
         if not self.keep_alive and not says_close:
             lines.append(b"connection: close\r\n")
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in BODILESS:
-            self.chunked_encoding = True
+            # RFC 9112 §6.1: who speaks HTTP/1.0 knows no chunks; the body ends with the connection.
+            self._ends_with_connection, self.chunked_encoding = is_old, not is_old
+        if self.chunked_encoding:
             lines.append(b"transfer-encoding: chunked\r\n")
         head = b"".join(lines)
         # One line break for every line and no other: a field cannot smuggle a second one in.
@@ -93,7 +97,7 @@ class Cycle(RequestResponseCycle):
             self.transport.write(data)
         if more:
             return
-        if self.expected_content_length != 0:
+        if self.expected_content_length != 0 and not self._ends_with_connection:
             raise ResponseError("the body is shorter than its Content-Length")
         self.response_complete = True
         self.message_event.set()
@@ -105,6 +109,8 @@ class Cycle(RequestResponseCycle):
         if self.scope["method"] == "HEAD":
             self.expected_content_length = 0
             return b""
+        if self._ends_with_connection:
+            return body
         if not self.chunked_encoding:
             self.expected_content_length -= len(body)
             if self.expected_content_length < 0:

@@ -14,12 +14,14 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from metaproxy.exchange import EMPTY_QUERY
 from metaproxy.protocol.faults import Fault
 from metaproxy.server.answering import AnsweringProtocol
 from metaproxy.server.deadlines import body_deadline
 from metaproxy.server.edge import Edge
 from metaproxy.server.refusing import ParsingEnded
-from metaproxy.server.strictness import is_mostly_framing, origin_form
+from metaproxy.server.strictness import is_mostly_framing, is_offer, origin_form
+from metaproxy.server.unswitched import framing_of, parser_of_body
 
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
@@ -51,6 +53,7 @@ class EdgeProtocol(AnsweringProtocol):
         self._octets = b""
         self._framing_bytes = self._body_bytes = 0
         self._body_began = 0.0
+        self._unread_framing = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -111,6 +114,13 @@ class EdgeProtocol(AnsweringProtocol):
             return  # what follows the last request is not looked at
         try:
             self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # An offer to switch, which is ignored.
+            framing, self._unread_framing = self._unread_framing, b""
+            if framing:
+                self.parser = parser_of_body(self, framing)
+            if rest := data[upgrade.args[0] :]:
+                self._feed(rest)
         except httptools.HttpParserError:
             if self.last_request_read and self._between_requests:
                 return
@@ -149,6 +159,8 @@ class EdgeProtocol(AnsweringProtocol):
 
     def on_message_complete(self) -> None:
         """A request is complete, its body included: what comes next is the next one."""
+        if self._unread_framing:
+            return
         self._between_requests = True
         super().on_message_complete()
 
@@ -156,10 +168,14 @@ class EdgeProtocol(AnsweringProtocol):
         if len(self.url) > self.limits.url_bytes:
             raise Fault(414, "The request's target is too long.", reason="target_too_long")
         headers, self.headers = self.headers, []  # what comes later are trailers: no part of the head
-        target = origin_form(self.url, http_version, headers, switches_protocol=self.parser.should_upgrade())
-        raw_path, _, query = target.partition(b"?")
+        asks_to_switch = self.parser.should_upgrade()
+        if asks_to_switch and is_offer(headers):
+            asks_to_switch, self._unread_framing = False, framing_of(headers)
+        target = origin_form(self.url, http_version, headers, switches_protocol=asks_to_switch)
+        raw_path, mark, query = target.partition(b"?")
         path = raw_path.decode("ascii")
-        return {
+        scope: dict[str, Any] = {EMPTY_QUERY: True} if mark and not query else {}
+        return scope | {
             "type": "http",
             "asgi": ASGI,
             "http_version": http_version,

@@ -3,9 +3,7 @@
 Facts this file rests on. httptools refuses malformed fields, folded lines, bare CR and LF, and any doubt
 about Content-Length. It lets pass: other versions of HTTP, no or several Host fields, a Host that is no
 authority, an authority in the target that is not the Host's (§3.2), a fragment, transfer codings beside
-chunked (§6.1), and chunked from HTTP/1.0, whose servers may not know it. After a request that asks for
-another protocol it reads no further (RFC 9110 §7.8), so that what follows would never be looked at. It
-hands trailer fields over as if they stood in the head, and bounds neither them nor chunk extensions (§7.1).
+chunked (§6.1), and chunked from HTTP/1.0, whose servers may not know it. It hands trailer fields over as if they stood in the head, and bounds neither them nor chunk extensions (§7.1).
 """
 
 import re
@@ -13,7 +11,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Headers, get_all
+from metaproxy.protocol.headers import Headers, combined, get_all, list_members
 
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(\?[^#]*)?", re.IGNORECASE)
@@ -35,7 +33,7 @@ def origin_form(target: bytes, version: str, headers: Headers, *, switches_proto
         target: the request target as it came.
         version: of HTTP: ``1.1``.
         headers: names in lower case.
-        switches_protocol: whether the client asks to speak something else from here on.
+        switches_protocol: whether the client wants to speak something else from here on, and nothing less.
     """
     if switches_protocol:
         raise _fault(501, "The protocol is not switched.", "upgrade_refused")
@@ -54,6 +52,16 @@ def origin_form(target: bytes, version: str, headers: Headers, *, switches_proto
     if target.startswith(b"/") and b"#" not in target:
         return target
     return _from_absolute(target, host)
+
+
+def is_offer(headers: Headers) -> bool:
+    """Say whether the Upgrade of a request is an offer that a server may ignore (RFC 9110 §7.8).
+
+    So is ``h2c``, which some clients send with the first request of each connection. Who asks for a
+    WebSocket has no use for another answer.
+    """
+    offered = [protocol.lower() for protocol in list_members(combined(headers, b"upgrade"))]
+    return bool(offered) and not any(protocol.startswith(b"websocket") for protocol in offered)
 
 
 def is_mostly_framing(framing_bytes: int, body_bytes: int) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
 from metaproxy.forward.breaker import BreakerPolicy
-from metaproxy.forward.errors import ConnectionReset
+from metaproxy.forward.errors import ConnectionReset, NameNotResolved, TLSFailed
 from metaproxy.forward.health import HealthPolicy
 from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport
@@ -254,7 +254,7 @@ async def test_what_the_only_target_would_do_again_is_not_tried_again(error: Exc
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_request_that_changes_something_is_sent_once(method: str) -> None:
-    transport = Targets(a=httpx.ConnectError(""), b=httpx.ConnectError(""))
+    transport = Targets(a=httpx.ReadError(""), b=httpx.ReadError(""))
 
     with pytest.raises(Fault):
         await ask(forward_to(transport, "a", "b"), method)
@@ -262,8 +262,35 @@ async def test_a_request_that_changes_something_is_sent_once(method: str) -> Non
     assert len(transport.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError(""), httpx.ConnectTimeout(""), TLSFailed(""), NameNotResolved("")]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+async def test_a_request_that_never_reached_its_target_goes_to_another_whatever_its_method(
+    method: str, error: Exception
+) -> None:
+    transport = Targets(a=error, b=fine)
+    forward = forward_to(transport, "a", "b", breaker=BreakerPolicy(failures=1000))
+
+    for _ in range(4):
+        answer = await ask(forward, method, headers=[("content-length", "1")], body=[b"x"])
+
+        assert (answer.status, answer.exchange.upstream) == (200, "http://b")
+    assert "a" in transport.asked
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_a_write_is_not_tried_again_at_the_only_target(method: str) -> None:
+    transport = Targets(a=httpx.ConnectError(""))
+
+    with pytest.raises(Fault):
+        await ask(forward_to(transport, "a"), method)
+
+    assert transport.asked == ["a"]
+
+
 async def test_a_request_with_a_body_is_sent_once() -> None:
-    transport = Targets(a=httpx.ConnectError(""), b=httpx.ConnectError(""))
+    transport = Targets(a=httpx.ReadError(""), b=httpx.ReadError(""))
 
     with pytest.raises(Fault):
         await ask(forward_to(transport, "a", "b"), headers=[("content-length", "1")], body=[b"x"])

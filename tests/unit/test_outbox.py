@@ -1,62 +1,42 @@
-"""Small answers wait for the end of the event loop's turn, in order, and not for longer."""
+"""Answers written together: how many and how much may wait for the end of a turn."""
 
 import asyncio
 from typing import Any
 
-from metaproxy.outbox import MOST_WAITING, Outbox
+from metaproxy.outbox import MOST_BYTES, MOST_WAITING, Outbox
+from tests.unit.fast_lane.lines import Wire
 
 
-class Transport(asyncio.Transport):
-    """Keeps what is written."""
+async def test_small_answers_wait_for_the_end_of_the_turn() -> None:
+    outbox, wire, loop = Outbox(), wire_of(), asyncio.get_running_loop()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.written: list[bytes] = []
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        self.written.append(data)
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-
-async def test_what_is_written_in_a_turn_leaves_at_its_end_in_order() -> None:
-    outbox, transport, loop = Outbox(), Transport(), asyncio.get_running_loop()
-
-    outbox.write(transport, b"first", loop)
-    outbox.write(transport, b"second", loop)
-    assert transport.written == []
+    outbox.write(wire, b"one", loop)
+    outbox.write(wire, b"two", loop)
+    at_once = list(wire.written)
     await asyncio.sleep(0)
 
-    assert transport.written == [b"first", b"second"]
+    assert at_once == []
+    assert wire.written == [b"one", b"two"]
 
 
-async def test_what_must_not_wait_is_written_at_once() -> None:
-    outbox, transport = Outbox(), Transport()
-    outbox.write(transport, b"first", asyncio.get_running_loop())
+async def test_no_more_than_so_many_octets_wait() -> None:
+    outbox, wire, loop = Outbox(), wire_of(), asyncio.get_running_loop()
+    half = b"x" * (MOST_BYTES // 2)
 
-    outbox.flush()
-    transport.write(b"second")
-    await asyncio.sleep(0)
+    for _ in range(4):
+        outbox.write(wire, half, loop)
 
-    assert transport.written == [b"first", b"second"]
+    assert wire.written == [half] * 4
 
 
-async def test_what_waits_is_bounded() -> None:
-    outbox, transport, loop = Outbox(), Transport(), asyncio.get_running_loop()
+async def test_no_more_than_so_many_answers_wait() -> None:
+    outbox, wire, loop = Outbox(), wire_of(), asyncio.get_running_loop()
 
     for _ in range(MOST_WAITING):
-        outbox.write(transport, b"x", loop)
+        outbox.write(wire, b"", loop)
 
-    assert len(transport.written) == MOST_WAITING
+    assert len(wire.written) == MOST_WAITING
 
 
-async def test_a_connection_that_was_closed_meanwhile_gets_nothing() -> None:
-    outbox, transport = Outbox(), Transport()
-    outbox.write(transport, b"x", asyncio.get_running_loop())
-
-    transport.closed = True
-    await asyncio.sleep(0)
-
-    assert transport.written == []
+def wire_of() -> Any:
+    return Wire()

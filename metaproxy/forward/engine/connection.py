@@ -163,12 +163,14 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self.answered = True
-        self._stall.progress()
         try:
             received = self._parser.feed(data)
         except InvalidResponse as error:
             self._fail(error)
             return
+        if self._parser.head is not None:
+            # A head has the time of one wait as a whole: octet by octet it would have no end.
+            self._stall.progress()
         if taker is not None and self._is_taken(taker, received):
             return
         body = body or self._by_pieces()

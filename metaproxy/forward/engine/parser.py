@@ -21,6 +21,7 @@ from metaproxy.protocol.headers import Header, Headers, combined, get_all, list_
 
 MAX_HEAD_BYTES = 65536
 MAX_INTERIM_RESPONSES = 16
+_FIELD_PUNCTUATION = len(b": \r\n")
 
 
 class ResponseHead(NamedTuple):
@@ -57,7 +58,9 @@ class ResponseParser:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the connection and return the body bytes among them; raises InvalidResponse."""
+        has_head = self.head is not None
         self._without_body += len(data)
+        seen = self._without_body
         try:
             self._llhttp.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -65,7 +68,9 @@ class ResponseParser:
                 raise InvalidResponse(str(error)) from error
             # The answer is whole, and something follows that nobody asked for.
             self.persistent = False
-        if self._without_body > self._max_head_bytes or len(data) > self._max_head_bytes < self._head_bytes():
+        # A head that ends in the same piece as its body begins is measured: how it was cut must not matter.
+        is_too_large = not has_head and seen > self._max_head_bytes < self._head_bytes()
+        if self._without_body > self._max_head_bytes or is_too_large:
             self._error = self._error or "too many bytes that are no body"
         if self._error:
             raise InvalidResponse(self._error)
@@ -141,7 +146,7 @@ class ResponseParser:
     def _head_bytes(self) -> int:
         """Size of a head that came in one piece with its body, and so was not counted on the way."""
         fields = self.head.headers if self.head is not None else self._fields
-        return sum(len(name) + len(value) for name, value in fields)
+        return sum(len(name) + len(value) + _FIELD_PUNCTUATION for name, value in fields)
 
     def _take_body(self) -> bytes:
         body = self._body

@@ -154,3 +154,17 @@ def test_no_bytes_break_the_reading(value: bytes) -> None:
 @given(st.integers(min_value=0, max_value=2**40))
 def test_every_number_of_seconds_is_read_or_bounded(seconds: int) -> None:
     assert directives.parse_response(b"max-age=%d" % seconds).max_age == min(seconds, DELTA_MAX)
+
+
+@pytest.mark.parametrize("octets", [b",", b'"', b'\\"', b'",', b'a="b",', b'a="\\"",'])
+def test_a_targeted_field_of_any_octets_is_read_in_time_that_grows_with_its_length(octets: bytes) -> None:
+    value = octets * (200_000 // len(octets))
+
+    # Were each octet looked at once more for every other one, this would take minutes.
+    assert directives.of_response([(b"cdn-cache-control", value)]) is not None
+
+
+def test_a_comma_in_quotes_does_not_end_a_member_of_a_targeted_field() -> None:
+    told = directives.of_response([(b"cdn-cache-control", b'x="a, no-store \\" ,", max-age=7')])
+
+    assert (told.no_store, told.max_age) == (False, 7)

@@ -34,6 +34,7 @@ def test_a_read_is_told_by_its_request_line() -> None:
         b"GET /servers HTTP/1.1\n",
         b"GET /a%2fb HTTP/1.1\r\n",
         b"GET /servers#top HTTP/1.1\r\n",
+        b"GET /servers? HTTP/1.1\r\n",
         b"GET /a;b HTTP/1.1\r\n",
         b"GET http://api/servers HTTP/1.1\r\n",
         b"GET servers HTTP/1.1\r\n",

@@ -205,16 +205,30 @@ async def test_no_more_of_a_body_in_time(make_transport: MakeTransport) -> None:
             await read(response)
 
 
-async def test_a_slow_response_is_no_timeout_as_long_as_bytes_come(make_transport: MakeTransport) -> None:
+async def test_a_slow_body_is_no_timeout_as_long_as_bytes_come(make_transport: MakeTransport) -> None:
     async def script(peer: Peer) -> None:
         await peer.head()
-        for start in range(0, len(OK), 7):
-            await peer.send(OK[start : start + 7])
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+        for _ in range(10):
+            await peer.send(b"x")
             await asyncio.sleep(LONGER / 5)
 
     async with upstream(script) as compute:
         response = await make_transport(read_timeout=LONGER).handle_async_request(request(compute.url))
-        assert await read(response) == b"ok"
+        assert await read(response) == b"x" * 10
+
+
+async def test_a_head_that_comes_octet_by_octet_is_no_response_in_time(make_transport: MakeTransport) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while True:
+            await peer.send(b"x")
+            await asyncio.sleep(LONGER / 10)
+
+    async with upstream(script) as compute:
+        with pytest.raises(httpx.ReadTimeout):
+            await make_transport(read_timeout=LONGER).handle_async_request(request(compute.url))
 
 
 async def test_an_upstream_that_takes_no_more_of_a_body(make_transport: MakeTransport) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaproxy.exchange import Exchange
+from metaproxy.exchange import EMPTY_QUERY, Exchange
 from metaproxy.forward.heads import RequestHeads, has_body, response_fields, upstream_request_id
 from tests.asgi_driver import make_scope
 
@@ -256,3 +256,22 @@ def test_a_response_that_never_has_a_body_loses_its_length() -> None:
 )
 def test_the_upstreams_request_id_is_found(fields: Fields, found: str) -> None:
     assert upstream_request_id(dict(fields)) == found
+
+
+def test_via_tells_the_version_in_which_the_request_came() -> None:
+    heads = RequestHeads(via=b"1.1 metaproxy")
+    exchange = Exchange(request_id="req-1", started=0.0)
+    for version in ("1.0", "1.1"):
+        scope = {"type": "http", "method": "GET", "http_version": version, "headers": [(b"via", b"1.1 a")]}
+
+        fields = dict(heads.fields(exchange, scope, b"a"))
+
+        assert fields[b"via"] == b"1.1 a, %b metaproxy" % version.encode()
+
+
+def test_a_question_mark_without_a_query_is_passed_on() -> None:
+    heads = RequestHeads(via=b"1.1 metaproxy")
+    scope = {"path": "/a", "raw_path": b"/a", "query_string": b""}
+
+    assert heads.target(scope) == b"/a"
+    assert heads.target({**scope, EMPTY_QUERY: True}) == b"/a?"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaproxy.forward.engine.parser import ResponseParser
+from metaproxy.forward.engine.parser import MAX_HEAD_BYTES, ResponseParser
 from metaproxy.forward.errors import InvalidResponse, TruncatedResponse
 
 RESPONSE = (
@@ -182,3 +182,21 @@ def test_no_bytes_make_it_fail_in_another_way(data: bytes) -> None:
         parser.feed_eof()
     except (InvalidResponse, TruncatedResponse):
         pass
+
+
+@pytest.mark.parametrize("size", [MAX_HEAD_BYTES - 100, MAX_HEAD_BYTES + 100])
+@pytest.mark.parametrize("before_its_end", [0, 1, 4, 5, 40_000])
+@pytest.mark.parametrize("body", [b"", b"b", b"body"])
+def test_a_large_head_is_taken_or_refused_however_it_was_cut(
+    size: int, before_its_end: int, body: bytes
+) -> None:
+    start = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Large: " % len(body)
+    head = start.ljust(size - 4, b"x") + b"\r\n\r\n"
+    cut = size - before_its_end
+    pieces = (head[:cut], head[cut:] + body)
+
+    if size > MAX_HEAD_BYTES:
+        with pytest.raises(InvalidResponse):
+            parse(*pieces)
+    else:
+        assert parse(*pieces)[1] == body

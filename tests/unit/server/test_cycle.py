@@ -21,11 +21,11 @@ class Flow:
         """Nothing was paused."""
 
 
-def cycle(method: str = "GET", *, keep_alive: bool = True) -> tuple[Cycle, Wire]:
+def cycle(method: str = "GET", *, keep_alive: bool = True, version: str = "1.1") -> tuple[Cycle, Wire]:
     wire = Wire()
     made = Cycle(
         loop=asyncio.get_running_loop(),
-        scope={"type": "http", "method": method},
+        scope={"type": "http", "method": method, "http_version": version},
         transport=wire,
         flow=Flow(),
         logger=logging.getLogger("test"),
@@ -80,6 +80,26 @@ async def test_a_small_answer_is_written_in_one_piece(
     [written] = wire.written
     assert written.endswith(end)
     assert made.response_complete
+
+
+@pytest.mark.parametrize("fields", [(), ((b"transfer-encoding", b"chunked"),)])
+async def test_a_body_of_unknown_length_ends_with_the_connection_for_who_speaks_http_1_0(
+    fields: tuple[tuple[bytes, bytes], ...],
+) -> None:
+    made, wire = cycle(version="1.0", keep_alive=False)
+
+    await send(made, start(*fields), body(b"o", more=True), body(b"k"))
+
+    assert b"".join(wire.written) == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nok"
+    assert wire.closed
+
+
+async def test_an_application_does_not_choose_the_framing() -> None:
+    made, wire = cycle()
+
+    await send(made, start((b"transfer-encoding", b"chunked")), body(b"ok"))
+
+    assert b"".join(wire.written).count(b"transfer-encoding") == 1
 
 
 async def test_a_head_does_not_wait_for_a_body_that_is_slow_to_come() -> None:
