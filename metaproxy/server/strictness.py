@@ -3,7 +3,8 @@
 Facts this file rests on. httptools refuses malformed fields, folded lines, bare CR and LF, and any doubt
 about Content-Length. It lets pass: other versions of HTTP, no or several Host fields, a Host that is no
 authority, an authority in the target that is not the Host's (§3.2), a fragment, transfer codings beside
-chunked (§6.1), and chunked from HTTP/1.0, whose servers may not know it. It hands trailer fields over as if they stood in the head, and bounds neither them nor chunk extensions (§7.1).
+chunked (§6.1), and chunked from HTTP/1.0, whose servers may not know it. It hands trailer fields over as if
+they stood in the head, and bounds neither them nor chunk extensions (§7.1).
 """
 
 import re

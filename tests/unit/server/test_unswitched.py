@@ -75,7 +75,7 @@ def test_a_body_behind_an_offer_that_is_no_body_is_refused() -> None:
         (b"", False),
     ],
 )
-def test_which_offers_may_be_ignored(upgrade: bytes, ignored: bool) -> None:  # noqa: FBT001 - a column
+def test_which_offers_may_be_ignored(upgrade: bytes, ignored: bool) -> None:
     assert is_offer([(b"host", b"a"), (b"upgrade", upgrade)]) is ignored
 
 
