@@ -27,6 +27,7 @@ from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.stage import DecidingStage, outcome_of
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
+from metaproxy.outbox import MOST_BYTES
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import lines
 
@@ -80,12 +81,14 @@ class FastLane:
         concerned: Sequence[DecidingStage] = ()
         request: CacheRequest | None = None
         try:
-            for stage in self._permits:
-                if not stage.decide(exchange, scope):
-                    return partial(self._trace.run, exchange, stage)
+            if (left := _first_undecided(self._permits, exchange, scope)) is not None:
+                return partial(self._trace.run, exchange, left)
             concerned = self._kinds.concerning(scope)
             request = self._cache.read(exchange, scope)
             hit = self._cache.find(request, scope) if request is not None else None
+            if hit is not None and len(hit.body) > MOST_BYTES:
+                # The line writes it without a copy: clients that do not read share what is stored.
+                return partial(self._trace.run, exchange, self._charges[0])
             decided = _all_decide(concerned, exchange, scope)
         except Fault as fault:
             if octets and keep_alive:
@@ -192,6 +195,13 @@ class FastLane:
                 body,
             )
         )
+
+
+def _first_undecided(
+    stages: Iterable[DecidingStage], exchange: Exchange, scope: Scope
+) -> DecidingStage | None:
+    """Let the stages decide one after the other; return the first that cannot, None where all can."""
+    return next((stage for stage in stages if not stage.decide(exchange, scope)), None)
 
 
 def _all_decide(stages: Iterable[DecidingStage], exchange: Exchange, scope: Scope) -> bool:

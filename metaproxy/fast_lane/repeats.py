@@ -8,6 +8,7 @@ from metaproxy.cache.stored import Hit
 from metaproxy.fast_lane.plans import Remembered
 from metaproxy.fast_lane.writing import Refusals, edited
 from metaproxy.filters.stage import outcome_of
+from metaproxy.outbox import MOST_BYTES
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
 from metaproxy.telemetry.dates import DateField
@@ -35,6 +36,8 @@ class Repeats:
         if plan.refusal is not None:
             return self._refusal(plan, now, plan.refusal, b"")
         hit = plan.read.hit(now) if plan.read is not None else None
+        if hit is not None and len(hit.body) > MOST_BYTES:
+            return None
         told = b""
         try:
             for decision in plan.decisions:

@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from metaproxy.exchange import ClientDisconnected
+from metaproxy.outbox import MOST_BYTES
 
 BODILESS = frozenset({204, 304})
 
@@ -92,8 +93,12 @@ class Cycle(RequestResponseCycle):
 
     def _pass(self, body: bytes, *, more: bool) -> None:
         head, self._head = self._head, b""
-        data = head + self._framed(body, more=more)
-        if data:
+        framed = self._framed(body, more=more)
+        if head and len(framed) > MOST_BYTES:
+            # Not joined: a large body is written from where it is stored, however many clients read slowly.
+            self.transport.write(head)
+            self.transport.write(framed)
+        elif data := head + framed:
             self.transport.write(data)
         if more:
             return
