@@ -25,11 +25,13 @@ from metaproxy.identity.keystone_v2 import PasswordV2
 from metaproxy.identity.keystone_v3 import ApplicationCredential, Password
 from metaproxy.identity.keystone_v3 import KeystoneV3 as KeystoneV3Validator
 from metaproxy.identity.rendering import IdentityHeaders
+from metaproxy.identity.revocation import RevocationMemory
 from metaproxy.identity.revocation_events import RevocationEventPolling
 from metaproxy.identity.revocations import Revocations
 from metaproxy.identity.static import StaticToken, StaticTokens
 from metaproxy.identity.validator import TokenValidator
 from metaproxy.store.broadcast import Broadcast
+from metaproxy.store.revocations import RevocationRecord
 from metaproxy.telemetry.metrics import Metrics
 
 Provider = KeystoneV3 | KeystoneV2 | Static
@@ -41,11 +43,19 @@ IDENTITY_QUEUE = 4096
 class Tokens:
     """Everything that knows tokens: the validator with its cache, and what makes it forget.
 
-    ``tls`` is for an https:// identity service.
+    ``tls`` is for an https:// identity service. ``record`` is where revocations are recorded for replicas
+    that are away. ``revoked`` is the memory of what was revoked, which outlives a change of the section.
     """
 
     def __init__(
-        self, section: Provider, broadcast: Broadcast, metrics: Metrics, tls: ssl.SSLContext | None = None
+        self,
+        section: Provider,
+        broadcast: Broadcast,
+        metrics: Metrics,
+        tls: ssl.SSLContext | None = None,
+        *,
+        record: RevocationRecord | None = None,
+        revoked: RevocationMemory | None = None,
     ) -> None:
         self._transport: UpstreamTransport | None = None
         inner: TokenValidator
@@ -54,8 +64,8 @@ class Tokens:
         else:
             self._transport = _transport(section, metrics, tls)
             inner = _keystone(section, self._transport, metrics)
-        self.validator = _cached(inner, section, metrics)
-        self.revocations = Revocations(self.validator, broadcast)
+        self.validator = _cached(inner, section, metrics, revoked)
+        self.revocations = Revocations(self.validator, broadcast, record)
         self._parts: list[Resource] = [self.validator, self.revocations]
         if isinstance(section, KeystoneV3) and isinstance(inner, KeystoneV3Validator):
             self._poll(section, inner)
@@ -96,7 +106,9 @@ def authenticate(app: ASGIApp, section: Provider, tokens: Tokens) -> Authenticat
     )
 
 
-def _cached(inner: TokenValidator, section: Provider, metrics: Metrics) -> CachedValidator:
+def _cached(
+    inner: TokenValidator, section: Provider, metrics: Metrics, revoked: RevocationMemory | None
+) -> CachedValidator:
     cache = section.cache if isinstance(section, Keystone) else TokenCache()
     headers = IdentityHeaders(section.headers, metrics=metrics)
     if isinstance(section, Keystone):
@@ -116,6 +128,7 @@ def _cached(inner: TokenValidator, section: Provider, metrics: Metrics) -> Cache
         stale_if_unavailable=cache.stale_if_unavailable,
         jitter=cache.jitter,
         metrics=metrics,
+        revoked=revoked,
     )
 
 

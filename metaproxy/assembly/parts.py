@@ -22,6 +22,7 @@ from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.concurrency import Running
 from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
+from metaproxy.identity.revocation import RevocationMemory
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
@@ -80,13 +81,22 @@ class Parts:
             (config.limits, shared),
             lambda: rates(config.limits, shared, counters),
         )
+        # What operators have revoked stays revoked, whatever else changes.
+        self.revoked: RevocationMemory = previous.revoked if previous else RevocationMemory()
         self.tokens: Held[Tokens] | None = None
         identity = config.identity
         if not isinstance(identity, NoIdentity):
             self.tokens = kept(
                 previous.tokens if previous else None,
                 (identity, shared),
-                lambda: Tokens(identity, shared.broadcast, metrics, _identity_tls(config)),
+                lambda: Tokens(
+                    identity,
+                    shared.broadcast,
+                    metrics,
+                    _identity_tls(config),
+                    record=shared.revocations(),
+                    revoked=self.revoked,
+                ),
             )
 
         self._tls_files = {

@@ -80,7 +80,7 @@ def identity_check(validator: CachedValidator, grace: float) -> Check:
 
 def store_check(store: "SharedStore") -> Check:
     """Whether the shared store answers; ``limits.on_store_failure`` decides what its absence costs."""
-    return Check(store.available, "available" if store.available else "away")
+    return Check(store.available, "; ".join(store.troubles) or "available")
 
 
 def _not_let_in(validator: CachedValidator) -> str:

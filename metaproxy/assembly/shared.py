@@ -7,6 +7,7 @@ from metaproxy.store.broadcast import Broadcast, LocalBroadcast
 from metaproxy.store.counters import SharedCounters
 from metaproxy.store.entries import SharedEntries
 from metaproxy.store.installed import require_redis
+from metaproxy.store.revocations import RevocationRecord
 
 if TYPE_CHECKING:
     from metaproxy.store.redis.broadcast import RedisBroadcast
@@ -45,6 +46,14 @@ class Shared:
         from metaproxy.store.redis.entries import RedisEntries
 
         return RedisEntries(self.store)
+
+    def revocations(self) -> RevocationRecord | None:
+        """Return the recorded revocations in the store; None if nothing is shared."""
+        if self.store is None:
+            return None
+        from metaproxy.store.redis.revocations import RedisRecord
+
+        return RedisRecord(self.store)
 
     async def start(self) -> None:
         """Connect and listen."""

@@ -9,7 +9,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True):
-    """What replicas say: ``kind`` is beat, begin, end, purge, purge_all or done (the acknowledgement)."""
+    """What replicas say: ``kind`` is begin, end, purge, purge_all or done (the acknowledgement)."""
 
     kind: str
     sender: str

@@ -7,11 +7,11 @@ itself answers with what was last written, and the writing replica can reach the
 **How.** A write is told twice: before it is sent, and when it has answered, before the client sees
 that. Every replica purges what the write concerns, stores nothing of it in between, and acknowledges;
 the writer waits until all that got the message have done so. What if one does not? Every replica holds
-a lease: it trusts its memory for ``lease_seconds`` after it sent a heartbeat that came back to it over
-the channel. Messages come in order, so a replica that trusts its memory a lease after a message was
-published has received that message. Waiting one lease is therefore always enough; acknowledgements only
-make it short. A replica cut off from the broadcast answers nothing from memory once its lease is over:
-it asks the origin, with the stored validators where there are any.
+a lease: it trusts its memory for ``lease_seconds`` after the broadcast sent a heartbeat that came back
+over the connection that listens. Messages come in order, so a replica that trusts its memory a lease after
+a message was published has received that message. Waiting one lease is therefore always enough;
+acknowledgements only make it short. A replica cut off from the broadcast answers nothing from memory once
+its lease is over: it asks the origin, with the stored validators where there are any.
 
 **Reads among themselves.** While the replicas are in touch, no read gets an older value than one that
 ended before it began: together they are one register. A replica that joins, or comes back, while a write
@@ -27,7 +27,6 @@ as the broadcast is back, or until their ttl ends.
 import asyncio
 import itertools
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import msgspec
@@ -37,16 +36,13 @@ from metaproxy.cache.messages import Acknowledgements, Message
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
-from metaproxy.store.broadcast import Broadcast
+from metaproxy.store.broadcast import LEASE_SECONDS, Broadcast
 from metaproxy.store.entries import SharedEntries
 from metaproxy.tasks import TaskSet
 
 CHANNEL = "cache"
 EVERYTHING = "everything"
 """The tag of every shared entry."""
-
-LEASE_SECONDS = 2.0
-BEATS_A_LEASE = 4
 
 MAX_UNTOLD_TAGS = 10_000
 
@@ -82,23 +78,15 @@ class Replicas:
         self._entries = entries
         self._monotonic = monotonic
         self._lease_seconds = lease_seconds
-        self._beats: OrderedDict[int, float] = OrderedDict()
         self._waiting: dict[int, Acknowledgements] = {}
         self._untold: dict[str, None] = {}
         self._lost_at = monotonic()
-        self._started = False
         self._was_lost = False
         self._back_since = math.inf
         self._tasks = TaskSet()
         if not broadcast.lossless:
             self.trust.end()
-        self._unsubscribe = broadcast.subscribe(CHANNEL, self._receive, self._lose)
-
-    def start(self) -> None:
-        """Begin to hold the lease; to call it again changes nothing."""
-        if not self._started and not self._broadcast.lossless:
-            self._started = True
-            self._tasks.start(self._hold_lease(), name="cache-lease")
+        self._unsubscribe = broadcast.subscribe(CHANNEL, self._receive, self._lose, self._confirm)
 
     async def close(self) -> None:
         """Listen no more."""
@@ -138,32 +126,19 @@ class Replicas:
         await self._tell("purge_all", ())
         return count
 
-    async def beat(self) -> None:
-        """Send one heartbeat; the lease is renewed when it comes back."""
-        number = next(_numbers)
-        self._beats[number] = self._monotonic()
-        while len(self._beats) > BEATS_A_LEASE:
-            self._beats.popitem(last=False)
-        try:
-            await self._publish(Message("beat", self._broadcast.name, number))
-        except OSError:
-            return
-
-    async def _hold_lease(self) -> None:
-        while True:
-            await self.beat()
-            await asyncio.sleep(self._lease_seconds / BEATS_A_LEASE)
-
     async def _tell(self, kind: str, tags: Sequence[str], *, write: int = 0, settled: bool = True) -> None:
         number = next(_numbers)
         message = Message(kind, self._broadcast.name, number, tuple(tags), write, settled)
         acknowledged = self._waiting[number] = Acknowledgements()
         try:
-            if self._entries is not None:
-                await self._entries.forget(tags or (EVERYTHING,))
-            reached = await self._publish(message)
-            await acknowledged.wait_for(reached, self._lease_seconds)
+            try:
+                if self._entries is not None:
+                    await self._entries.forget(tags or (EVERYTHING,))
+            finally:  # the others purge what they have themselves in any case
+                reached = await self._publish(message)
+                await acknowledged.wait_for(reached, self._lease_seconds)
         except OSError:
+            self._lose()
             self._remember_untold(kind, tags)
             await asyncio.sleep(max(0.0, self._lost_at + self._lease_seconds - self._monotonic()))
         finally:
@@ -184,7 +159,6 @@ class Replicas:
             self._was_lost = True
         self._back_since = math.inf
         self.trust.end()
-        self._beats.clear()
         self._purges.doubt()
 
     def _receive(self, payload: bytes) -> None:
@@ -197,16 +171,12 @@ class Replicas:
         if message.kind == "done":
             if message.to == self._broadcast.name and message.number in self._waiting:
                 self._waiting[message.number].add(message.sender)
-        elif message.kind == "beat":
-            self._hear_beat(message)
-        else:
+        elif message.kind != "beat":  # older versions send those over this channel
             self._do(message)
             self._acknowledge(message)
 
-    def _hear_beat(self, message: Message) -> None:
-        if message.sender != self._broadcast.name or message.number not in self._beats:
-            return
-        lease_end = self._beats.pop(message.number) + self._lease_seconds
+    def _confirm(self, moment: float) -> None:
+        lease_end = moment + self._lease_seconds
         if not self._was_lost:
             self.trust.renew(self._monotonic(), lease_end)
         else:

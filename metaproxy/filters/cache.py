@@ -151,8 +151,7 @@ class MetadataCache(Stage):
         self.app = self._fetcher.app = app
 
     async def start(self) -> None:
-        """Begin to listen to the other replicas."""
-        self._replicas.start()
+        """Do nothing: it has listened to the other replicas since it was made."""
 
     async def close(self) -> None:
         """Leave the other replicas, and what is being fetched."""
@@ -192,7 +191,6 @@ class MetadataCache(Stage):
         """Begin to fetch what it ``may_lead``; the caller asks. None for a path without a route."""
         if (match := self._routes.match(scope["path"])) is None:
             return None
-        self._replicas.start()
         led = self._misses.lead(exchange, scope, self._forwarded_read(exchange, scope, request, match, None))
         if match.value.from_collection:
             self._fetch_collection(exchange, scope, request, match)
@@ -221,7 +219,6 @@ class MetadataCache(Stage):
     async def _read(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, stale: Hit | None
     ) -> None:
-        self._replicas.start()
         match = self._routes.match(scope["path"])
         partition = self._partitions.of(exchange)
         if match is None or partition is None:

@@ -20,7 +20,7 @@ from metaproxy.exchange import Identity
 from metaproxy.identity.digests import fingerprint, keyed_digest
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.rendering import IdentityHeaders
-from metaproxy.identity.revocation import Revocation, RevokedTokens
+from metaproxy.identity.revocation import Revocation, RevocationMemory
 from metaproxy.identity.token_cache import MAX_BYTES, Known, TokenCache
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
@@ -53,6 +53,7 @@ class CachedValidator(TokenValidator):
         monotonic, wall: the clocks; ``wall`` is there for others, too.
         chance: returns numbers from 0 to 1.
         sleep: waits for so many seconds.
+        revoked: what was revoked for good; one memory for all validators that follow each other.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class CachedValidator(TokenValidator):
         wall: Clock = wall,
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        revoked: RevocationMemory | None = None,
     ) -> None:
         metrics = metrics or Metrics()
         self.health = IdentityHealth(monotonic)
@@ -94,7 +96,7 @@ class CachedValidator(TokenValidator):
             wall=wall,
             chance=chance,
         )
-        self._revoked = RevokedTokens(monotonic=monotonic)
+        self.revoked = revoked or RevocationMemory(monotonic=monotonic)
         self._revision = 0
         self._validations: dict[bytes, asyncio.Task[Verdict | IdentityUnavailable]] = {}
         self._validation_tasks = TaskSet()
@@ -174,13 +176,21 @@ class CachedValidator(TokenValidator):
             raise TokenRejected(verdict.reason)
         return verdict
 
-    def revoke(self, revocation: Revocation) -> int:
-        """Forget every verdict that ``revocation`` speaks of, and return how many there were.
+    def revoke(self, revocation: Revocation, *, age: float = 0.0) -> int:
+        """Forget every verdict on what an operator revoked ``age`` seconds ago; return how many there were.
 
         Tokens named by themselves stay rejected; those of a user or project are asked about anew.
         """
+        self.revoked.add(revocation, age=age)
+        return self._forget(revocation)
+
+    def revoked_by_identity(self, revocation: Revocation) -> int:
+        """Do the same with what identity says that it revoked."""
+        self.revoked.add_of_identity(revocation)
+        return self._forget(revocation)
+
+    def _forget(self, revocation: Revocation) -> int:
         self._revision += 1
-        self._revoked.add(revocation)
         return self._cache.forget(revocation)
 
     def doubt(self) -> None:
@@ -217,7 +227,7 @@ class CachedValidator(TokenValidator):
         verdict = await self._ask(token, allow_expired=allow_expired)
         if isinstance(verdict, Identity):
             name = fingerprint(token)
-            if self._revoked.hold(verdict, name):
+            if self.revoked.hold(verdict, name):
                 verdict = Rejected("token_revoked")
             else:
                 verdict = replace(self._headers.applied(verdict), token_digest=key)

@@ -1,14 +1,19 @@
 """What is revoked, as data: one token, the tokens of one login, or everything of a user or project."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import msgspec
+import structlog
 from cachetools import TTLCache
 
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import Identity
 from metaproxy.identity.digests import fingerprint
+from metaproxy.store.revocations import KEPT_SECONDS, MAX_RECORDED
+
+logger = structlog.get_logger(__name__)
 
 Name = tuple[str, str]
 """The attribute of a revocation that names tokens, and its value."""
@@ -90,7 +95,7 @@ def token_names(identity: Identity, token_fingerprint: bytes) -> Iterator[Name]:
 
 
 class RevokedTokens:
-    """Remembers what was finally revoked, in case identity has not heard of it or is slow to.
+    """The tokens that were finally revoked, in case identity has not heard of it or is slow to.
 
     Args:
         max_entries: how many; the oldest is forgotten first.
@@ -98,12 +103,17 @@ class RevokedTokens:
     """
 
     def __init__(
-        self, *, max_entries: int = 10_000, ttl: float = 86_400.0, monotonic: Clock = monotonic
+        self, *, max_entries: int = MAX_RECORDED, ttl: float = KEPT_SECONDS, monotonic: Clock = monotonic
     ) -> None:
         self._names: TTLCache[Name, None] = TTLCache(maxsize=max_entries, ttl=ttl, timer=monotonic)
 
     def __len__(self) -> int:
         return len(self._names)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next name pushes out the oldest."""
+        return len(self._names) >= self._names.maxsize
 
     def add(self, revocation: Revocation) -> None:
         """Remember the tokens that ``revocation`` names."""
@@ -113,3 +123,47 @@ class RevokedTokens:
     def hold(self, identity: Identity, token_fingerprint: bytes) -> bool:
         """Say whether the token of ``identity`` was revoked."""
         return any(name in self._names for name in token_names(identity, token_fingerprint))
+
+
+class RevocationMemory:
+    """What operators have revoked, and apart from it what identity has said that it revoked.
+
+    Anybody can have identity say so by revoking tokens of their own, and must not push out what an operator
+    has revoked. The memory outlives a change of configuration.
+    """
+
+    def __init__(self, *, max_entries: int = MAX_RECORDED, monotonic: Clock = monotonic) -> None:
+        self._by_operators = RevokedTokens(max_entries=max_entries, monotonic=monotonic)
+        self._by_identity = RevokedTokens(max_entries=max_entries, monotonic=monotonic)
+        self._made: OrderedDict[bytes, float] = OrderedDict()
+        self._max_entries = max_entries
+        self._monotonic = monotonic
+        self._is_overflow_logged = False
+
+    def add(self, revocation: Revocation, *, age: float = 0.0) -> None:
+        """Remember what an operator revoked ``age`` seconds ago."""
+        if self._by_operators.is_full and not self._is_overflow_logged:
+            self._is_overflow_logged = True
+            logger.warning("too many revocations: the oldest is forgotten", remembered=self._max_entries)
+        self._by_operators.add(revocation)
+        payload = revocation.payload()
+        self._made[payload] = max(self._made.pop(payload, float("-inf")), self._monotonic() - age)
+        if len(self._made) > self._max_entries:
+            self._made.popitem(last=False)
+
+    def add_of_identity(self, revocation: Revocation) -> None:
+        """Remember what identity says that it revoked."""
+        self._by_identity.add(revocation)
+
+    def hold(self, identity: Identity, token_fingerprint: bytes) -> bool:
+        """Say whether the token of ``identity`` was revoked."""
+        return any(
+            tokens.hold(identity, token_fingerprint) for tokens in (self._by_operators, self._by_identity)
+        )
+
+    def made(self) -> dict[bytes, float]:
+        """Return what operators have revoked, as it is sent to other processes, each with its age."""
+        now = self._monotonic()
+        return {
+            payload: now - moment for payload, moment in self._made.items() if now - moment < KEPT_SECONDS
+        }

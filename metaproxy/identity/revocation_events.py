@@ -82,7 +82,7 @@ class RevocationEventPolling:
         except RevocationError:
             self._validator.doubt()
         else:
-            self._validator.revoke(revocation)
+            self._validator.revoked_by_identity(revocation)
 
     async def _poll_for_ever(self) -> None:
         while True:

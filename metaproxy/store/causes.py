@@ -12,6 +12,10 @@ _WORDS = {
     "MISCONF": "cannot_persist",
     "MASTERDOWN": "no_master",
     "CLUSTERDOWN": "cluster_down",
+    "CROSSSLOT": "cross_slot",
+    "NOREPLICAS": "no_replicas",
+    "ClusterCrossSlotError": "cross_slot",
+    "MasterDownError": "no_master",
     "AuthenticationError": "authentication",
     "AuthenticationWrongNumberOfArgsError": "authentication",
     "AuthorizationError": "permission",
@@ -35,7 +39,8 @@ DETAIL_CHARACTERS = 200
 
 def cause_of(error: BaseException) -> tuple[str, str]:
     """Return the word for ``error``, and what it says itself."""
-    detail = str(error)[:DETAIL_CHARACTERS]
+    # Redis repeats the arguments of a command that it does not know: names of consumers, for one.
+    detail = str(error).partition(", with args beginning with")[0][:DETAIL_CHARACTERS]
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:

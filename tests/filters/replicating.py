@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from metaproxy.store.broadcast import Lost, Receive, Unsubscribe
+from metaproxy import clock
+from metaproxy.clock import Clock
+from metaproxy.store.broadcast import Confirm, Lost, Receive, Unsubscribe, ignore
 
 
 @dataclass
@@ -12,9 +14,9 @@ class Network:
 
     broadcasts: "list[NetworkBroadcast]" = field(default_factory=list)
 
-    def broadcast(self, name: str) -> "NetworkBroadcast":
+    def broadcast(self, name: str, monotonic: Clock = clock.monotonic) -> "NetworkBroadcast":
         """Return a new connection to the network."""
-        self.broadcasts.append(NetworkBroadcast(self, name))
+        self.broadcasts.append(NetworkBroadcast(self, name, monotonic))
         return self.broadcasts[-1]
 
 
@@ -23,12 +25,13 @@ class NetworkBroadcast:
 
     lossless = False
 
-    def __init__(self, network: Network, name: str) -> None:
+    def __init__(self, network: Network, name: str, monotonic: Clock) -> None:
         self.name = name
         self.connected = True
         self.deaf = False
         self._network = network
-        self._subscriptions: list[tuple[str, Receive, Lost]] = []
+        self._monotonic = monotonic
+        self._subscriptions: list[tuple[str, Receive, Lost, Confirm]] = []
 
     async def publish(self, channel: str, payload: bytes) -> int:
         """Send ``payload``; it arrives in the loop's next turn."""
@@ -39,17 +42,25 @@ class NetworkBroadcast:
             asyncio.get_running_loop().call_soon(broadcast._arrive, channel, payload)
         return len(reached)
 
-    def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
+    def subscribe(self, channel: str, receive: Receive, lost: Lost, confirm: Confirm = ignore) -> Unsubscribe:
         """Listen."""
-        subscription = (channel, receive, lost)
+        subscription = (channel, receive, lost, confirm)
         self._subscriptions.append(subscription)
         return lambda: self._subscriptions.remove(subscription)
 
     def cut(self) -> None:
         """Lose the connection, and notice it."""
         self.connected = False
-        for _, _, lost in tuple(self._subscriptions):
+        for _, _, lost, _ in tuple(self._subscriptions):
             lost()
+
+    async def beat(self) -> None:
+        """Send itself a heartbeat, and have it back if it is connected and hears."""
+        sent_at = self._monotonic()
+        await asyncio.sleep(0)  # what was published before arrives before
+        if self.connected and not self.deaf:
+            for _, _, _, confirm in tuple(self._subscriptions):
+                confirm(sent_at)
 
     def mend(self) -> None:
         """Have the connection again."""
@@ -58,6 +69,6 @@ class NetworkBroadcast:
     def _arrive(self, channel: str, payload: bytes) -> None:
         if self.deaf:
             return
-        for subscribed, receive, _ in tuple(self._subscriptions):
+        for subscribed, receive, *_ in tuple(self._subscriptions):
             if subscribed == channel:
                 receive(payload)

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from metaproxy.cache.purges import Purges
-from metaproxy.cache.replicas import LEASE_SECONDS, Replicas
+from metaproxy.cache.replicas import Replicas
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.store.broadcast import LocalBroadcast
+from metaproxy.store.broadcast import LEASE_SECONDS, LocalBroadcast
 from tests.filters.caching import JSON, Origin, Time, make_cache, request, turn
 from tests.filters.replicating import Network, NetworkBroadcast
 
@@ -25,10 +25,11 @@ class Cluster:
 async def cluster(origin: Origin, time: Time) -> AsyncIterator[Cluster]:
     """Start two replicas that hear each other."""
     network = Network()
-    caches = [make_cache(origin, time, broadcast=network.broadcast(name)) for name in ("here", "there")]
-    for cache in caches:
+    broadcasts = [network.broadcast(name, time.monotonic) for name in ("here", "there")]
+    caches = [make_cache(origin, time, broadcast=broadcast) for broadcast in broadcasts]
+    for cache, broadcast in zip(caches, broadcasts, strict=True):
         await cache.start()
-    await turn()
+        await broadcast.beat()
     try:
         yield Cluster(caches[0], caches[1], network)
     finally:
@@ -109,7 +110,7 @@ async def come_back(both: Cluster, time: Time) -> None:
     """Mend the connection, and let one lease pass."""
     both.broadcast_there.mend()
     for _ in range(2):
-        await both.there._replicas.beat()
+        await both.broadcast_there.beat()
         await turn()
         time.seconds += LEASE_SECONDS
     time.seconds -= LEASE_SECONDS
@@ -120,7 +121,7 @@ async def test_after_a_gap_nothing_is_trusted_for_one_lease() -> None:
         both.broadcast_there.cut()
         both.broadcast_there.mend()
 
-        await both.there._replicas.beat()
+        await both.broadcast_there.beat()
         await turn()
 
         assert not both.there.inventory.statistics().in_touch
@@ -176,14 +177,14 @@ async def test_what_could_not_be_told_is_told_when_the_connection_is_back() -> N
         await request(both.there)
         both.network.broadcasts[0].cut()
         time.seconds += LEASE_SECONDS / 2
-        await both.there._replicas.beat()
+        await both.broadcast_there.beat()
         await turn()
         time.seconds += LEASE_SECONDS / 2
         await request(both.here, method="PUT")
         assert both.there.inventory.statistics().keys == 1
 
         both.network.broadcasts[0].mend()
-        await both.here._replicas.beat()
+        await both.network.broadcasts[0].beat()
         await turn(50)
 
         assert both.there.inventory.statistics().keys == 0

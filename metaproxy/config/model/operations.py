@@ -60,7 +60,10 @@ class Store(Section):
     url: Annotated[
         StoreUrl | None, BlankIsNone, PlainSerializer(_without_password, return_type=str | None)
     ] = None
-    """redis://user:password@host:port/0, rediss:// or unix:///path; null shares nothing."""
+    """redis://user:password@host:port/0, rediss:// or unix:///path, of one primary; null shares nothing.
+
+    Redis Cluster and Redis Sentinel are not supported: give an address that leads to the primary.
+    """
     timeout: PositiveDuration = 0.05
     """What one call may cost a request at most."""
     prefix: KeyPrefix = "metaproxy:"

@@ -1,22 +1,48 @@
 """The broadcast over Redis pub/sub: one connection that listens, the store's others to publish.
 
-Redis keeps no message for a connection that is gone, so every break of the listening connection is told
-to the subscribers as ``lost``. While it is away it is tried again, each time after a longer pause.
+Facts this file rests on. Redis keeps no message for a connection that is gone. A connection that listens
+sends nothing, so its silent end (a firewall, a host that is gone) is noticed only by what does not come back.
+PUBLISH is not a write: a server that was the primary a moment ago takes it and hands it to its own
+subscribers alone. The reply to PUBLISH counts the subscribers of that very server.
+
+So every process publishes a heartbeat to itself, on a channel of its own, ``BEATS_A_LEASE`` times a lease:
+
+    the heartbeat comes back             all that was published before it has been received: ``confirm``
+    none came back for a lease           the connection is broken, and opened again
+    the server counts no receiver        the connection listens to another server: likewise
+    the server is not the primary        the message counts as not sent, and the connections are closed
+
+Each break is announced to the subscribers as ``lost``. The connection is tried again, each time after a
+longer pause.
 """
 
 import asyncio
+import itertools
+import math
 import uuid
-from contextlib import suppress
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
-from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import RedisError
 
-from metaproxy.store.broadcast import Lost, Receive, Unsubscribe
+from metaproxy import clock
+from metaproxy.clock import Clock
+from metaproxy.store.broadcast import (
+    BEATS_A_LEASE,
+    LEASE_SECONDS,
+    Confirm,
+    Lost,
+    Receive,
+    Unsubscribe,
+    ignore,
+)
 from metaproxy.store.causes import cause_of
 from metaproxy.store.redis.connection import SharedStore
+from metaproxy.store.redis.link import Delivery, Link
+from metaproxy.store.redis.publishing import Publisher
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
 
@@ -26,11 +52,14 @@ LONGEST_PAUSE_SECONDS = 1.0
 logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Subscription:
     channel: bytes
     receive: Receive
     lost: Lost
+    confirm: Confirm
+    since: float = math.inf
+    """From when on Redis has sent the messages of the channel over the connection in use."""
 
 
 class RedisBroadcast:
@@ -38,19 +67,32 @@ class RedisBroadcast:
 
     Args:
         store: the connection; its prefix begins every channel.
+        lease_seconds: how long the connection that listens is trusted after a heartbeat.
+        monotonic: the clock of leases.
     """
 
     lossless = False
 
-    def __init__(self, store: SharedStore) -> None:
+    def __init__(
+        self,
+        store: SharedStore,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        monotonic: Clock = clock.monotonic,
+    ) -> None:
         self.name = uuid.uuid4().hex
         self._store = store
+        self._publisher = Publisher(store)
+        self._lease_seconds = lease_seconds
+        self._monotonic = monotonic
         self._subscriptions: list[_Subscription] = []
+        self._beats: OrderedDict[bytes, float] = OrderedDict()
+        self._numbers = itertools.count(1)
+        self._own_channel = self._channel(self.name)
         self._tasks = TaskSet()
-        self._pubsub: PubSub | None = None
+        self._link: Link | None = None
+        self._is_in_touch = False
         self._is_loss_logged = False
-        # A store that does not answer may hold messages back for as long as it likes.
-        store.on_lost(self._tell_lost)
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -66,66 +108,143 @@ class RedisBroadcast:
 
         Returns how many connections Redis handed it to.
         """
-        name = self._channel(channel)
         try:
-            return int(await self._store.call(lambda client: client.publish(name, payload)))
+            return await self._publisher.publish(self._channel(channel), payload)
         except StoreUnavailable as error:
             raise ConnectionError("the message was not sent") from error
 
-    def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
+    def subscribe(self, channel: str, receive: Receive, lost: Lost, confirm: Confirm = ignore) -> Unsubscribe:
         """Call ``receive`` with every payload on ``channel``, until what is returned is called."""
-        subscription = _Subscription(self._channel(channel), receive, lost)
+        subscription = _Subscription(self._channel(channel), receive, lost, confirm)
         self._subscriptions.append(subscription)
-        if self._pubsub is not None:
-            self._tasks.start(self._pubsub.subscribe(subscription.channel), name="broadcast-subscribe")
+        self._update()
         return partial(self._unsubscribe, subscription)
 
     def _unsubscribe(self, subscription: _Subscription) -> None:
         self._subscriptions.remove(subscription)
-        heard = {other.channel for other in self._subscriptions}
         # Else Redis would go on to count this connection among those that a message reaches.
-        if self._pubsub is not None and subscription.channel not in heard:
-            self._tasks.start(_leave(self._pubsub, subscription.channel), name="broadcast-unsubscribe")
+        self._update()
 
     def _channel(self, channel: str) -> bytes:
         return self._store.key("channel", channel).encode()
 
+    def _wanted(self) -> set[bytes]:
+        # The own channel keeps the connection listening before anybody has subscribed.
+        return {self._own_channel, *(subscription.channel for subscription in self._subscriptions)}
+
+    def _update(self) -> None:
+        """Have the connection listen to what is subscribed now; one that is opening does so by itself."""
+        if self._link is not None:
+            self._tasks.start(self._listen_to_wanted(self._link), name="broadcast-subscribe")
+
+    async def _listen_to_wanted(self, link: Link) -> None:
+        try:
+            await link.listen_to(self._wanted)
+            for channel in tuple(link.confirmed):  # another subscription had the channel already
+                self._confirm_subscriptions(channel)
+        except (RedisError, OSError):
+            link.close()  # the task that reads finds out why
+
     def _tell_lost(self) -> None:
         for subscription in tuple(self._subscriptions):
+            subscription.since = math.inf
             subscription.lost()
 
     async def _listen_for_ever(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
+            link = Link(self._store.connections.make())
             try:
-                async with self._store.client.pubsub() as pubsub:
-                    channels = {subscription.channel for subscription in self._subscriptions}
-                    # The empty name keeps the connection listening before anybody has subscribed.
-                    await pubsub.subscribe(self._channel(""), *channels)
-                    self._pubsub, pause = pubsub, FIRST_PAUSE_SECONDS
-                    if self._is_loss_logged:
-                        self._is_loss_logged = False
-                        logger.info("broadcast restored")
-                    await self._listen(pubsub)
+                await self._open(link)
+                await self._follow(link)
             except (RedisError, OSError) as error:
-                if not self._is_loss_logged:
-                    self._is_loss_logged = True
-                    reason, detail = cause_of(error)
-                    logger.warning("broadcast lost", error=type(error).__name__, reason=reason, detail=detail)
+                self._log_loss(error)
             finally:
-                self._pubsub = None
+                self._link = None
+                link.close()
+            if self._is_in_touch:
+                self._is_in_touch, pause = False, FIRST_PAUSE_SECONDS
+            self._beats.clear()
             self._tell_lost()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    async def _listen(self, pubsub: PubSub) -> None:
-        async for message in pubsub.listen():
-            if message["type"] == "message":
-                for subscription in tuple(self._subscriptions):
-                    if subscription.channel == message["channel"]:
-                        subscription.receive(message["data"])
+    async def _open(self, link: Link) -> None:
+        try:
+            async with asyncio.timeout(self._lease_seconds):
+                await link.open()
+        except TimeoutError:
+            raise ConnectionFailed(f"no connection within {self._lease_seconds:g} s") from None
 
+    async def _follow(self, link: Link) -> None:
+        """Read until the connection breaks, or until no heartbeat has come back for a lease."""
+        # From here to the end, whoever subscribes is added by ``_update``; those before, by the first call.
+        self._link = link
+        beating: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._lease_seconds) as lease:
+                await link.listen_to(self._wanted)
+                while True:
+                    delivery = await link.next()
+                    if beating is None and delivery[:2] == (b"subscribe", self._own_channel):
+                        beating = self._tasks.start(self._beat_for_ever(link), name="broadcast-beat")
+                    sent_at = self._take(delivery)
+                    if sent_at is not None:
+                        lease.reschedule(loop.time() + self._lease_seconds - (self._monotonic() - sent_at))
+        except TimeoutError:
+            raise ConnectionFailed(f"no heartbeat came back within {self._lease_seconds:g} s") from None
+        finally:
+            if beating is not None:
+                beating.cancel()
 
-async def _leave(pubsub: PubSub, channel: bytes) -> None:
-    with suppress(RedisError, OSError):  # a connection that is gone has left already
-        await pubsub.unsubscribe(channel)
+    def _take(self, delivery: Delivery) -> float | None:
+        """Act on ``delivery``; return when it was sent, if it is a heartbeat of this connection."""
+        if delivery.kind == b"subscribe":
+            self._confirm_subscriptions(delivery.channel)
+        elif delivery.kind == b"message" and delivery.channel == self._own_channel:
+            sent_at = self._beats.pop(delivery.payload, None)
+            if sent_at is not None:
+                self._confirm(sent_at)
+            return sent_at
+        elif delivery.kind == b"message":
+            for subscription in tuple(self._subscriptions):
+                if subscription.channel == delivery.channel:
+                    subscription.receive(delivery.payload)
+        return None
+
+    def _confirm_subscriptions(self, channel: bytes) -> None:
+        for subscription in tuple(self._subscriptions):
+            if subscription.channel == channel and subscription.since == math.inf:
+                subscription.since = self._monotonic()
+                subscription.lost()  # what was published before this moment was missed
+
+    def _confirm(self, sent_at: float) -> None:
+        self._is_in_touch = True
+        if self._is_loss_logged:
+            self._is_loss_logged = False
+            logger.info("broadcast restored")
+        for subscription in tuple(self._subscriptions):
+            if sent_at >= subscription.since:
+                subscription.confirm(sent_at)
+
+    async def _beat_for_ever(self, link: Link) -> None:
+        while True:
+            number = b"%d" % next(self._numbers)
+            self._beats[number] = self._monotonic()
+            while len(self._beats) > 2 * BEATS_A_LEASE:
+                self._beats.popitem(last=False)
+            try:
+                if not await self._publisher.beat(self._own_channel, number):
+                    logger.debug("the connection that listens is at another server")
+                    link.close()
+                    return
+            except StoreUnavailable:
+                pass  # the lease decides
+            await asyncio.sleep(self._lease_seconds / BEATS_A_LEASE)
+
+    def _log_loss(self, error: Exception) -> None:
+        if not self._is_loss_logged:
+            self._is_loss_logged = True
+            reason, detail = cause_of(error)
+            logger.warning("broadcast lost", error=type(error).__name__, reason=reason, detail=detail)

@@ -1,32 +1,32 @@
-"""The connection to the store that replicas share.
+"""The store that replicas share, and what each of its uses may expect of it.
 
 One rule rules this file: a slow or dead store costs a request at most the timeout, once; from then on
 it costs nothing until it is back (``availability``).
 
-A timeout measures the store, not this process: where the event loop itself stood still, the answer may
-lie unread in the socket. The time by which the timer came late is therefore granted once more.
+    a command finds no server, or gets no reply in time    the whole store is lost, for every use
+    the server replies with an error                       this use is lost; the others go on
+
+Either way every connection is closed, and what was lost is restored when the very command that failed works
+again on a new one: a server may answer PING and refuse every write (READONLY, OOM, NOPERM).
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.store.availability import Availability, Listener
-from metaproxy.store.redis.pipe import HAS_HIREDIS, Part, Pipe
+from metaproxy.store.redis.connections import Command, Connections
+from metaproxy.store.redis.pipe import HAS_HIREDIS, Part
 from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
 
-SPARE_CONNECTIONS = 4
-"""Connections of the pool beside those of calls: the pipe, the listener of the broadcast, the probe."""
+Again = Callable[[], Awaitable[object]]
 
 
 class SharedStore:
@@ -54,73 +54,146 @@ class SharedStore:
     ) -> None:
         self.prefix = prefix
         self.timeout_seconds = timeout_seconds
-        self.client: Redis = Redis.from_url(
+        self.connections = Connections(
             url,
-            socket_timeout=None,  # ours bounds the whole call
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=max_connections + SPARE_CONNECTIONS,
+            timeout_seconds=timeout_seconds,
+            max_connections=max_connections,
+            monotonic=monotonic,
+            one_pipe=one_pipe,
         )
-        """The redis-py client, for what is not one bounded call (subscriptions)."""
+        self.reach = Availability("connection", monotonic=monotonic)
+        """Whether the server can be reached at all."""
         self._monotonic = monotonic
-        self._one_pipe = one_pipe
-        self._pipe: Pipe | None = None
-        self._room = asyncio.Semaphore(max_connections)
-        self._opening = asyncio.Lock()
-        self._availability = Availability(self._answers, monotonic=monotonic)
+        self._uses: dict[str, StoreUse] = {}
+        self._start = self.use("start")
 
     @property
     def available(self) -> bool:
-        """False from the first failure until the store has answered a ping."""
-        return self._availability.available
+        """False from the first failure of any use until what failed works again."""
+        return not self.troubles
+
+    @property
+    def troubles(self) -> list[str]:
+        """Why the store is away, or which uses it refuses, in words; empty if all is well."""
+        if not self.reach.available:
+            return ["away"]
+        return [
+            f"refuses {use.name} ({use.refusal.trouble})"
+            for use in self._uses.values()
+            if not use.refusal.available
+        ]
+
+    def use(self, name: str, *, timeout_seconds: float | None = None) -> "StoreUse":
+        """Return the use of the store that is called ``name`` in the log, with its own timeout if need be."""
+        seconds = self.timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._uses.setdefault(
+            name, StoreUse(self, name, timeout_seconds=seconds, monotonic=self._monotonic)
+        )
 
     def key(self, *parts: str) -> str:
         """Return the name of a key or channel of ours: the prefix, then ``parts`` joined by colons."""
         return self.prefix + ":".join(parts)
 
     def on_lost(self, listener: Listener) -> None:
-        """Call ``listener`` each time the store has become unavailable."""
-        self._availability.on_lost(listener)
+        """Call ``listener`` each time the server can be reached no longer."""
+        self.reach.on_lost(listener)
 
     def on_restored(self, listener: Listener) -> None:
-        """Call ``listener`` each time the store answers again after it was lost."""
-        self._availability.on_restored(listener)
+        """Call ``listener`` each time the server can be reached again after it was lost."""
+        self.reach.on_restored(listener)
 
     async def start(self) -> None:
         """Ask once, so that a store that is away at start does not cost the first request."""
         try:
-            await self.ask("PING")
+            await self._start.warm()
         except StoreUnavailable:
             return
 
     async def close(self) -> None:
         """Stop probing and close every connection; from now on the store is away."""
-        await self._availability.close()
-        if self._pipe is not None:
-            self._pipe.close()
-        await self.client.aclose()
+        await self.reach.close()
+        for use in self._uses.values():
+            await use.refusal.close()
+        await self.connections.close()
 
-    async def call(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+
+class StoreUse:
+    """One thing that the store is used for: counters, entries, messages.
+
+    ``refusal`` knows whether the server refuses it. The argument ``again`` of its methods tries once more
+    what failed, as near to it as is harmless: it must not charge, send or remove anything that counts. By
+    default it is the command itself.
+    """
+
+    def __init__(self, store: SharedStore, name: str, *, timeout_seconds: float, monotonic: Clock) -> None:
+        self.name = name
+        self.refusal = Availability(name, monotonic=monotonic)
+        self._reach = store.reach
+        self._connections = store.connections
+        self._seconds = timeout_seconds
+
+    @property
+    def available(self) -> bool:
+        """False from a failure until what failed works again."""
+        return self._reach.available and self.refusal.available
+
+    async def call(self, command: Command[T], again: Command[object] | None = None) -> T:
         """Return what ``command`` returns, given the client; raises StoreUnavailable."""
-        with self._failures():
-            return await self._pooled(command)
+        with self._failures(partial(self.attempt, again or command)):
+            return await self._connections.pooled(command, self._seconds, self._is_available)
 
-    async def ask(self, *command: Part) -> Any:
+    async def insist(self, command: Command[T], again: Command[object] | None = None) -> T:
+        """Do as ``call`` does, also if this use is refused, and once more if it is refused now.
+
+        For what must not be left out: the server may take this command and refuse others, and the connection
+        may have led to a server that is the primary no longer.
+        """
+        if self.available:
+            try:
+                return await self.call(command, again)
+            except StoreUnavailable:
+                pass
+        if not self._reach.available:
+            raise StoreUnavailable("the shared store is away")
+        return await self.attempt(command)
+
+    async def ask(self, *command: Part, again: Again | None = None) -> Any:
         """Return the reply to one command, as Redis gives it; raises StoreUnavailable.
 
         The cheap way for what every request asks: all such commands share one connection and none has a
         task or timer of its own.
         """
-        with self._failures():
-            if not self._one_pipe:
-                return await self._pooled(lambda client: _execute(client, command))
-            pipe = self._pipe
-            if pipe is None or not pipe.is_open:
-                pipe = await self._opened()
-            return await pipe.ask(*command)
+        with self._failures(again or partial(self.attempt_to_ask, *command), closes_pipe=True):
+            return await self._connections.ask(command, self._is_available)
+
+    async def attempt(self, command: Command[T]) -> T:
+        """Do as ``call`` does, whether the store is away or not, and change nothing about that."""
+        try:
+            return await self._connections.pooled(command, self._seconds, _always)
+        except (RedisError, OSError) as error:
+            await self._connections.drop_idle()
+            raise StoreUnavailable("the shared store failed") from error
+
+    async def attempt_to_ask(self, *command: Part) -> Any:
+        """Do as ``ask`` does, whether the store is away or not, and change nothing about that."""
+        try:
+            return await self._connections.ask(command, _always)
+        except NoScriptError:
+            raise
+        except (RedisError, OSError) as error:
+            self._connections.close_pipe(error)
+            raise StoreUnavailable("the shared store failed") from error
+
+    async def warm(self) -> None:
+        """Connect, without any request waiting for it; raises StoreUnavailable."""
+        with self._failures(self._connections.warm):
+            await self._connections.warm()
+
+    def _is_available(self) -> bool:
+        return self.available
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _failures(self, again: Again, *, closes_pipe: bool = False) -> Iterator[None]:
         """Translate what redis-py raises, and take note of it; raise at once while the store is away.
 
         NoScriptError passes through: the store is well, it has only forgotten a script.
@@ -132,60 +205,27 @@ class SharedStore:
         except NoScriptError:
             raise
         except (RedisError, OSError) as error:
-            self._availability.lose(error)
+            self._fail(error, again, closes_pipe=closes_pipe)
             raise StoreUnavailable("the shared store failed") from error
 
-    async def _opened(self) -> Pipe:
-        """The pipe, opened by whoever comes first."""
-        async with self._opening:
-            if not self.available:
-                raise StoreUnavailable("the shared store is away")
-            if self._pipe is None or not self._pipe.is_open:
-                self._pipe = await self._bounded(self._open)
-            return self._pipe
+    def _fail(self, error: Exception, again: Again, *, closes_pipe: bool) -> None:
+        refused = isinstance(error, ResponseError)
+        lost = self.refusal if refused else self._reach
+        if not lost.available:
+            return
+        self._connections.renew_pool()
+        if closes_pipe or not refused:
+            self._connections.close_pipe(error)
+        lost.lose(error, partial(self._works, again))
 
-    async def _open(self, client: Redis) -> Pipe:
-        connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call] # it is not typed
-        await connection.connect()
-        return Pipe(connection, timeout_seconds=self.timeout_seconds, monotonic=self._monotonic)
-
-    async def _pooled(self, command: Callable[[Redis], Awaitable[T]]) -> T:
-        """Run ``command`` as soon as a connection is free: redis-py's pool fails if it has none left."""
-        async with self._room:
-            if not self.available:
-                raise StoreUnavailable("the shared store is away")
-            return await self._bounded(command)
-
-    async def _bounded(self, command: Callable[[Redis], Awaitable[T]]) -> T:
-        call = asyncio.ensure_future(command(self.client))
-        call.add_done_callback(_retrieved)
-        due = self._monotonic() + self.timeout_seconds
+    async def _works(self, again: Again) -> bool:
         try:
-            await asyncio.wait((call,), timeout=self.timeout_seconds)
-            if not call.done():
-                late = self._monotonic() - due
-                await asyncio.wait((call,), timeout=min(max(late, 0.0), self.timeout_seconds))
-            if call.done():
-                return call.result()
-        finally:
-            call.cancel()
-        raise TimeoutError(f"no answer within {self.timeout_seconds} s")
-
-    async def _answers(self) -> bool:
-        # What lies idle in the pool was connected to the server that is gone.
-        await self.client.connection_pool.disconnect(inuse_connections=False)
-        try:
-            await self._bounded(lambda client: client.ping())
-        except (RedisError, OSError):
+            await self._connections.warm()
+            await again()
+        except (StoreUnavailable, RedisError, OSError):
             return False
         return True
 
 
-async def _execute(client: Redis, command: Sequence[Part]) -> Any:
-    return await client.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py is partly typed
-
-
-def _retrieved(call: "asyncio.Future[Any]") -> None:
-    """Look at how ``call`` ended: asyncio complains about errors of tasks that nobody waits for any more."""
-    if not call.cancelled():
-        call.exception()
+def _always() -> bool:
+    return True

@@ -5,9 +5,11 @@ server knows the script by its SHA from the first time on.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 from redis.exceptions import NoScriptError
 
@@ -20,6 +22,9 @@ SCRIPT_SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 SCAN_COUNT = 1000
 
+PROBE_POLICY: tuple[Part, ...] = (1_000_000, 2**50, 1000)
+"""Weight, capacity and pace of counters that always have room and end after a millisecond."""
+
 
 class RedisCounters:
     """Counters that all replicas share.
@@ -31,20 +36,21 @@ class RedisCounters:
     """
 
     def __init__(self, store: SharedStore, *, algorithm: str) -> None:
-        self._store = store
+        self._use = store.use("counters")
         self._algorithm = algorithm
         self._prefix = store.key("rate", algorithm, "")
 
     @property
     def available(self) -> bool:
         """Whether the store can be asked at all."""
-        return self._store.available
+        return self._use.available
 
     async def take(self, charges: Sequence[Charge], cost: int = 1) -> Taken:
         """Charge ``cost`` to every counter, or to none if one has no room; raises StoreUnavailable."""
         if not charges:
             return Taken(admitted=True, states=(), now=0)
-        reply = await self._evaluate(self._arguments(charges, cost))
+        ask = partial(self._use.ask, again=partial(self._probe, len(charges)))
+        reply = await _evaluate(ask, self._arguments(charges, cost))
         states = tuple(zip(reply[2::2], reply[3::2], strict=True))
         return Taken(admitted=reply[0] == 1, states=states, now=reply[1])
 
@@ -66,11 +72,17 @@ class RedisCounters:
 
     async def _reset_page(self, consumer: str, cursor: int) -> tuple[int, int]:
         pattern = f"{self._prefix}*{consumer}*"
-        next_cursor, keys = await self._store.call(
+        next_cursor, keys = await self._use.call(
             lambda client: client.scan(cursor, match=pattern, count=SCAN_COUNT)
         )
         found = [key for key in map(os.fsdecode, keys) if belongs_to(key, consumer)]
-        removed = await self._store.call(lambda client: client.delete(*found)) if found else 0
+        removed = (
+            await self._use.call(
+                lambda client: client.delete(*found), again=lambda client: client.delete(self._probe_key(0))
+            )
+            if found
+            else 0
+        )
         return removed, int(next_cursor)
 
     def _arguments(self, charges: Sequence[Charge], cost: int) -> list[Part]:
@@ -82,10 +94,19 @@ class RedisCounters:
             numbers += (policy.weight, policy.capacity, policy.pace)
         return [len(keys), *keys, self._algorithm, cost, *numbers]
 
-    async def _evaluate(self, arguments: Sequence[Part]) -> list[int]:
-        """Run the script; send it where the server does not know it."""
-        try:
-            reply: list[int] = await self._store.ask("EVALSHA", SCRIPT_SHA, *arguments)
-        except NoScriptError:
-            reply = await self._store.ask("EVAL", SCRIPT, *arguments)
-        return reply
+    def _probe_key(self, number: int) -> str:
+        return f"{self._prefix}probe:{number}"
+
+    async def _probe(self, keys: int) -> None:
+        """Charge ``keys`` counters that nobody has: the script writes, so it fails wherever a charge does."""
+        names = map(self._probe_key, range(keys))
+        await _evaluate(self._use.attempt_to_ask, [keys, *names, self._algorithm, 1, *(PROBE_POLICY * keys)])
+
+
+async def _evaluate(ask: Callable[..., Awaitable[Any]], arguments: Sequence[Part]) -> list[int]:
+    """Run the script; send it where the server does not know it."""
+    try:
+        reply: list[int] = await ask("EVALSHA", SCRIPT_SHA, *arguments)
+    except NoScriptError:
+        reply = await ask("EVAL", SCRIPT, *arguments)
+    return reply

@@ -1,13 +1,13 @@
 """Shared entries in Redis.
 
-The generation of a tag is a random word in the store. So forgetting a tag is one new word, however many
+The generation of a tag is a random word in the store. So forgetting a tag is to delete one word, however many
 entries have it; and an entry made from what was read before the tag was forgotten never counts, however late
-it is stored. A generation that the store has lost gets a new random word, so that a store which runs out of
-memory forgets entries and revives none.
+it is stored, because a generation that the store has lost gets a new random word. A store that has no memory
+left takes no entry and no word, but it deletes: it forgets entries and revives none.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from metaproxy.store.entries import Found, Generations
 from metaproxy.store.redis.connection import SharedStore
+from metaproxy.store.redis.connections import Command
 from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
@@ -32,14 +33,22 @@ class RedisEntries:
 
     def __init__(self, store: SharedStore) -> None:
         self._store = store
+        self._use = store.use("entries")
+        self._probe = store.key("entry", "probe")
 
     async def get(self, key: bytes, tags: Sequence[str]) -> Found:
         """Return the entry under ``key``, if it counts: one round trip where all generations are known."""
         names = [self._generation(tag) for tag in tags]
-        reply: list[Any] = await self._call(lambda client: client.mget(self._entry(key), *names))
+        reply: list[Any] = await self._call(
+            lambda client: client.mget(self._entry(key), *names),
+            again=lambda client: client.mget(*([self._probe] * (1 + len(names)))),
+        )
         content, *generations = reply
         if None in generations:
-            return Found(None, await self._call(lambda client: _make_generations(client, names)))
+            return Found(
+                None,
+                await self._call(lambda client: _make_generations(client, names), again=self._write_probe),
+            )
         return Found(_content(content, generations), tuple(generations))
 
     async def put(self, key: bytes, content: bytes, found: Found, seconds: float) -> None:
@@ -47,12 +56,17 @@ class RedisEntries:
         value = msgspec.msgpack.encode((found.generations, content))
         milliseconds = int(min(seconds, MAX_ENTRY_SECONDS) * 1000)
         if milliseconds > 0:
-            await self._call(lambda client: client.set(self._entry(key), value, px=milliseconds))
+            await self._call(
+                lambda client: client.set(self._entry(key), value, px=milliseconds), again=self._write_probe
+            )
 
     async def forget(self, tags: Sequence[str]) -> None:
         """Let no entry with any of ``tags`` count from now on."""
         names = [self._generation(tag) for tag in tags]
-        await self._call(lambda client: _renew_generations(client, names))
+        try:
+            await self._use.insist(lambda client: client.delete(*names), again=self._write_probe)
+        except StoreUnavailable as error:
+            raise ConnectionError("the shared entries cannot be reached") from error
 
     def _entry(self, key: bytes) -> bytes:
         return self._store.key("entry", "").encode() + key
@@ -60,9 +74,12 @@ class RedisEntries:
     def _generation(self, tag: str) -> str:
         return self._store.key("generation", tag)
 
-    async def _call(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+    async def _write_probe(self, client: Redis) -> None:
+        await client.set(self._probe, b"", px=1)
+
+    async def _call(self, command: Command[T], again: Command[object]) -> T:
         try:
-            return await self._store.call(command)
+            return await self._use.call(command, again=again)
         except StoreUnavailable as error:
             raise ConnectionError("the shared entries cannot be reached") from error
 
@@ -74,13 +91,6 @@ async def _make_generations(client: Redis, names: Sequence[str]) -> Generations:
     pipeline.mget(*names)
     *_, generations = await pipeline.execute()
     return tuple(generation or b"" for generation in generations)
-
-
-async def _renew_generations(client: Redis, names: Sequence[str]) -> None:
-    pipeline = client.pipeline(transaction=False)
-    for name in names:
-        pipeline.set(name, secrets.token_bytes(8), ex=GENERATION_SECONDS)
-    await pipeline.execute()
 
 
 def _content(value: bytes | None, generations: Sequence[bytes]) -> bytes | None:

@@ -1,6 +1,8 @@
 -- Charges several counters at once, or none of them if one has no room.
 --
--- KEYS     the counters; each holds "amount:since", as metaproxy.protocol.limits.policy describes a state
+-- KEYS     the counters; each holds "amount:since", as metaproxy.protocol.limits.policy describes a state.
+--          One that holds anything else counts as untouched: MGET returns nil for another type, and a text
+--          that is not two numbers is not matched.
 -- ARGV     the algorithm, the cost (0 only looks), then for each key: weight, capacity, pace
 -- returns  admitted (1 or 0), now in microseconds, then for each key: amount, since
 --
@@ -11,6 +13,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local fixed_window = ARGV[1] == 'fixed-window'
 local cost = tonumber(ARGV[2])
+local exact = 2 ^ 53
 
 local function settle(amount, since, pace)
   if now < since then
@@ -35,8 +38,10 @@ end
 local reply = { 1, now }
 local stored = redis.call('MGET', unpack(KEYS))
 for i = 1, #KEYS do
-  local amount, since = string.match(stored[i] or '0:0', '^(%d+):(%d+)$')
-  amount, since = settle(tonumber(amount), tonumber(since), tonumber(ARGV[3 * i + 2]))
+  local amount, since = string.match(stored[i] or '', '^(%d+):(%d+)$')
+  amount = math.min(tonumber(amount or 0), tonumber(ARGV[3 * i + 1]))
+  since = math.min(tonumber(since or 0), exact)
+  amount, since = settle(amount, since, tonumber(ARGV[3 * i + 2]))
   if amount + cost * ARGV[3 * i] > tonumber(ARGV[3 * i + 1]) then
     reply[1] = 0
   end

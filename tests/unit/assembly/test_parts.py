@@ -5,6 +5,8 @@ import pytest
 from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.parts import Parts
 from metaproxy.assembly.shared import Shared
+from metaproxy.identity.revocation import Revocation
+from metaproxy.identity.validator import Rejected
 from metaproxy.telemetry.metrics import Metrics
 from tests.unit.assembly.configured import KEYSTONE, STATIC, config
 
@@ -51,6 +53,30 @@ def test_parts_of_which_it_says_something_else_are_made_anew(
 
     names = {"rates", "tokens", "shared", "access_log", "forward", "cache"}
     assert {name for name in names if getattr(after, name) is not getattr(before, name)} == anew
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        (KEYSTONE.replace("9/v3", "8/v3"),),
+        (KEYSTONE, "store: {url: 'redis://127.0.0.1:9/0'}"),
+        ("identity: {provider: none}",),
+        (STATIC.replace("alice", "bob"), RATE),
+    ],
+    ids=["identity", "store", "no identity", "another provider"],
+)
+async def test_what_operators_have_revoked_stays_revoked_whatever_changes(
+    tmp_path: Path, between: tuple[str, ...]
+) -> None:
+    before = parts(tmp_path, STATIC)
+    assert before.tokens is not None
+    before.tokens.part.validator.revoke(Revocation.of_token("alice-token"))
+
+    after = parts(tmp_path, STATIC, CACHE, before=parts(tmp_path, *between, before=before))
+
+    assert after.tokens is not None
+    assert await after.tokens.part.validator.resolve(b"alice-token") == Rejected("token_revoked")
+    assert after.tokens is not before.tokens
 
 
 def test_without_identity_nothing_knows_tokens(tmp_path: Path) -> None:

@@ -5,10 +5,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from metaproxy.exchange import Identity
 from metaproxy.identity.digests import fingerprint
-from metaproxy.identity.revocation import Revocation, RevocationError, RevokedTokens
+from metaproxy.identity.revocation import (
+    Revocation,
+    RevocationError,
+    RevocationMemory,
+    RevokedTokens,
+)
 from tests.identities import FakeClock
 
 TOKEN = fingerprint(b"alice")
@@ -67,6 +73,38 @@ def test_revoked_tokens_are_remembered_for_a_day_and_bounded() -> None:
 
     clock.now += 86_400
     assert not revoked.hold(ALICE, TOKEN)
+
+
+def test_what_identity_says_pushes_out_nothing_that_an_operator_revoked() -> None:
+    memory = RevocationMemory(max_entries=3)
+    memory.add(Revocation.of_token("alice"))
+
+    for number in range(10):
+        memory.add_of_identity(Revocation(audit_id=f"of somebody {number}"))
+
+    assert memory.hold(ALICE, TOKEN)
+
+
+def test_more_revocations_than_are_remembered_are_said_once() -> None:
+    memory = RevocationMemory(max_entries=2)
+
+    with capture_logs() as logs:
+        for number in range(5):
+            memory.add(Revocation(audit_id=str(number)))
+
+    assert [line["event"] for line in logs] == ["too many revocations: the oldest is forgotten"]
+
+
+def test_what_was_revoked_can_be_told_again_for_a_day() -> None:
+    clock = FakeClock()
+    memory = RevocationMemory(monotonic=clock)
+    revocation = Revocation(user_id="u1")
+    memory.add(revocation, age=100)
+
+    clock.now += 50
+    assert memory.made() == {revocation.payload(): 150}
+    clock.now += 86_400
+    assert memory.made() == {}
 
 
 def test_a_users_revocation_condemns_no_token_by_name() -> None:

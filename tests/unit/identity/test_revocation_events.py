@@ -8,6 +8,7 @@ import pytest
 import respx
 
 from metaproxy.identity.cached import CachedValidator
+from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.revocation_events import RevocationEventPolling
 from metaproxy.identity.troubles import IdentityUnavailable
 from metaproxy.identity.validator import Rejected
@@ -47,6 +48,15 @@ async def test_what_keystone_revoked_is_asked_about_anew() -> None:
 async def test_a_token_revoked_by_its_audit_id_is_rejected() -> None:
     room = Room(events({"audit_id": "audit-1"}))
     await room.validator.resolve(b"alice")
+
+    await room.polling.poll()
+
+    assert await room.validator.resolve(b"alice") == Rejected("token_revoked")
+
+
+async def test_events_of_identity_push_out_nothing_that_an_operator_revoked() -> None:
+    room = Room(events(*({"audit_id": f"of somebody {number}"} for number in range(10_001))))
+    room.validator.revoke(Revocation(audit_id="audit-1"))
 
     await room.polling.poll()
 

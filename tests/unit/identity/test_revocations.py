@@ -7,7 +7,7 @@ from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.revocations import CHANNEL, Revocations
 from metaproxy.identity.validator import Rejected
-from metaproxy.store.broadcast import LocalBroadcast, Lost, Receive, Unsubscribe
+from metaproxy.store.broadcast import Confirm, LocalBroadcast, Lost, Receive, Unsubscribe, ignore
 from tests.identities import FakeIdentity
 
 
@@ -19,7 +19,7 @@ class Unreachable(LocalBroadcast):
     async def publish(self, channel: str, payload: bytes) -> int:
         raise ConnectionError("no server")
 
-    def subscribe(self, channel: str, receive: Receive, lost: Lost) -> Unsubscribe:
+    def subscribe(self, channel: str, receive: Receive, lost: Lost, confirm: Confirm = ignore) -> Unsubscribe:
         self.lost = lost
         return super().subscribe(channel, receive, lost)
 

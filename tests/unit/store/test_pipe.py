@@ -1,5 +1,6 @@
 import asyncio
 import time
+from functools import partial
 
 import pytest
 from redis.exceptions import NoScriptError
@@ -15,7 +16,8 @@ pytestmark = pytest.mark.redis
 
 async def test_replies_come_in_the_order_of_the_commands(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=5)
-    replies = await asyncio.gather(*(store.ask("ECHO", str(number)) for number in range(500)))
+    use = store.use("test")
+    replies = await asyncio.gather(*(use.ask("ECHO", str(number)) for number in range(500)))
     assert replies == [str(number).encode() for number in range(500)]
     await store.close()
 
@@ -25,15 +27,17 @@ async def test_the_connection_is_logged_in_and_uses_the_database_of_the_url() ->
         with server.client() as client:
             client.config_set("requirepass", "secret")
         store = SharedStore(f"redis://:secret@127.0.0.1:{server.port}/3", timeout_seconds=5)
-        await store.ask("SET", "key", "value")
-        assert b"db=3" in await store.ask("CLIENT", "INFO")
+        use = store.use("test")
+        await use.ask("SET", "key", "value")
+        assert b"db=3" in await use.ask("CLIENT", "INFO")
         await store.close()
 
 
 async def test_a_command_that_is_given_up_leaves_the_others_their_replies(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=5)
-    await store.ask("PING")
-    asked = [asyncio.ensure_future(store.ask("ECHO", text)) for text in "abc"]
+    use = store.use("test")
+    await use.ask("PING")
+    asked = [asyncio.ensure_future(use.ask("ECHO", text)) for text in "abc"]
     await asyncio.sleep(0)
     asked[1].cancel()
     assert [await asked[0], await asked[2]] == [b"a", b"c"]
@@ -43,22 +47,24 @@ async def test_a_command_that_is_given_up_leaves_the_others_their_replies(redis_
 
 async def test_a_frozen_store_costs_everybody_the_timeout_once(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=0.2)
-    await store.ask("PING")
+    use = store.use("test")
+    await use.ask("PING")
     redis_server.freeze()
     begun = time.monotonic()
-    failed = await asyncio.gather(*(store.ask("PING") for _ in range(100)), return_exceptions=True)
+    failed = await asyncio.gather(*(use.ask("PING") for _ in range(100)), return_exceptions=True)
     assert all(isinstance(error, StoreUnavailable) for error in failed)
     assert 0.2 <= time.monotonic() - begun < 10  # were they to wait one after the other, it would be 20
     with pytest.raises(StoreUnavailable):
-        await store.ask("PING")
+        await use.ask("PING")
     redis_server.thaw()
     await store.close()
 
 
 async def test_commands_that_follow_each_other_each_have_the_whole_timeout(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=0.5)
+    use = store.use("test")
     for _ in range(4):
-        await store.ask("EVAL", "local t = redis.call('TIME') "
+        await use.ask("EVAL", "local t = redis.call('TIME') "
                         "local u = t[1] * 1000000 + t[2] + 200000 "
                         "repeat t = redis.call('TIME') until t[1] * 1000000 + t[2] > u", 0)  # fmt: skip
     assert store.available
@@ -67,8 +73,9 @@ async def test_commands_that_follow_each_other_each_have_the_whole_timeout(redis
 
 async def test_a_loop_that_stood_still_is_not_blamed_on_the_store(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=0.5)
-    await store.ask("PING")
-    asked = asyncio.ensure_future(store.ask("PING"))
+    use = store.use("test")
+    await use.ask("PING")
+    asked = asyncio.ensure_future(use.ask("PING"))
     await asyncio.sleep(0)
     asyncio.get_running_loop().call_soon(time.sleep, 0.75)
     assert await asked == b"PONG"
@@ -78,23 +85,28 @@ async def test_a_loop_that_stood_still_is_not_blamed_on_the_store(redis_server: 
 
 async def test_a_killed_store_is_asked_again_when_it_is_back(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=1)
-    await store.ask("PING")
-    asked = [asyncio.ensure_future(store.ask("BLPOP", f"nothing{number}", 0)) for number in range(5)]
+    use = store.use("test")
+    await use.ask("PING")
+    again = partial(use.attempt_to_ask, "PING")
+    asked = [
+        asyncio.ensure_future(use.ask("BLPOP", f"nothing{number}", 0, again=again)) for number in range(5)
+    ]
     await asyncio.sleep(0.01)
     redis_server.kill()
     failed = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(error, StoreUnavailable) for error in failed)
     redis_server.start()
     await until(lambda: store.available)
-    assert await store.ask("PING") == b"PONG"
+    assert await use.ask("PING") == b"PONG"
     await store.close()
 
 
 async def test_a_store_that_cannot_be_reached_fails_everybody_at_once() -> None:
     nobody = HeldPorts()
     store = SharedStore(f"redis://127.0.0.1:{nobody.first}/0", timeout_seconds=0.2)
+    use = store.use("test")
     begun = time.monotonic()
-    failed = await asyncio.gather(*(store.ask("PING") for _ in range(50)), return_exceptions=True)
+    failed = await asyncio.gather(*(use.ask("PING") for _ in range(50)), return_exceptions=True)
     assert all(isinstance(error, StoreUnavailable) for error in failed)
     assert time.monotonic() - begun < 5  # were each to wait, it would be 10
     await store.close()
@@ -102,25 +114,30 @@ async def test_a_store_that_cannot_be_reached_fails_everybody_at_once() -> None:
 
 async def test_an_unknown_script_is_no_failure_of_the_store(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=1)
+    use = store.use("test")
     with pytest.raises(NoScriptError):
-        await store.ask("EVALSHA", "0" * 40, 0)
+        await use.ask("EVALSHA", "0" * 40, 0)
     assert store.available
     await store.close()
 
 
-async def test_an_error_of_the_server_makes_the_store_unavailable(redis_server: RedisServer) -> None:
+async def test_an_error_of_the_server_makes_its_use_unavailable_until_it_works(
+    redis_server: RedisServer,
+) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=1)
+    use = store.use("test")
     with pytest.raises(StoreUnavailable):
-        await store.ask("NOSUCHCOMMAND")
+        await use.ask("NOSUCHCOMMAND", again=partial(use.attempt_to_ask, "PING"))
     assert not store.available
     await until(lambda: store.available)
-    assert await store.ask("PING") == b"PONG"
+    assert await use.ask("PING") == b"PONG"
     await store.close()
 
 
 async def test_closing_fails_who_still_waits(redis_server: RedisServer) -> None:
     store = SharedStore(redis_server.url, timeout_seconds=5)
-    asked = asyncio.ensure_future(store.ask("BLPOP", "nothing", 0))
+    use = store.use("test")
+    asked = asyncio.ensure_future(use.ask("BLPOP", "nothing", 0))
     await asyncio.sleep(0.05)
     await store.close()
     with pytest.raises(StoreUnavailable):

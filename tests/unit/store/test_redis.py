@@ -62,10 +62,38 @@ async def test_one_counter_without_room_leaves_all_uncharged(store: SharedStore,
     assert 0 < refused.states[0][0] <= wide.rule.policy.weight
 
 
+@ALGORITHMS
+@pytest.mark.parametrize(
+    "value", ["", "x", "12", "-5:3", "1e5:7", "1:2:3", "\x00\xff", "99999999999999999999:1"]
+)
+async def test_a_counter_that_cannot_be_read_counts_as_untouched_and_harms_no_other(
+    store: SharedStore, algorithm: str, value: str
+) -> None:
+    counters = RedisCounters(store, algorithm=algorithm)
+    broken = charge("broken", 2, algorithm=algorithm)
+    other = charge("other", 9, algorithm=algorithm)
+    await store.use("test").call(lambda client: client.set(store.key("rate", algorithm, broken.key), value))
+
+    taken = [await counters.take([broken, other]) for _ in range(3)]
+
+    assert [one.admitted for one in taken] == [True, True, False]
+    assert store.available
+
+
+@pytest.mark.parametrize("algorithm", ["gcra", "fixed-window"])
+async def test_a_counter_of_another_type_counts_as_untouched(store: SharedStore, algorithm: str) -> None:
+    counters = RedisCounters(store, algorithm=algorithm)
+    broken = charge("broken", 1, algorithm=algorithm)
+    await store.use("test").call(lambda client: client.lpush(store.key("rate", algorithm, broken.key), "x"))
+
+    assert [(await counters.take([broken])).admitted for _ in range(2)] == [True, False]
+    assert store.available
+
+
 async def test_looking_charges_and_writes_nothing(store: SharedStore) -> None:
     counters = RedisCounters(store, algorithm="gcra")
     assert (await counters.peek([charge()])).states[0][0] == 0
-    assert await store.call(lambda client: client.dbsize()) == 0
+    assert await store.use("test").call(lambda client: client.dbsize()) == 0
 
 
 async def test_no_charges_ask_nothing(store: SharedStore, redis_server: RedisServer) -> None:
@@ -80,16 +108,18 @@ async def test_keys_expire_when_they_count_nothing_any_more(
     counters = RedisCounters(store, algorithm=algorithm)
     one = charge(limit=3, algorithm=algorithm)
     await counters.take([one])
-    remaining = await store.call(lambda client: client.pttl(store.key("rate", algorithm, one.key)))
+    remaining = await store.use("test").call(
+        lambda client: client.pttl(store.key("rate", algorithm, one.key))
+    )
     assert most - 5000 < remaining <= most
 
 
 async def test_the_script_is_sent_once_and_again_when_the_server_forgot_it(store: SharedStore) -> None:
     counters = RedisCounters(store, algorithm="gcra")
     await counters.take([charge()])
-    await store.call(lambda client: client.script_flush())
+    await store.use("test").call(lambda client: client.script_flush())
     assert (await counters.take([charge()])).admitted
-    assert await store.call(lambda client: client.script_exists(SCRIPT_SHA)) == [True]
+    assert await store.use("test").call(lambda client: client.script_exists(SCRIPT_SHA)) == [True]
 
 
 async def test_any_number_of_requests_at_once_share_few_connections(

@@ -1,0 +1,55 @@
+"""Publishing to the primary, and to nothing else.
+
+PUBLISH is no write, so a server that has become a replica takes it and reaches its own subscribers alone. A
+write goes with each message: DEL of a key that never exists, which a read-only server refuses and a server
+without memory takes.
+"""
+
+from functools import partial
+
+from redis.asyncio import Redis
+from redis.exceptions import ReadOnlyError
+
+from metaproxy.store.redis.connection import SharedStore
+
+PUBLISH_SECONDS = 0.5
+"""A message may take longer than ``store.timeout``: a lost one costs whoever writes a lease."""
+
+NOT_THE_PRIMARY = ("READONLY", "NOREPLICAS", "MASTERDOWN")
+"""A primary without replicas refuses writes only if the operator wants it to (``min-replicas-to-write``)."""
+
+
+class Publisher:
+    """Publishes messages.
+
+    Args:
+        store: the connection.
+    """
+
+    def __init__(self, store: SharedStore) -> None:
+        self._seconds = max(store.timeout_seconds, PUBLISH_SECONDS)
+        self._use = store.use("messages", timeout_seconds=self._seconds)
+        self._nothing = store.key("nothing")
+        self._probe = store.key("channel", "").encode()
+
+    async def publish(self, channel: bytes, payload: bytes) -> int:
+        """Send ``payload``; return how many connections Redis handed it to; raises StoreUnavailable."""
+        return await self._use.insist(
+            partial(self._publish, channel=channel, payload=payload),
+            again=partial(self._publish, channel=self._probe, payload=b""),
+        )
+
+    async def beat(self, channel: bytes, payload: bytes) -> int:
+        """Send ``payload`` although the store is away, because it may be back; raises StoreUnavailable."""
+        return await self._use.attempt(partial(self._publish, channel=channel, payload=payload))
+
+    async def _publish(self, client: Redis, *, channel: bytes, payload: bytes) -> int:
+        pipeline = client.pipeline(transaction=False)
+        pipeline.delete(self._nothing)
+        pipeline.publish(channel, payload)
+        written, reached = await pipeline.execute(raise_on_error=False)
+        if isinstance(written, ReadOnlyError) or str(written).startswith(NOT_THE_PRIMARY):
+            raise written
+        if isinstance(reached, Exception):
+            raise reached
+        return int(reached)
