@@ -11,6 +11,7 @@ import httpx
 import pytest
 import yaml
 
+from metaproxy.config.repose import import_folder
 from metaproxy.demo.world import ADMIN, ALICE, BOB, METAPROXY, RED, RED_IMAGE, RED_OTHER_IMAGE, Person
 from tests.e2e.deployment import ITEM, METADATA, RED_API
 from tests.e2e.processes import ROOT, ServerProcess, accepts
@@ -28,6 +29,7 @@ def converted(name: str, folder: Path, *, compute: str, identity: str) -> Iterat
     file, held = folder / f"{name}.yaml", HeldPorts()
     port = held.first
     command = [sys.executable, "-m", "metaproxy", "import-repose", str(SETS / name), "-o", str(file)]
+    command += [f"--accept-open={guard}" for guard in import_folder(SETS / name).not_converted]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     file.write_text(yaml.safe_dump(moved(yaml.safe_load(file.read_text()), port, compute, identity)))
     server = ServerProcess(["metaproxy", "serve", "--config", str(file)], folder / f"{name}.log")

@@ -14,6 +14,7 @@ from metaproxy.config.model.authorization import Authorization
 from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.headers import Cors, Headers
 from metaproxy.config.model.identity import IdentityProvider
+from metaproxy.config.model.imported import Imported
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.rules import cross_findings
@@ -52,6 +53,8 @@ class Config(Section):
     """What metaproxy writes to its standard output."""
     tracing: Tracing = Tracing()
     """Spans for OpenTelemetry; needs the extra otel."""
+    imported: Imported = Imported()
+    """What an import from another proxy could not convert: the start is refused while it names anything."""
 
     _files: Files = PrivateAttr(default_factory=Files)
 

@@ -1,12 +1,14 @@
 """``container.cfg.xml``: what the process is as a server, and how it names itself in Via."""
 
 import re
+from pathlib import Path
 
 from metaproxy.config.repose.documents import Element
 from metaproxy.config.repose.draft import Draft
 from metaproxy.config.units import format_duration, format_size
 
 FILE = "container.cfg.xml"
+GUARD = "container"
 
 NO_COUNTERPART = {
     "deployment-directory": "there are no archives to unpack",
@@ -17,19 +19,25 @@ NO_COUNTERPART = {
     "cluster-config": "a configuration is for one cluster",
 }
 
+RESTRICTIONS = ("included-protocols", "excluded-protocols", "included-ciphers", "excluded-ciphers")
+STORES = (
+    "keystore-filename",
+    "keystore-password",
+    "key-password",
+    "truststore-filename",
+    "truststore-password",
+)
 
-def convert(root: Element, draft: Draft) -> None:
+
+def convert(root: Element, draft: Draft, folder: Path) -> None:
     """Write server, via and what belongs to them."""
-    for deployment in root.all("deployment-config"):
+    for deployment in root.one("deployment-config"):
         _via(deployment, draft)
         _times(deployment, draft)
         _body(deployment, draft)
         _ports(deployment, draft)
-        for tls in deployment.all("ssl-configuration"):
-            draft.to_do(
-                tls.tell(),
-                "export the Java keystore to PEM, and name the files in server.tls; ciphers are OpenSSL's",
-            )
+        for tls in deployment.one("ssl-configuration"):
+            _tls(tls, draft)
         for tag, why in NO_COUNTERPART.items():
             for element in deployment.all(tag):
                 draft.left_out(element.tell(), why)
@@ -37,9 +45,32 @@ def convert(root: Element, draft: Draft) -> None:
                 draft.left_out(f"{deployment.place} @{tag}", why)
 
 
+def _tls(tls: Element, draft: Draft) -> None:
+    needs_certificate = tls.flag("need-client-auth")
+    restricted = [element.tell() for element in tls.all(*RESTRICTIONS)]
+    if needs_certificate or tls.first("truststore-filename") is not None:
+        draft.not_converted(
+            f"{GUARD}/need-client-auth",
+            f"{tls.place} @need-client-auth",
+            "let in clients with a certificate of its truststore alone: set server.tls.client_ca",
+        )
+    if restricted:
+        draft.not_converted(
+            f"{GUARD}/ciphers",
+            restricted[0],
+            "refused other protocols or ciphers; here OpenSSL's own choice counts: TLS 1.2 and 1.3",
+        )
+    for tag in STORES:
+        for element in tls.one(tag):
+            element.tell()
+    for element in tls.one("tls-renegotiation-allowed"):
+        draft.left_out(element.tell(), "OpenSSL lets no client renegotiate")
+    draft.to_do(tls.place, "export the Java keystore to PEM, and name the files in server.tls")
+
+
 def _via(deployment: Element, draft: Draft) -> None:
     name, source = deployment.attribute("via"), f"{deployment.place} @via"
-    for via in deployment.all("via-header"):
+    for via in deployment.one("via-header"):
         name, source = via.attribute("response-prefix") or name, via.place
         draft.set("via.version", via.flag("repose-version", default=True), f"{via.place} @repose-version")
         if (request := via.attribute("request-prefix")) and request != name:
@@ -57,6 +88,7 @@ def _times(deployment: Element, draft: Draft) -> None:
         ("connection-timeout", "upstream.timeouts.connect"),
         ("read-timeout", "upstream.timeouts.read"),
         ("idle-timeout", "server.idle_timeout"),
+        ("idleTimeout", "server.idle_timeout"),
     ):
         milliseconds(deployment, name, key, draft)
 
@@ -74,6 +106,8 @@ def milliseconds(element: Element, name: str, key: str, draft: Draft) -> None:
 
 def _body(deployment: Element, draft: Draft) -> None:
     text = deployment.attribute("content-body-read-limit")
+    if text and not (text.isdecimal() and int(text)):
+        deployment.refuse("content-body-read-limit")
     if text.isdecimal() and int(text):
         place = f"{deployment.place} @content-body-read-limit"
         draft.set("limits.absolute.request_body", format_size(int(text)), place)

@@ -1,57 +1,107 @@
 """Repose's files read safely, with a memory of what was asked of them.
 
 Facts this file rests on. A configuration comes from somewhere else: entities and DTDs are refused
-(defusedxml), and a file is bounded in size. Namespaces changed from release to release while the names
-in them stayed, so elements are known by their local names. Whatever a conversion has not asked about
-is told by ``unread``: nothing that an operator wrote goes missing in silence.
+(defusedxml), and a file is bounded in size. Repose renders each file as a UTF-8 template ({$ … $}) before it
+parses it, and checks it against a schema: a file of another namespace, or with an element of another one,
+is not the file that Repose would have read. ``unread`` yields everything that no conversion has asked about,
+so that a guard which an operator wrote cannot get lost.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree.ElementTree import Element as Node
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import ParseError, TreeBuilder
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
+
+TEMPLATE_MARKS = ("{$", "{!", "{%")
+"""The beginnings of output, comments and code in a template (Jtwig, as Repose configures it)."""
+
+XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
+HINTS = frozenset({f"{XSI}schemaLocation", f"{XSI}noNamespaceSchemaLocation"})
+"""Attributes that tell an editor where a schema is. They configure nothing."""
+
+TRUTH = {"true": True, "1": True, "false": False, "0": False}
+"""The words of xs:boolean."""
 
 
 class ReposeError(Exception):
     """A file that cannot be read as Repose's configuration; the message names it."""
 
 
+class Unread(NamedTuple):
+    """Something that no conversion has asked about: its own name, and where it is."""
+
+    name: str
+    place: str
+
+
 class Element:
     """An element of a file, and which of its attributes and children were asked for.
 
-    ``place`` says where it stands, for comments and the report:
-    ``rate-limiting.cfg.xml: limit-group 'gold' / limit 'reads'``.
+    ``place`` is for comments and the report: ``rate-limiting.cfg.xml:7: limit-group 'gold' / limit 'reads'``.
     """
 
-    def __init__(self, node: Node, file: str, above: str = "") -> None:
+    def __init__(
+        self, node: Node, file: str, lines: Mapping[Node, int], above: "Element | None" = None
+    ) -> None:
         self.file = file
-        self.tag = _local(node.tag)
-        self.text = (node.text or "").strip()
-        self._path = " / ".join(filter(None, (above, _label(node))))
-        self._attributes = {name: value.strip() for name, value in node.attrib.items() if "}" not in name}
-        self._children = [Element(child, file, self._path) for child in node]
+        self.namespace, self.tag = _names(node.tag)
+        if above is not None and self.namespace != above.namespace:
+            self.tag = node.tag  # no conversion asks for it under this name
+        self.line = lines[node]
+        label = node.get("id") or node.get("name")
+        own = self.tag + (f" {label!r}" if label and above is not None else "")
+        self._path: str = f"{above._path} / {own}" if above is not None else own
+        self._attributes = {name: value.strip() for name, value in node.attrib.items() if name not in HINTS}
+        self._children = [Element(child, file, lines, self) for child in node]
+        self._text = (node.text or "").strip()
+        self._stray = "".join(child.tail or "" for child in node).strip()
         self._asked: set[str] = set()
+        self._unclear: set[str] = set()
         self._was_read = False
+        self._text_was_read = False
 
     @property
     def place(self) -> str:
-        """Where the element stands."""
-        return f"{self.file}: {self._path}"
+        """Where the element is: file, line and path."""
+        return f"{self.file}:{self.line}: {self._path}"
+
+    @property
+    def text(self) -> str:
+        """The text of the element, before its first child."""
+        self._text_was_read = True
+        return self._text
+
+    def has(self, name: str) -> bool:
+        """Say whether the attribute ``name`` is written, be it empty."""
+        return name in self._attributes
 
     def attribute(self, name: str, default: str = "") -> str:
         """Return the value of the attribute ``name``."""
         self._asked.add(name)
         return self._attributes.get(name, default)
 
+    def ignore(self, *names: str) -> None:
+        """Take the attributes ``names`` as asked for, because they change nothing that a guard does."""
+        self._asked.update(names)
+
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """Return the truth value of the attribute ``name``."""
+        """Return the truth value of the attribute ``name``. Any other word stays unread."""
+        if not self.has(name):
+            return default
         text = self.attribute(name)
-        return text.lower() in ("true", "1") if text else default
+        if text not in TRUTH:
+            self._unclear.add(name)
+        return TRUTH.get(text, default)
+
+    def refuse(self, name: str) -> None:
+        """Leave the attribute ``name`` unread, because its value cannot be converted."""
+        self._unclear.add(name)
 
     def all(self, *tags: str) -> list["Element"]:
         """Return the children of these names, in order."""
@@ -68,48 +118,78 @@ class Element:
                 return child
         return None
 
+    def one(self, tag: str) -> list["Element"]:
+        """Return the first child of this name as a list, for a loop; further ones stay unread."""
+        found = self.first(tag)
+        return [] if found is None else [found]
+
     def texts(self, *tags: str) -> list[str]:
         """Return the texts of the children of these names, empty ones left out."""
-        return [child.text for child in self.all(*tags) if child.text]
+        return [text for child in self.all(*tags) if (text := child.text)]
 
     def tell(self) -> str:
-        """Return the place, and take all that is below as asked for: the caller tells of it as a whole."""
-        self._was_read = True
+        """Return the place, and take all that is below as asked for: the caller reports it as a whole."""
+        self._was_read = self._text_was_read = True
+        self._stray = ""
         self._asked.update(self._attributes)
+        self._unclear.clear()
         for child in self._children:
             child.tell()
         return self.place
 
-    def unread(self) -> Iterator[str]:
-        """Yield the place of every attribute and element that nobody has asked about."""
-        for name in sorted(self._attributes.keys() - self._asked - {"id", "name"}):
-            yield f"{self.place} @{name}"
+    def unread(self) -> Iterator[Unread]:
+        """Yield every attribute, element and text that no conversion has asked about, or could not read."""
+        for name in sorted((self._attributes.keys() - self._asked) | self._unclear):
+            yield Unread(name, f"{self.place} @{name}")
+        if (self._text and not self._text_was_read) or self._stray:
+            yield Unread("text", f"{self.place}, its text")
         for child in self._children:
             if child._was_read:
                 yield from child.unread()
             else:
-                yield child.place
+                yield Unread(child.tag, child.place)
+
+
+class _NumberedBuilder(TreeBuilder):
+    """Builds the tree, and notes the line on which each element begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parser: DefusedXMLParser | None = None
+        self.lines: dict[Node, int] = {}
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Node:
+        node: Node = super().start(tag, attrs)
+        if self.parser is not None:
+            self.lines[node] = self.parser.parser.CurrentLineNumber
+        return node
 
 
 def read_document(path: Path) -> Element:
     """Return the root element of the file ``path``; raises ReposeError."""
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ReposeError(f"{path.name}: larger than {MAX_FILE_BYTES} bytes")
     try:
-        node = fromstring(path.read_bytes(), forbid_dtd=True)
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ReposeError(f"{path.name}: larger than {MAX_FILE_BYTES} bytes")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeError as error:
+        raise ReposeError(f"{path.name}: is not UTF-8, as which Repose reads it") from error
+    except OSError as error:
+        raise ReposeError(f"{path.name}: cannot be read: {error.strerror}") from error
+    builder = _NumberedBuilder()
+    parser = builder.parser = DefusedXMLParser(target=builder, forbid_dtd=True)
+    try:
+        parser.feed(text)
+        node: Node = parser.close()
     except DefusedXmlException as error:
         raise ReposeError(f"{path.name}: a DTD or an entity is not read, for safety") from error
-    except (ParseError, UnicodeError, ValueError) as error:
+    except (ParseError, ValueError) as error:
         raise ReposeError(f"{path.name}: is not well-formed XML: {error}") from error
-    root = Element(node, path.name)
-    root._path = root.tag
-    return root
+    for mark in TEMPLATE_MARKS:
+        if mark in text:
+            raise ReposeError(f"{path.name}: is a template ({mark} …): render it first, as Repose does")
+    return Element(node, path.name, builder.lines)
 
 
-def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
-
-
-def _label(node: Node) -> str:
-    name = node.get("id") or node.get("name")
-    return _local(node.tag) + (f" {name!r}" if name else "")
+def _names(tag: str) -> tuple[str, str]:
+    namespace, _, name = tag.rpartition("}")
+    return namespace.removeprefix("{"), name

@@ -1,20 +1,27 @@
-"""``add-header``, ``header-normalization`` and ``cors``: what is done to header fields."""
+"""``add-header`` and ``header-normalization``: what is done to header fields.
+
+Facts this file rests on (Repose, AddHeaderFilter and HeaderNormalizationFilter). A field that is added is
+seen by the filters behind, and by the upstream. Every target whose path and method match a request strikes
+the fields of its blacklist, or all but those of its whitelist; a blacklist goes first. What stands
+in a target itself, not in ``request`` or ``response``, is for requests.
+"""
+
+from pathlib import Path
 
 from metaproxy.config.repose.documents import Element
 from metaproxy.config.repose.draft import Draft
-from metaproxy.config.repose.expressions import Untranslatable, translated
-from metaproxy.protocol.cross_origin import ORIGIN, fits_everybody
 from metaproxy.protocol.header_edits import REQUEST_RESERVED, RESPONSE_RESERVED, is_value, name_problem
 from metaproxy.protocol.identity_headers import is_reserved
 
-EVERY_METHOD = {"", "ALL"}
+ADD, STRIKE = "add-header", "header-normalization"
+EVERY_PATH = frozenset({".*", "/.*", "^.*$", "^/.*$"})
 RESERVED = {"request": REQUEST_RESERVED, "response": RESPONSE_RESERVED}
 
 
-def add_header(root: Element, draft: Draft) -> None:
+def add_header(root: Element, draft: Draft, folder: Path) -> None:
     """Write ``headers``: fields that are set or added."""
     for side, reserved in RESERVED.items():
-        for group in root.all(side):
+        for group in root.one(side):
             for header in group.all("header"):
                 _field(header, side, reserved, draft)
 
@@ -22,36 +29,56 @@ def add_header(root: Element, draft: Draft) -> None:
 def _field(header: Element, side: str, reserved: frozenset[bytes], draft: Draft) -> None:
     name, value = header.attribute("name"), header.text
     overwrite, quality = header.flag("overwrite"), header.attribute("quality")
-    if problem := name_problem(name, reserved):
-        draft.left_out(header.place, problem)
-        return
+    problem = name_problem(name, reserved)
     if quality:
         value = f"{value};q={quality}"
-    if not is_value(value):
-        draft.left_out(header.place, "its value is not visible ASCII on one line")
-        return
-    draft.add(f"headers.{side}.{'set' if overwrite else 'add'}", {"name": name, "value": value}, header.place)
+    if problem is None and not is_value(value):
+        problem = "its value is not visible ASCII on one line"
+    if problem is None:
+        field = {"name": name, "value": value}
+        draft.add(f"headers.{side}.{'set' if overwrite else 'add'}", field, header.place)
+    elif side == "response":
+        draft.left_out(header.place, problem)
+    else:
+        draft.not_converted(
+            f"{ADD}/{name}", header.place, f"wrote a field by which others may decide: {problem}"
+        )
 
 
-def header_normalization(root: Element, draft: Draft) -> None:
+def header_normalization(root: Element, draft: Draft, folder: Path) -> None:
     """Write ``remove`` of ``headers.request`` and ``headers.response``: what is struck for every request."""
-    for filters in (root, *root.all("header-filters")):
-        for group in (filters, *filters.all(*RESERVED)):
-            side = group.tag if group.tag in RESERVED else "request"  # the only side until Repose 8
-            for target in group.all("target"):
-                _struck(target, side, draft)
+    for filters in (root, *root.one("header-filters")):
+        for target in filters.all("target"):
+            _target(target, draft)
 
 
-def _struck(target: Element, side: str, draft: Draft) -> None:
-    methods, path = target.attribute("http-methods"), target.attribute("uri-regex")
-    for allowed in target.all("whitelist"):
-        draft.left_out(allowed.tell(), "fields that are not named are passed on, but for identity's")
-    for struck in target.all("blacklist"):
-        if methods.upper() not in EVERY_METHOD or path not in ("", ".*", "/.*"):
-            draft.left_out(
-                struck.tell(), "is for some requests alone; headers are edited for all or for none"
+def _target(target: Element, draft: Draft) -> None:
+    methods, path = target.attribute("http-methods").split(), target.attribute("uri-regex", ".*")
+    if (methods and "ALL" not in methods) or path not in EVERY_PATH:
+        draft.not_converted(
+            f"{STRIKE}/target",
+            target.tell(),
+            "took fields off some requests or answers alone; here a field is taken off all or none",
+        )
+        return
+    for group in target.one("request"):
+        _struck(group, "request", draft)
+    if target.first("request") is None:
+        _struck(target, "request", draft)
+    for group in target.one("response"):
+        _struck(group, "response", draft)
+
+
+def _struck(group: Element, side: str, draft: Draft) -> None:
+    struck = group.first("blacklist")
+    for allowed in group.one("whitelist"):
+        place = allowed.tell()
+        if struck is None:
+            draft.not_converted(
+                f"{STRIKE}/whitelist", place, "took off every field that it does not name; here all pass on"
             )
-            continue
+    if struck is not None:
+        struck.ignore("id")
         for header in struck.all("header"):
             _remove(header, side, draft)
 
@@ -64,48 +91,22 @@ def _remove(header: Element, side: str, draft: Draft) -> None:
             header.place, "identity headers of clients are always taken off: there is nothing to set"
         )
     elif problem:
-        draft.left_out(header.place, problem)
-    else:
+        draft.not_converted(f"{STRIKE}/{name}", header.place, f"took this field off: {problem}")
+    elif name not in (draft.get(f"headers.{side}.remove") or ()):
         draft.add(f"headers.{side}.remove", name, header.place)
 
 
-def cors(root: Element, draft: Draft) -> None:
-    """Write the section ``cors``."""
-    for group in root.all("allowed-origins"):
-        for origin in group.all("origin"):
-            _origin(origin, draft)
-    methods = [method.upper() for group in root.all("allowed-methods") for method in group.texts("method")]
-    if methods:
-        draft.set("cors.methods", list(dict.fromkeys(methods)), f"{root.place} / allowed-methods")
-    for group in root.all("resources"):
-        for resource in group.all("resource"):
-            draft.left_out(
-                resource.tell(), "methods are for every path: add to cors.methods what pages need there"
+def check(draft: Draft) -> None:
+    """Report fields that are edited twice: which of the edits came last is not kept here."""
+    for side in RESERVED:
+        edits = draft.get(f"headers.{side}") or {}
+        written = [field["name"].lower() for field in edits.get("set", ())]
+        added = {field["name"].lower() for field in edits.get("add", ())}
+        removed = {name.lower() for name in edits.get("remove", ())}
+        twice = {name for name in written if written.count(name) > 1}
+        for name in sorted(twice | ({*written} & added) | (({*written} | added) & removed)):
+            draft.not_converted(
+                f"{ADD}/{name}",
+                f"headers.{side}",
+                f"{name} is edited several times; in Repose the order of filters and elements decided",
             )
-    draft.differs(
-        root.place,
-        "pages may send the fields of cors.request_headers and read those of cors.response_headers; Repose "
-        "let all through. Cookies and client certificates stay at home unless cors.credentials is true",
-    )
-    draft.differs(root.place, "a request of another origin is refused by its browser; Repose said 403")
-
-
-def _origin(origin: Element, draft: Draft) -> None:
-    text = origin.text
-    if origin.flag("regex"):
-        _pattern(origin, draft)
-    elif ORIGIN.fullmatch(text.lower()):
-        draft.add("cors.origins", text.lower(), origin.place)
-    else:
-        draft.to_do(origin.place, f"{text!r} is no origin (scheme://host:port): its pages may read nothing")
-
-
-def _pattern(origin: Element, draft: Draft) -> None:
-    try:
-        pattern = translated(origin.text)
-    except Untranslatable as error:
-        draft.to_do(origin.place, f"{error}: its pages may read nothing")
-        return
-    if fits_everybody(pattern):
-        draft.to_do(origin.place, "lets the pages of every origin read answers: name those that need it")
-    draft.add("cors.origin_patterns", pattern, origin.place)

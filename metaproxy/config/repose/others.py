@@ -1,42 +1,62 @@
-"""Filters whose work is done by nothing here, or by all of it, and what to do about each."""
+"""Filters without a stage of their own here: those that refuse nothing, and advice for all others.
 
-from metaproxy.config.repose.documents import Element
+A filter that is in none of these tables is unknown. It counts as a guard, as those in ``ADVICE`` do.
+"""
+
 from metaproxy.config.repose.draft import Draft
+from metaproxy.config.repose.system_model import FilterUse
+
+HARMLESS = {
+    "compression": "bodies pass through as they are: let the load balancer compress",
+    "content-normalization": "Accept is passed on as it came",
+    "derp": "refuses only what a filter before it delegates; that is reported there",
+    "forwarded-proto": "X-Forwarded-Proto is always written",
+    "herp": "writes usage events; the access log holds the same",
+    "merge-header": "several lines of a field mean the same as one (RFC 9110 §5.3)",
+    "response-messaging": "writes texts of refusals; here they have the compute API's own words",
+    "slf4j-http-logging": "writes a log; the access log is logging.access",
+    "split-header": "one line of a field means the same as several (RFC 9110 §5.3)",
+}
+"""Filters that pass on every request, or refuse nothing by themselves, and what stands for each."""
 
 ADVICE = {
-    "header-translation": "headers are not renamed; the section headers sets, adds and removes them",
-    "response-messaging": "refusals have the compute API's own words, JSON or XML; other texts cannot be set",
-    "destination-router": "requests go to one upstream: run a metaproxy for each, and route in front",
-    "uri-stripper": "a path segment is not taken out; a fixed prefix is: upstream.strip_prefix",
-    "uri-normalization": "ambiguous paths are refused with 400; others pass as they are",
-    "content-normalization": "Accept is passed on as it came",
-    "merge-header": "header fields keep their order and their lines",
-    "compression": "bodies pass through as they are: let the load balancer compress",
-    "api-validator": "only simple-rbac is converted; write its roles as authorization.rules",
-    "derp": "refusals are written where they are decided",
-    "valkyrie-authorization": "asks a service of its own for permissions: write authorization.rules",
-    "keystone-v2-authorization": "write tenant_in_path and rules of authorization",
-    "client-auth": "was replaced by keystone-v2 in Repose 7: update first, or write identity by hand",
-    "rackspace-auth-user": "the user is known from the token alone",
-    "rackspace-identity-basic-auth": "Basic credentials are not exchanged for tokens",
-    "herp": "usage events: the access log has what they held",
-    "slf4j-http-logging": "the access log is logging.access",
-    "tenant-culling": "the upstream gets the tenant that the path names",
-    "versioning": "requests go to one upstream, whatever their version",
+    "api-validator": "refused what its WADL does not allow: write its roles as authorization.rules",
+    "body-extractor-to-header": "wrote fields from bodies, by which others may decide",
+    "body-patcher": "changed bodies",
+    "client-auth": "checked tokens, and was replaced by keystone-v2 in Repose 7: update first",
+    "destination-router": "sent requests to a destination of its choice: run a metaproxy for each",
+    "header-translation": "copied fields to other names, by which others may decide",
+    "header-user": "named the user by a field of the request; rates count by token, or by address without",
+    "header-identity": "named the user by a field of the request; see header-user",
+    "iri-validator": "refused URIs that RFC 3987 does not allow",
+    "keystone-v2-authorization": "checked the tenant of a token: write tenant_paths and authorization.rules",
+    "keystone-v2-basic-auth": "exchanged Basic credentials for tokens, and refused wrong ones",
+    "rackspace-identity-basic-auth": "exchanged Basic credentials for tokens, and refused wrong ones",
+    "openapi-validator": "refused what its OpenAPI document does not allow: write authorization.rules",
+    "rackspace-auth-user": "named the user by the body of a login, for rates",
+    "regex-rbac": "refused by role, with regular expressions of paths: write authorization.rules",
+    "scripting": "ran a program that may have refused anything",
+    "tenant-culling": "took tenants off that the request does not name",
+    "translation": "changed requests and answers",
+    "uri-normalization": "took query parameters off that it does not name",
+    "uri-stripper": "took a segment out of the path; a fixed prefix is upstream.strip_prefix",
+    "uri-user": "named the user by a part of the path: rates with path: and per: [the captured name]",
+    "uri-identity": "named the user by a part of the path: rates with path: and per: [the captured name]",
+    "url-extractor-to-header": "wrote fields from the path, by which others decide (tenants, for example)",
+    "valkyrie-authorization": "asked a service of its own for permissions: write authorization.rules",
+    "versioning": "chose a destination by version, and refused versions that it does not name",
 }
-"""By the name in the system model."""
+"""Filters that are not converted, and what each did."""
 
-GUARDS = frozenset({"api-validator", "client-auth", "keystone-v2-authorization", "valkyrie-authorization"})
-"""Those of them that let some requests through and others not: to leave them out opens something."""
+UNKNOWN = "is not known to this conversion, so it may have refused anything"
 
-UNKNOWN = "is not known to this conversion: see what of it the upstream or the load balancer can do"
+CHECKS_TOKENS = frozenset({"client-auth", "keystone-v2-basic-auth", "keystone-v2-authorization"})
+"""Those of them without which a configuration without identity would let everybody in."""
 
 
-def tell(name: str, place: str, root: Element | None, draft: Draft) -> None:
-    """Tell that the filter ``name`` was left out, element by element where it has a file."""
-    if name in GUARDS:
-        draft.to_do(place, f"it guarded the API and is not converted: {ADVICE[name]}")
+def convert(use: FilterUse, draft: Draft) -> None:
+    """Report the filter ``use``; returns without a trace in the configuration."""
+    if why := HARMLESS.get(use.name):
+        draft.left_out(use.place, why)
     else:
-        draft.left_out(place, ADVICE.get(name, UNKNOWN))
-    if root is not None:
-        root.tell()
+        draft.not_converted(use.name, use.place, ADVICE.get(use.name, UNKNOWN))

@@ -1,12 +1,21 @@
-"""What the two Keystone filters of Repose have in common: white list, cache, tenants, roles."""
+"""What the two Keystone filters of Repose have in common: white list, cache, tenants, roles.
+
+Facts this file rests on (keystone-v2.xsd, openstack-identity-v3.xsd). An answer of identity is believed for
+``token`` seconds, groups for ``group`` and endpoints for ``endpoints``; -1 is not at all, 0 is as long as the
+token lives. An entry of the white list must match the whole path as the client wrote it.
+"""
+
+from collections.abc import Iterable
 
 from metaproxy.config.repose.documents import Element
 from metaproxy.config.repose.draft import Draft
-from metaproxy.config.repose.templates import template_of, tenant_template_of
+from metaproxy.config.repose.templates import open_templates_of, tenant_template_of
 from metaproxy.config.units import format_duration
 
 DEFAULT_TOKEN_SECONDS = 600
 """For so long Repose believes an answer of identity where its file does not say."""
+
+CLOCKS = ("token", "group", "endpoints")
 
 
 def begin(draft: Draft, provider: str, source: str) -> None:
@@ -16,64 +25,87 @@ def begin(draft: Draft, provider: str, source: str) -> None:
     draft.set("identity.provider", provider, source)
 
 
-def anonymous(root: Element, draft: Draft) -> None:
-    """Write the paths that need no token, where they are templates."""
-    for white_list in root.all("white-list"):
-        for entry in white_list.all("uri-regex", "uri-pattern", "regex"):
-            template = template_of(entry.text)
-            if template is None:
-                draft.to_do(
+def anonymous(root: Element, guard: str, draft: Draft) -> None:
+    """Write the paths that need no token; an expression that no templates express stays closed."""
+    for white_list in root.one("white-list"):
+        for entry in white_list.all("uri-regex", "uri-pattern"):
+            templates = open_templates_of(entry.text)
+            if templates is None:
+                draft.not_converted(
+                    f"{guard}/white-list",
                     entry.place,
-                    f"{entry.text!r} is not one path template: name its paths in identity.anonymous",
+                    f"{entry.text!r} is not a list of path templates: name its paths in identity.anonymous, "
+                    "where they need a token until then",
                 )
-            else:
+            for template in templates or ():
                 draft.add("identity.anonymous", template, entry.place)
     if not draft.data["identity"].get("anonymous"):
         draft.set("identity.anonymous", [], f"{root.place}: no white-list")
 
 
-def delegating(root: Element, draft: Draft) -> None:
-    """Write what becomes of a request without a valid token."""
-    for element in root.all("delegating"):
-        draft.set("identity.on_missing", "delegate", element.tell())
-        draft.differs(element.place, "X-Identity-Status: Invalid tells the upstream, not X-Delegated")
+def delegating(root: Element, guard: str, draft: Draft) -> None:
+    """Note that the filter ``guard`` passes refused requests on; its place in the chain decides the rest."""
+    for element in root.one("delegating"):
+        draft.delegations[guard] = element.tell()
 
 
-def cache(root: Element, draft: Draft) -> None:
-    """Write how long identity's answers are believed."""
-    for element in root.all("cache"):
+def cache(root: Element, guard: str, draft: Draft) -> None:
+    """Write how long identity's answers are believed: as long as the shortest of Repose's clocks."""
+    seconds, source = DEFAULT_TOKEN_SECONDS, f"{root.place}: Repose's default"
+    for element in root.one("cache"):
+        for timeouts in element.one("timeouts"):
+            seconds, source = _seconds(timeouts), timeouts.place
+            _jitter(timeouts, seconds, draft)
         for feed in element.all("atom-feed"):
-            draft.left_out(
-                feed.tell(),
-                "revocations come by `metaproxy revoke`, or from Keystone: identity.revocation_events",
-            )
-        for timeouts in element.all("timeouts"):
-            _timeouts(timeouts, draft)
-    if "cache" not in draft.data["identity"]:
-        draft.set(
-            "identity.cache.ttl", format_duration(DEFAULT_TOKEN_SECONDS), f"{root.place}: Repose's default"
-        )
+            _feed(feed, guard, seconds, draft)
+    draft.set("identity.cache.ttl", format_duration(seconds), source)
+    draft.set(
+        "identity.cache.stale_if_unavailable",
+        "0s",
+        f"{root.place}: nothing is believed while identity is down",
+    )
 
 
-def _timeouts(timeouts: Element, draft: Draft) -> None:
-    seconds = DEFAULT_TOKEN_SECONDS
-    for token in timeouts.all("token"):
-        if token.text.isdecimal() and int(token.text):
-            seconds = int(token.text)
-        else:
-            draft.differs(
-                token.place, f"{token.text!r} has no counterpart: tokens are kept for {seconds} s at most"
-            )
-    draft.set("identity.cache.ttl", format_duration(seconds), timeouts.place)
-    variability = timeouts.attribute("variability")
-    if variability.isdecimal() and int(variability):
-        percent = min(100, max(1, round(100 * int(variability) / seconds)))
-        draft.set("identity.cache.jitter", f"{percent}%", f"{timeouts.place} @variability")
-    for element in timeouts.all("group", "endpoints"):
-        draft.differs(element.tell(), "is kept as long as its token: they come and go together")
+def _seconds(timeouts: Element) -> int:
+    found = [_clock(timeouts, name) for name in CLOCKS]
+    return min((seconds for seconds in found if seconds is not None), default=DEFAULT_TOKEN_SECONDS)
 
 
-def tenant(element: Element | None, expressions: list[str], root: Element, draft: Draft) -> None:
+def _clock(timeouts: Element, name: str) -> int | None:
+    """Seconds, 0 for not at all, None for the default or longer."""
+    text = ""
+    for element in timeouts.one(name):
+        text = element.text
+    text = timeouts.attribute(name) or text
+    if text == "-1":
+        return 0
+    return min(int(text), DEFAULT_TOKEN_SECONDS) if text.isdecimal() and int(text) else None
+
+
+def _jitter(timeouts: Element, seconds: int, draft: Draft) -> None:
+    for name in ("variability", "variance"):
+        text = timeouts.attribute(name)
+        if text.isdecimal() and int(text) and seconds:
+            percent = min(100, max(1, round(100 * int(text) / seconds)))
+            draft.set("identity.cache.jitter", f"{percent}%", f"{timeouts.place} @{name}")
+
+
+def _feed(feed: Element, guard: str, seconds: int, draft: Draft) -> None:
+    place = feed.tell()
+    if not seconds:
+        draft.left_out(place, "tokens are not kept, so there is nothing that a feed must revoke")
+        return
+    draft.not_converted(
+        f"{guard}/atom-feed",
+        place,
+        f"told Repose of revoked tokens; here they count for up to {format_duration(seconds)}: send "
+        "revocations by `metaproxy revoke`, or read them from Keystone (identity.revocation_events)",
+    )
+
+
+def tenant(
+    element: Element | None, expressions: Iterable[str], guard: str, root: Element, draft: Draft
+) -> None:
     """Write where a path names its tenant; checked even where Repose did not, unless switched off."""
     if element is None:
         draft.differs(
@@ -83,14 +115,15 @@ def tenant(element: Element | None, expressions: list[str], root: Element, draft
         )
         return
     draft.set("authorization.tenant_in_path", value=True, source=element.place)
-    templates = [tenant_template_of(expression) for expression in expressions]
-    for expression, template in zip(expressions, templates, strict=True):
-        if template is None:
-            draft.to_do(
-                element.place, f"{expression!r} is not one path template: set authorization.tenant_paths"
-            )
-    if found := [template for template in templates if template]:
+    found = [template for expression in expressions if (template := tenant_template_of(expression))]
+    if found:
         draft.set("authorization.tenant_paths", found, element.place)
+    draft.not_converted(
+        f"{guard}/{element.tag}",
+        element.tell(),
+        "refused every request that names no tenant, or another's, and took away roles in other tenants; "
+        "here authorization.tenant_paths checks the paths that it names, and all roles of a token count",
+    )
 
 
 def exempt_roles(roles: list[str], source: str, draft: Draft) -> None:
@@ -98,6 +131,11 @@ def exempt_roles(roles: list[str], source: str, draft: Draft) -> None:
     draft.set("authorization.tenant_exempt_roles", roles, source if roles else f"{source}: none")
 
 
-def endpoint(element: Element, draft: Draft) -> None:
-    """Tell of a service endpoint that a token's catalog had to hold."""
-    draft.left_out(element.tell(), "the catalog is not looked into: ask for a role in authorization.rules")
+def endpoint(element: Element, guard: str, draft: Draft) -> None:
+    """Report a service endpoint that a token's catalog had to hold."""
+    draft.not_converted(
+        f"{guard}/{element.tag}",
+        element.tell(),
+        "refused tokens without this endpoint in their catalog; here the catalog is not looked into: ask for "
+        "a role in authorization.rules",
+    )

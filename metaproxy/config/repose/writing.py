@@ -5,14 +5,22 @@ from typing import Any
 
 import yaml
 
-from metaproxy.config.repose.draft import Draft, Path, Reference
+from metaproxy.config.repose.draft import Draft, Kind, Path, Reference
 
 HEADER = """\
 # Converted by `metaproxy import-repose` from Repose's files. The comment above a key says which element
 # it came from. Read the report of the conversion, too: it tells what was left out and what differs.
 """
 
+NOT_CONVERTED = """\
+# This file does not start while imported.not_converted names anything. Each name is a guard of Repose's that
+# is missing below. Write what does its work here, then take its name out.
+"""
+
+OPEN = "# Open by --accept-open: {}\n"
+
 ORDER = (
+    "imported",
     "server",
     "admin",
     "via",
@@ -32,6 +40,10 @@ ORDER = (
 def written(draft: Draft) -> str:
     """Return ``draft`` as a YAML file."""
     lines = [HEADER]
+    if draft.get("imported.not_converted"):
+        lines.append(NOT_CONVERTED)
+    accepted = [note for note in draft.notes if note.kind is Kind.OPEN]
+    lines += [OPEN.format(" ".join(f"{note.guard}: {note.place}: {note.says}".split())) for note in accepted]
     for name in sorted(draft.data, key=ORDER.index):
         lines += [f"{line}\n" for line in _mapping({name: draft.data[name]}, (), draft, "")]
         lines.append("\n")

@@ -11,7 +11,9 @@ from metaproxy.config.repose.documents import MAX_FILE_BYTES, read_document
 
 BOMB = '<!DOCTYPE a [<!ENTITY x "y"><!ENTITY z "&x;&x;">]><a>&z;</a>'
 FILE_ENTITY = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>'
-MODEL = """<system-model><nodes><node id="n" hostname="h" http-port="8080"/></nodes>
+REPOSE = "http://docs.openrepose.org/repose"
+MODEL = """<system-model xmlns="http://docs.openrepose.org/repose/system-model/v2.0">
+<nodes><node id="n" hostname="h" http-port="8080"/></nodes>
 <filters>{filters}</filters>
 <destinations><endpoint id="d" hostname="h" port="1" default="true"/></destinations></system-model>"""
 
@@ -47,11 +49,12 @@ def test_what_nobody_asked_about_is_told(tmp_path: Path) -> None:
     root = read_document(written(tmp_path, '<a known="1" odd="2"><b id="x" z="3"><c/></b><d/></a>'))
     root.attribute("known")
     root.all("b")
-    assert set(root.unread()) == {
-        "system-model.cfg.xml: a @odd",
-        "system-model.cfg.xml: a / b 'x' @z",
-        "system-model.cfg.xml: a / b 'x' / c",
-        "system-model.cfg.xml: a / d",
+    assert {unread.place for unread in root.unread()} == {
+        "system-model.cfg.xml:1: a @odd",
+        "system-model.cfg.xml:1: a / b 'x' @id",
+        "system-model.cfg.xml:1: a / b 'x' @z",
+        "system-model.cfg.xml:1: a / b 'x' / c",
+        "system-model.cfg.xml:1: a / d",
     }
 
 
@@ -65,8 +68,14 @@ def test_a_name_in_the_xml_does_not_lead_out_of_the_folder(tmp_path: Path) -> No
     folder.mkdir()
     (tmp_path / "secret.rbac").write_text("/secret GET ANY")
     written(folder, MODEL.format(filters='<filter name="simple-rbac"/>'))
-    written(folder, '<simple-rbac><resources href="../secret.rbac"/></simple-rbac>', "simple-rbac.cfg.xml")
-    assert "secret" not in import_folder(folder).yaml
+    written(
+        folder,
+        f'<simple-rbac xmlns="{REPOSE}/simple-rbac/v1.0"><resources href="../secret.rbac"/></simple-rbac>',
+        "simple-rbac.cfg.xml",
+    )
+    imported = import_folder(folder)
+    assert "/secret GET" not in imported.yaml
+    assert imported.not_converted == ("simple-rbac/href",)
 
 
 def test_a_reference_in_the_xml_is_text_in_the_configuration(tmp_path: Path) -> None:
@@ -82,7 +91,11 @@ def test_a_line_end_in_a_name_does_not_end_its_comment(tmp_path: Path) -> None:
 
 def test_a_result_that_does_not_pass_the_check_exits_2_and_says_why(tmp_path: Path) -> None:
     written(tmp_path, MODEL.format(filters='<filter name="keystone-v2"/>'))
-    written(tmp_path, '<keystone-v2><identity-service uri="nonsense"/></keystone-v2>', "keystone-v2.cfg.xml")
+    written(
+        tmp_path,
+        f'<keystone-v2 xmlns="{REPOSE}/keystone-v2/v1.0"><identity-service uri="nonsense"/></keystone-v2>',
+        "keystone-v2.cfg.xml",
+    )
     result = CliRunner().invoke(application(), ["import-repose", str(tmp_path)])
     assert result.exit_code == 2
     assert "to do: metaproxy.yaml" in result.stderr
@@ -108,4 +121,4 @@ def test_a_guard_that_cannot_be_converted_opens_nothing(tmp_path: Path) -> None:
     result = CliRunner().invoke(application(), ["import-repose", str(tmp_path)])
     assert result.exit_code == 2
     assert "identity: is missing" in result.stderr
-    assert "it guarded the API" in result.stderr
+    assert "not converted: client-auth: " in result.stderr
