@@ -29,6 +29,7 @@ from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.revocations import Revocations
 from metaproxy.protocol.headers import via_element
+from metaproxy.protocol.mount import Mount
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
@@ -70,12 +71,13 @@ class Application:
             self.cache = parts.cache.part
             self.cache.lead_to(app)
             app = self._timed("cache", self.cache)
-        self.limits = limits(app, config.limits, parts.rates.part, parts.running.part, self.metrics)
+        mount = Mount(config.upstream.strip_prefix)
+        self.limits = limits(app, config.limits, parts.rates.part, parts.running.part, self.metrics, mount)
         self.authorize = authorize(self._timed("limit", self.limits[0]), config)
         app = self._timed("authorize", self.authorize)
         self.authenticate: Authenticate | None = None
         if parts.tokens is not None and not isinstance(config.identity, NoIdentity):
-            self.authenticate = authenticate(app, config.identity, parts.tokens.part)
+            self.authenticate = authenticate(app, config.identity, parts.tokens.part, mount)
             app = self._timed("authenticate", self.authenticate)
         permits: list[DecidingStage] = [self.authorize]
         if self.authenticate is not None:
@@ -106,6 +108,7 @@ class Application:
             routes=operation_routes(config),
             record=record,
             spans=parts.spans.part if parts.spans is not None else None,
+            mount=mount,
         )
 
     @property

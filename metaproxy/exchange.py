@@ -91,6 +91,10 @@ class Exchange:
     """What another service called the request, where it has sent a valid X-OpenStack-Request-ID."""
     route: str = ""
     """The template of the known operation, or "" for a path that none matches."""
+    mount: bytes = b""
+    """The prefix that was taken off the request's path, as the client wrote it."""
+    sent_path: str = ""
+    """The path as the client sent it (percent-decoded), if a prefix was taken off."""
     identity_headers_stripped: bool = False
     """Whether the client's identity headers are off."""
     identity: Identity | None = None
@@ -133,6 +137,8 @@ class Exchange:
         exchange.client_address, exchange.scheme = self.client_address, self.scheme
         exchange.identity_headers_stripped, exchange.identity = True, self.identity
         exchange.route = self.route
+        if self.mount:
+            exchange.mount, exchange.sent_path = self.mount, self.sent_path
         if self.response_edits is not None:
             exchange.response_edits = self.response_edits
         return exchange

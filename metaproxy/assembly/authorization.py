@@ -6,6 +6,7 @@ from metaproxy.config.model import Config
 from metaproxy.config.model.authorization import RoleRule
 from metaproxy.filters.authorize import Authorize
 from metaproxy.protocol.access_rules import EVERYTHING, AccessRule
+from metaproxy.protocol.mount import Mount
 
 
 def authorize(app: ASGIApp, config: Config) -> Authorize:
@@ -20,6 +21,7 @@ def authorize(app: ASGIApp, config: Config) -> Authorize:
         rules=[access_rule(rule) for rule in section.rules],
         methods=section.methods,
         mask_as_not_found=section.mask_as_not_found,
+        mount=Mount(config.upstream.strip_prefix),
     )
 
 
@@ -30,4 +32,5 @@ def access_rule(rule: RoleRule) -> AccessRule:
         methods=EVERYTHING if "ALL" in rule.methods else rule.methods,
         roles=EVERYTHING if "ANY" in rule.roles else rule.roles,
         all_roles=rule.all_roles,
+        exact=rule.exact,
     )

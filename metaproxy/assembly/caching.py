@@ -7,13 +7,17 @@ from metaproxy.cache.routes import CacheRoute
 from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.cache import CacheRoute as ConfiguredRoute
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.protocol.mount import Mount
 from metaproxy.telemetry.metrics import Metrics
 
 
-def cache(app: ASGIApp, section: Cache, *, shared: Shared, name: str, metrics: Metrics) -> MetadataCache:
+def cache(
+    app: ASGIApp, section: Cache, *, shared: Shared, name: str, mount: Mount, metrics: Metrics
+) -> MetadataCache:
     """Return the stage that ``section`` describes, in front of ``app``.
 
-    ``shared`` is where replicas meet; ``name`` stands for this cache in Cache-Status.
+    ``shared`` is where replicas meet; ``name`` stands for this cache in Cache-Status; ``mount`` is the prefix
+    that was taken off paths.
     """
     return MetadataCache(
         app,
@@ -27,6 +31,7 @@ def cache(app: ASGIApp, section: Cache, *, shared: Shared, name: str, metrics: M
         name=name,
         broadcast=shared.broadcast,
         entries=shared.entries(),
+        mount=mount,
         metrics=metrics,
     )
 
@@ -40,4 +45,5 @@ def cache_route(route: ConfiguredRoute) -> CacheRoute:
         stale_while_revalidate=route.stale_while_revalidate,
         stale_if_error=route.stale_if_error,
         from_collection=route.from_collection,
+        exact=route.exact,
     )

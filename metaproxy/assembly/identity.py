@@ -30,6 +30,7 @@ from metaproxy.identity.revocation_events import RevocationEventPolling
 from metaproxy.identity.revocations import Revocations
 from metaproxy.identity.static import StaticToken, StaticTokens
 from metaproxy.identity.validator import TokenValidator
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.store.broadcast import Broadcast
 from metaproxy.store.revocations import RevocationRecord
 from metaproxy.telemetry.metrics import Metrics
@@ -91,7 +92,7 @@ class Tokens:
             await part.close()
 
 
-def authenticate(app: ASGIApp, section: Provider, tokens: Tokens) -> Authenticate:
+def authenticate(app: ASGIApp, section: Provider, tokens: Tokens, mount: Mount = NOT_MOUNTED) -> Authenticate:
     """Return the stage that ``section`` describes, in front of ``app``."""
     service_tokens = section.service_tokens if isinstance(section, KeystoneV3) else ServiceTokens()
     return Authenticate(
@@ -99,6 +100,7 @@ def authenticate(app: ASGIApp, section: Provider, tokens: Tokens) -> Authenticat
         validator=tokens.validator,
         advertise=section.advertise or (section.url if isinstance(section, Keystone) else ""),
         anonymous=section.anonymous,
+        mount=mount,
         on_missing=section.on_missing,
         service_roles=service_tokens.roles,
         accept_expired=service_tokens.accept_expired,

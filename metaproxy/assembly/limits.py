@@ -13,12 +13,16 @@ from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry.metrics import Metrics
 
 
-def rates(section: Limits, shared: Shared, counters: MemoryCounters) -> Rates:
-    """Return the rates that ``section`` describes; ``counters`` are those of this process."""
+def rates(section: Limits, shared: Shared, counters: MemoryCounters, mount: Mount = NOT_MOUNTED) -> Rates:
+    """Return the rates that ``section`` describes; ``counters`` are those of this process.
+
+    ``mount`` is the prefix that was taken off paths.
+    """
     return Rates(
         [rate_rule(rule) for rule in section.rates],
         algorithm=section.algorithm,
@@ -26,11 +30,17 @@ def rates(section: Limits, shared: Shared, counters: MemoryCounters) -> Rates:
         on_store_failure=section.on_store_failure,
         exempt=(section.endpoint,) if section.endpoint else (),
         counters=counters,
+        mount=mount,
     )
 
 
 def limits(
-    app: ASGIApp, section: Limits, counted: Rates, running: Running, metrics: Metrics
+    app: ASGIApp,
+    section: Limits,
+    counted: Rates,
+    running: Running,
+    metrics: Metrics,
+    mount: Mount = NOT_MOUNTED,
 ) -> list[DecidingStage]:
     """Return the stages that hold ``section``, in the order of the line, in front of ``app``.
 
@@ -42,7 +52,7 @@ def limits(
     stages: list[DecidingStage] = []
     told = _told_absolute(section)
     if section.endpoint and (section.rates or told):  # else there is nothing to add to the upstream's answer
-        stages.append(LimitsEndpoint(app, rates=counted, path=section.endpoint, absolute=told))
+        stages.append(LimitsEndpoint(app, rates=counted, path=section.endpoint, absolute=told, mount=mount))
     absolute = section.absolute
     if absolute.items_returned is not None or absolute.image_metadata_items is not None:
         stages.append(
@@ -98,4 +108,5 @@ def rate_rule(rule: ConfiguredRule) -> RateRule:
         per=rule.per,
         capture_groups=rule.capture_groups,
         groups=rule.groups,
+        exact=rule.exact,
     )

@@ -23,6 +23,7 @@ from metaproxy.filters.concurrency import Running
 from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.revocation import RevocationMemory
+from metaproxy.protocol.mount import Mount
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
@@ -76,10 +77,11 @@ class Parts:
         )
         counters = self.counters.part
         self.running: Held[Running] = kept(previous.running if previous else None, (), Running)
+        mount = Mount(config.upstream.strip_prefix)
         self.rates: Held[Rates] = kept(
             previous.rates if previous else None,
-            (config.limits, shared),
-            lambda: rates(config.limits, shared, counters),
+            (config.limits, shared, mount.prefix),
+            lambda: rates(config.limits, shared, counters, mount),
         )
         # What operators have revoked stays revoked, whatever else changes.
         self.revoked: RevocationMemory = previous.revoked if previous else RevocationMemory()
@@ -128,13 +130,16 @@ class Parts:
         if not config.cache.routes:
             return None
         upstream, shared, name = self.upstream, self.shared.part, config.via.pseudonym
+        prefix = config.upstream.strip_prefix
         # What the upstream is told beside the client's own words may change what it answers.
         told = config.headers.request
         who = config.identity.provider, getattr(config.identity, "url", "")
         return kept(
             previous.cache if previous else None,
-            (config.cache, upstream, shared, name, who, told),
-            lambda: cache(upstream, config.cache, shared=shared, name=name, metrics=metrics),
+            (config.cache, upstream, shared, name, who, told, prefix),
+            lambda: cache(
+                upstream, config.cache, shared=shared, name=name, mount=Mount(prefix), metrics=metrics
+            ),
         )
 
     def all(self) -> list[Resource]:

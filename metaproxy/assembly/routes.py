@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from metaproxy.config.model import Config
-from metaproxy.protocol.compute_api import known_operations
+from metaproxy.protocol.compute_api import OPERATIONS, known_operations
 from metaproxy.protocol.routes import RouteTable
 
 
@@ -16,8 +16,14 @@ def operation_routes(config: Config) -> RouteTable[object]:
 
 
 def known_templates(config: Config) -> tuple[str, ...]:
-    """Return every template by which a path is matched, those of tenants included."""
-    return (*operation_routes(config).templates, *config.authorization.tenant_paths)
+    """Return every template by which a path is matched, those of tenants and of the prefix included.
+
+    Each speaks for all names of its resource (``protocol.resource_table``).
+    """
+    prefix = config.upstream.strip_prefix
+    mounted = [f"{prefix}/**"] if prefix else []
+    operations = [template for template, _ in OPERATIONS]
+    return (*operations, *_configured(config), *config.authorization.tenant_paths, *mounted)
 
 
 def _configured(config: Config) -> Iterable[str]:

@@ -17,10 +17,11 @@ from starlette.types import Scope
 
 from metaproxy.cache.memory import Key, MemoryStore
 from metaproxy.cache.requests import CacheRequest
-from metaproxy.cache.routes import REPRESENTATION_SUFFIXES, CacheRoute
+from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.stored import Stored
 from metaproxy.clock import Clock
 from metaproxy.protocol import faults, headers
+from metaproxy.protocol.compute_api import ENDINGS
 from metaproxy.protocol.routes import Match
 
 OF_THE_COLLECTION = frozenset(
@@ -35,6 +36,9 @@ OF_THE_COLLECTION = frozenset(
     }
 )
 """Fields that say something of the collection's own content."""
+
+ENDINGS_OF_PATHS = tuple(ending.encode() for ending in ENDINGS)
+"""Behind one of these it is not clear what the item is called."""
 
 PATH, QUERY, REPRESENTATION = 3, 4, 5
 """Places in a key."""
@@ -105,8 +109,10 @@ def _item_name(request: CacheRequest, match: Match[CacheRoute] | None) -> str | 
         return None
     if request.key[QUERY] or request.key[REPRESENTATION] != faults.JSON:
         return None
+    if request.key[PATH].endswith(ENDINGS_OF_PATHS):
+        return None
     *_, name = ("", *match.captures.values())
-    return None if not name or name.endswith(REPRESENTATION_SUFFIXES) else name
+    return name or None
 
 
 def collection_key(key: Key) -> Key:

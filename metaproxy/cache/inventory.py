@@ -135,9 +135,10 @@ class Inventory:
     async def purge_path(self, path: str) -> int:
         """Purge what a write on ``path`` concerns; return how many keys this process had.
 
-        That is the whole image where the path names one, else the path itself, with any query.
+        That is the whole image where the path names one, else the path's resource under all its names, with
+        any query.
         """
-        return await self._replicas.purge(self._routes.written_tags(unquote(path)))
+        return await self._replicas.purge(self._routes.concerned_by(unquote(path)))
 
     async def purge_all(self) -> int:
         """Purge everything; return how many keys this process had."""

@@ -103,8 +103,8 @@ class RequestReader:
         self._normalised_query = normalised_query
         self._representations: Memo[bytes | None, bytes] = Memo(MEMO_ENTRIES, MEMO_BYTES)
 
-    def read(self, partition: bytes, scheme: str, scope: Scope) -> CacheRequest:
-        """Return what the request in ``scope`` asks of the cache."""
+    def read(self, partition: bytes, scheme: str, scope: Scope, mount: bytes = b"") -> CacheRequest:
+        """Return what the request in ``scope`` asks of the cache; ``mount`` was taken off its path."""
         lines = scope["headers"]
         fields: dict[bytes, bytes] = dict(lines)
         if len(fields) != len(lines):
@@ -117,7 +117,8 @@ class RequestReader:
         query = scope["query_string"]
         if query:
             query = self._normalised_query(scope["path"], query)
-        key = partition, scheme, fields.get(b"host"), scope["raw_path"], query, representation
+        path = mount + scope["raw_path"] if mount else scope["raw_path"]
+        key = partition, scheme, fields.get(b"host"), path, query, representation
         if SPECIAL.isdisjoint(fields):
             return CacheRequest(key, fields)
         return self._special(key, fields)

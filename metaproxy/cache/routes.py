@@ -1,6 +1,6 @@
 """Which paths are cached, and which stored answers a path concerns.
 
-An answer is tagged with what can change it: its image where the path names one, else its path. A
+An answer is tagged with what can change it: its image where the path names one, else its resource. A
 write anywhere under an image's path concerns everything stored of that image, whatever the form of
 the path: with a tenant or without, in any version of the API, in JSON or XML. It also concerns the lists
 of images, which tell of every one. What a path names is read from the path, for reads and writes alike:
@@ -14,7 +14,10 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from metaproxy.protocol.caching.storing import Policy
-from metaproxy.protocol.compute_api import PREFIXES, resource_path
+from metaproxy.protocol.compute_api import ENDINGS, PREFIXES, resource_path
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.names import common_names
+from metaproxy.protocol.resource_table import ResourceTable
 from metaproxy.protocol.routes import Match, RouteTable, segments_of
 
 IMAGE = "{image_id"
@@ -38,6 +41,8 @@ class CacheRoute:
         negative_ttl: the same for errors that may be cached (404, 410, …).
         stale_while_revalidate: how long past that a stale answer is sent while a new one is fetched.
         stale_if_error: how long past that a stale answer is sent where the origin fails.
+        exact: whether the route is for the version and form of ``path`` alone, not for every name of the
+            resource.
         from_collection: the last segment is the key of an item, and a stored answer for the path
             without it holds all items: it answers for them.
     """
@@ -48,6 +53,7 @@ class CacheRoute:
     stale_while_revalidate: float = 0.0
     stale_if_error: float = 0.0
     from_collection: bool = False
+    exact: bool = False
 
     def policy(self, *, respect_origin: bool) -> Policy:
         """Return what storing asks of the operator."""
@@ -55,19 +61,31 @@ class CacheRoute:
 
 
 class CacheRoutes:
-    """The routes of a cache, and the paths whose writes concern them."""
+    """The routes of a cache, and the paths whose writes concern them.
 
-    def __init__(self, routes: Iterable[CacheRoute]) -> None:
-        self._read: RouteTable[CacheRoute] = RouteTable()
+    A route is for every name of its resource. What is stored under one name is not found under another: the
+    key has the path as it came. A write through one name concerns what is stored under all of them.
+
+    Args:
+        routes: what may be stored.
+        mount: the prefix that was taken off paths.
+    """
+
+    def __init__(self, routes: Iterable[CacheRoute], mount: Mount = NOT_MOUNTED) -> None:
+        self._mount = mount
+        self._read: ResourceTable[CacheRoute] = ResourceTable(mount)
+        self._written: ResourceTable[None] = ResourceTable(mount)
         # One request's path is asked for several times.
-        self._match = lru_cache(maxsize=1)(self._read.match)
+        self._match = lru_cache(maxsize=1)(self._find)
         self._images: RouteTable[None] = RouteTable()
         self._lists: RouteTable[None] = RouteTable()
         prefixes = {prefix + IMAGES for prefix in PREFIXES}
         for route in routes:
-            self._read.add(route.path, route)
-            if IMAGE in route.path:
-                prefixes.add(image_prefix(route.path))
+            self._read.add(route.path, route, exact=route.exact)
+            self._written.add(route.path, None)
+            for template in mount.templates(route.path):
+                if IMAGE in template:
+                    prefixes.add(image_prefix(template))
         for prefix in sorted(prefixes):
             self._images.add(f"{prefix}/**", None)
         for prefix in PREFIXES:
@@ -81,7 +99,7 @@ class CacheRoutes:
 
     def has(self, path: str) -> bool:
         """Say whether answers for ``path`` (percent-decoded) may be stored."""
-        return self._read.has(path)
+        return self._read.has(path) or (path.endswith(ENDINGS) and self._read.has(resource_path(path)))
 
     def match(self, path: str) -> Match[CacheRoute] | None:
         """Return the route that caches answers for ``path`` (percent-decoded), or None."""
@@ -109,13 +127,24 @@ class CacheRoutes:
         tags = self._tags(path)
         if self._images.has(path):
             return tuple(sorted({*tags, LISTS_TAG}))
-        return tags if self._read.has(path) else ()
+        return tags if self._written.has(path) or self._written.has(resource_path(path)) else ()
 
     def also_written_tags(self, targets: Iterable[bytes]) -> tuple[str, ...]:
         """Return the tags of further targets (path and query) that a write's answer names."""
-        paths = [target.partition(b"?")[0] for target in targets]
-        tags = {tag for raw in paths for tag in self.written_tags(unquote(raw.decode("latin-1")))}
+        paths = [unquote(target.partition(b"?")[0].decode("latin-1")) for target in targets]
+        tags = {tag for path in paths for tag in self.written_tags(self._mount.inside(path))}
         return tuple(sorted(tags))
+
+    def concerned_by(self, path: str) -> tuple[str, ...]:
+        """Return the tags of what a write on ``path``, as clients write it, concerns."""
+        return self.written_tags(self._mount.inside(path))
+
+    def _find(self, path: str) -> Match[CacheRoute] | None:
+        # What looks like a format may be a part of an item's name.
+        match = self._read.match(path)
+        if match is None and path.endswith(ENDINGS):
+            match = self._read.match(resource_path(path))
+        return match
 
     def _tags(self, path: str) -> tuple[str, ...]:
         """What a path names: the lists of images, an image, or itself."""
@@ -124,9 +153,10 @@ class CacheRoutes:
             path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if self._lists.has(resource_path(path)):
             return (LISTS_TAG,)
+        names = common_names(path, self._written.collections)
         segments = segments_of(path)
         images = {segments[at] for at in self._images.positions(path, "image_id")}
-        return tuple(sorted(map(image_tag, images))) or (path_tag(path),)
+        return tuple(sorted(map(image_tag, images))) or tuple(map(path_tag, names))
 
 
 def image_prefix(template: str) -> str:
@@ -150,7 +180,7 @@ def tenant_tag(project_id: str) -> str:
 
 
 def path_tag(path: str) -> str:
-    """Return the tag of what is stored of a path without an image, whatever its host, query and escapes."""
+    """Return the tag of what is stored of a resource that is no image, whatever its host and query."""
     return f"path:{path}"
 
 

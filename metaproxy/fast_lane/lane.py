@@ -148,6 +148,7 @@ class FastLane:
         section, read = found
         exchange = self._trace.begin_again(section.exchange)
         scope = {**section.scope, **read.line, SCOPE_KEY: exchange}
+        self._trace.take_prefix_off(exchange, scope)
         kind: Kind | None = None
         answer: bytes | Passing | None
         try:

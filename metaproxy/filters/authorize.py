@@ -28,6 +28,8 @@ from metaproxy.protocol.compute_api import (
     resource_path,
 )
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.names import VERSIONS
 from metaproxy.protocol.routes import RouteTable, segments_of, template_names
 
 TENANT = "tenant_id"
@@ -82,6 +84,7 @@ class Authorize(DecidingStage):
         rules: who may do what; the first that matches decides, none means allowed.
         methods: whether known operations refuse methods that they do not have.
         mask_as_not_found: say 404 in place of 403.
+        mount: the prefix that was taken off paths.
     """
 
     def __init__(
@@ -95,25 +98,26 @@ class Authorize(DecidingStage):
         rules: Iterable[AccessRule] = (),
         methods: bool = True,
         mask_as_not_found: bool = False,
+        mount: Mount = NOT_MOUNTED,
     ) -> None:
         self.app = app
         self._operations = known_operations()
         self._tenant_in_path = tenant_in_path
-        self._tenant_table = _tenant_table(tenant_paths)
+        self._tenant_table = _tenant_table(tenant_paths, mount)
         self._exempt = frozenset(tenant_exempt_roles)
         self._prefixes = tuple(tenant_prefixes)
-        self._rules = AccessRules(rules)
+        self._rules = AccessRules(rules, mount)
         self._methods = methods
         self._masked = mask_as_not_found
         tables = self._operations, self._tenant_table, self._rules
         self.checks_kinds = self._is_shaped = all(table.is_shaped for table in tables)
-        self._policies: dict[str, _PathPolicy] = {}
+        self._policies: dict[tuple[str, str], _PathPolicy] = {}
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Decide; always from memory, so always True. Raises Fault. May be repeated."""
         path, method = scope["path"], scope["method"]
-        policy = self._policy(path)
         identity = exchange.identity
+        policy = self._policy(path, identity)
         if identity is not None:
             for tenant in policy.tenants_in(path):
                 if tenant != identity.project_id:
@@ -133,25 +137,27 @@ class Authorize(DecidingStage):
         """Whether the path's tenant is the one that the identity acts for, its kind does not tell."""
         if exchange.identity is None:
             return None
-        return partial(self._policy(scope["path"]).names_no_tenant_but, exchange.identity.project_id)
+        policy = self._policy(scope["path"], exchange.identity)
+        return partial(policy.names_no_tenant_but, exchange.identity.project_id)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; raises Fault."""
         self.decide(exchange, scope)
         await self.app(scope, receive, send)
 
-    def _policy(self, path: str) -> _PathPolicy:
+    def _policy(self, path: str, identity: Identity | None) -> _PathPolicy:
         kind = kind_of_path(path) if self._is_shaped else path
-        policy = self._policies.get(kind)
+        tenant = identity.project_id if self._rules.tells_tenants and identity is not None else ""
+        policy = self._policies.get((kind, tenant))
         if policy is None:
-            policy = self._policy_of(path)
+            policy = self._policy_of(path, tenant)
             if len(kind) <= MEMO_PATH_LENGTH:
                 if len(self._policies) >= MEMO_ENTRIES:
                     self._policies.clear()
-                self._policies[kind] = policy
+                self._policies[kind, tenant] = policy
         return policy
 
-    def _policy_of(self, path: str) -> _PathPolicy:
+    def _policy_of(self, path: str, tenant: str) -> _PathPolicy:
         named = path
         operation = self._operations.match(path)
         if operation is None:
@@ -166,7 +172,7 @@ class Authorize(DecidingStage):
             first,
             others,
             operation.value if operation is not None and self._methods else None,
-            self._rules.for_path(path),
+            self._rules.for_path(path, tenant),
         )
 
     def _other_tenant(self, identity: Identity, tenant: str, scope: Scope) -> Identity:
@@ -191,12 +197,18 @@ class Authorize(DecidingStage):
         return Fault(403, "This is forbidden to you.", reason=reason)
 
 
-def _tenant_table(templates: Iterable[str]) -> RouteTable[None]:
+def _tenant_table(templates: Iterable[str], mount: Mount) -> RouteTable[None]:
+    """Return the table of ``templates``: one that names a version speaks for every version."""
     table: RouteTable[None] = RouteTable()
-    for template in templates:
-        if TENANT not in template_names(template):
-            raise ValueError(f"a tenant path names {{{TENANT}}}: {template!r}")
-        table.add(template, None)
+    for written in templates:
+        if TENANT not in template_names(written):
+            raise ValueError(f"a tenant path names {{{TENANT}}}: {written!r}")
+        for template in mount.templates(written):
+            _, first, rest = (*template.split("/", 2), "")[:3]
+            for version in VERSIONS if first in VERSIONS and rest else (first,):
+                text = f"/{version}/{rest}" if rest else template
+                if TENANT in template_names(text):
+                    table.add(text, None)
     return table
 
 

@@ -40,6 +40,7 @@ from metaproxy.protocol.caching import cache_status, reuse
 from metaproxy.protocol.caching.invalidation import is_write
 from metaproxy.protocol.caching.reuse import MustValidate
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.routes import Match
 from metaproxy.store.broadcast import Broadcast, LocalBroadcast
 from metaproxy.store.entries import SharedEntries
@@ -69,6 +70,7 @@ class MetadataCache(Stage):
         name: our name in Cache-Status.
         broadcast: reaches the other replicas; by default there are none.
         entries: a second level of stored answers that replicas share.
+        mount: the prefix that was taken off paths.
         metrics: where hits, purges and the store's size are counted.
         monotonic: the clock of ages and leases.
         wall: the clock of dates.
@@ -88,6 +90,7 @@ class MetadataCache(Stage):
         name: str = "metaproxy",
         broadcast: Broadcast | None = None,
         entries: SharedEntries | None = None,
+        mount: Mount = NOT_MOUNTED,
         metrics: Metrics | None = None,
         monotonic: Clock = clock.monotonic,
         wall: Clock = clock.wall,
@@ -98,7 +101,7 @@ class MetadataCache(Stage):
         self._monotonic = monotonic
         self._shared = scope == "shared"
         self._partitions = Partitions(scope)
-        self._routes = CacheRoutes(routes)
+        self._routes = CacheRoutes(routes, mount)
         self.routes_are_shaped = self._routes.are_shaped
         self._reader = RequestReader(
             obey_client=client_may_bypass,
@@ -170,7 +173,7 @@ class MetadataCache(Stage):
         partition = self._partitions.of(exchange)
         if partition is None:
             return None
-        request = self._reader.read(partition, exchange.scheme, scope)
+        request = self._reader.read(partition, exchange.scheme, scope, exchange.mount)
         return None if request.bypass else request
 
     def find(self, request: CacheRequest, scope: Scope) -> Hit | None:
@@ -224,7 +227,7 @@ class MetadataCache(Stage):
         if match is None or partition is None:
             await self._pass(exchange, scope, receive, send, cache_status.BYPASS)
             return
-        request = self._reader.read(partition, exchange.scheme, scope)
+        request = self._reader.read(partition, exchange.scheme, scope, exchange.mount)
         if request.bypass:
             await self._pass(exchange, scope, receive, send, cache_status.BYPASS, request.bypass)
             return
@@ -251,7 +254,8 @@ class MetadataCache(Stage):
         beside = self._collections.to_fetch(request, match, scope)
         collection = self._routes.match(beside["path"]) if beside is not None else None
         if beside is not None and collection is not None:
-            asked = replace(request, key=self._reader.read(request.key[0], exchange.scheme, beside).key)
+            key = self._reader.read(request.key[0], exchange.scheme, beside, exchange.mount).key
+            asked = replace(request, key=key)
             stored = self._store.select(asked.key, asked.fields)
             read = self._forwarded_read(exchange, beside, asked, collection, stored)
             self._misses.refresh(exchange, beside, read)

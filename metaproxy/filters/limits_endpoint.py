@@ -14,7 +14,9 @@ from metaproxy.protocol.compute_api import resource_path
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.answer import Document, merged, rates_of
 from metaproxy.protocol.limits.representation import parse, render
-from metaproxy.protocol.routes import Match, RouteTable
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.resource_table import ResourceTable
+from metaproxy.protocol.routes import Match
 
 MAX_UPSTREAM_BYTES = 1024 * 1024
 
@@ -37,6 +39,7 @@ class LimitsEndpoint(DecidingStage):
         rates: the rules and counters, which exempt ``path`` so that asking is never charged.
         path: one or several path templates.
         absolute: our absolute limits by their name in the API (``maxImageMeta``).
+        mount: the prefix that was taken off paths.
         wall: the clock that ``next-available`` is told by.
     """
 
@@ -47,39 +50,41 @@ class LimitsEndpoint(DecidingStage):
         rates: Rates,
         path: str | Sequence[str],
         absolute: Mapping[str, int] | None = None,
+        mount: Mount = NOT_MOUNTED,
         wall: Clock = clock.wall,
     ) -> None:
         self.app = app
         self._rates = rates
         self._absolute = dict(absolute or {})
         self._wall = wall
-        self._paths: RouteTable[None] = RouteTable()
+        self._paths: ResourceTable[None] = ResourceTable(mount)
         for template in (path,) if isinstance(path, str) else path:
             self._paths.add(template, None)
         self.concerns_kinds = self.prepares_kinds = self._paths.is_shaped
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Return whether the request is none for the limits, so that the next stage may have it."""
-        return scope["method"] not in ("GET", "HEAD") or self._match(scope) is None
+        return not self.concerns(scope["method"], scope["path"])
 
     def concerns(self, method: str, path: str) -> bool:
-        """Only the endpoint itself is answered."""
-        return self._paths.has(path)
+        """Only the endpoint itself is answered, under each of its names."""
+        return method in ("GET", "HEAD") and self._paths.has(resource_path(path))
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the limits; pass on any other."""
         if self.decide(exchange, scope):
             await self.app(scope, receive, send)
             return
-        match = self._match(scope)
+        match = self._match(exchange, scope)
         standings = await self._rates.standings(exchange, match.captures if match else {})
         kept, theirs = await self._ask_upstream(scope, receive)
         limits = merged(theirs, rates_of(standings, self._wall()), self._absolute)
         exchange.outcome = "answered"
         await _answer(scope, send, limits, kept)
 
-    def _match(self, scope: Scope) -> Match[None] | None:
-        return self._paths.match(resource_path(scope["path"]))
+    def _match(self, exchange: Exchange, scope: Scope) -> Match[None] | None:
+        tenant = exchange.identity.project_id if exchange.identity else ""
+        return self._paths.match(resource_path(scope["path"]), tenant)
 
     async def _ask_upstream(self, scope: Scope, receive: Receive) -> tuple[headers.Headers, Document]:
         """The upstream's head (what of it is kept) and document; empty where there is none to be had."""

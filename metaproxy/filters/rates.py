@@ -16,6 +16,7 @@ from metaproxy.protocol.limits.policy import Standing, standing
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
 from metaproxy.protocol.limits.top import ConsumerCount, TopConsumers
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.store.counters import UNCOUNTED, Charge, SharedCounters, Taken
 from metaproxy.store.memory import MemoryCounters, Meter
 from metaproxy.store.unavailable import StoreUnavailable
@@ -38,6 +39,7 @@ class Rates:
             process (each replica grants the whole rate), ``allow`` counts nothing, ``deny`` refuses.
         exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
         counters: the counters of this process; None makes ``max_counters`` of them.
+        mount: the prefix that was taken off paths.
         monotonic: the clock that counts.
 
     Raises RuleError for rules that contradict themselves or each other.
@@ -53,9 +55,10 @@ class Rates:
         exempt: Sequence[str] = (),
         counters: MemoryCounters | None = None,
         max_counters: int = 100_000,
+        mount: Mount = NOT_MOUNTED,
         monotonic: Clock = clock.monotonic,
     ) -> None:
-        self._table = RateTable(rules, algorithm=algorithm, exempt=exempt)
+        self._table = RateTable(rules, algorithm=algorithm, exempt=exempt, mount=mount)
         self._memo: dict[tuple[Targets, str, str, str], tuple[Charge, ...]] = {}
         self._shared = shared
         self._on_store_failure = on_store_failure
@@ -83,7 +86,9 @@ class Rates:
     def charges(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
         """Return the counters that this request would be charged to."""
         who, address = exchange.identity or NOBODY, exchange.client_address
-        targets = self._table.targets(scope["method"], scope["path"], scope["query_string"], self._group(who))
+        targets = self._table.targets(
+            scope["method"], scope["path"], scope["query_string"], self._group(who), who.project_id
+        )
         if not targets:
             return ()
         # One consumer meets the same few rules again and again.

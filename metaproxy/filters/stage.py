@@ -26,6 +26,9 @@ from metaproxy.request_id import new_request_id
 logger = structlog.get_logger("metaproxy")
 
 
+UNESCAPED = "/:@!$&'()*+,;=~"
+"""What of a path need not be escaped (RFC 3986 §3.3), for a server that does not say how it came."""
+
 FAILURES = frozenset({500, 502, 503, 504})
 """Faults that tell of trouble on our side; every other one tells the client that it may not."""
 
@@ -60,7 +63,7 @@ class Stage:
     async def _handle_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
         if not scope.get("raw_path"):  # optional in ASGI, and not every server tells it
-            scope["raw_path"] = quote(scope["path"], safe="/:@!$&'()*+,;=~").encode("ascii")
+            scope["raw_path"] = quote(scope["path"], safe=UNESCAPED).encode("ascii")
         exchange = scope[SCOPE_KEY] = Exchange(
             new_request_id(),
             monotonic(),

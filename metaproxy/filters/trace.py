@@ -1,11 +1,14 @@
 """Stage 1, trace: every request gets an id, every answer Via and that id, every end a line and a count."""
 
+from urllib.parse import quote
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import SCOPE_KEY, Exchange
-from metaproxy.filters.stage import Responder
+from metaproxy.filters.stage import UNESCAPED, Responder
 from metaproxy.protocol.headers import Header, Headers, get
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.routes import RouteTable
 from metaproxy.request_id import is_request_id, new_request_id
 from metaproxy.telemetry.dates import DateField
@@ -30,6 +33,7 @@ class Trace:
         spans: makes spans for OpenTelemetry; None makes none.
         date: makes the Date field.
         clock: monotonic seconds.
+        mount: the prefix of paths. It is taken off before any stage sees the request.
     """
 
     def __init__(
@@ -42,7 +46,9 @@ class Trace:
         spans: Spans | None = None,
         date: DateField | None = None,
         clock: Clock = monotonic,
+        mount: Mount = NOT_MOUNTED,
     ) -> None:
+        self._mount = mount
         self.app = app
         self.via = via
         self.date = date or DateField()
@@ -73,6 +79,7 @@ class Trace:
         if client:
             exchange.client_address = client[0]
         exchange.scheme = scope.get("scheme", "http")
+        self.take_prefix_off(exchange, scope)
         exchange.route = self.routes.template(scope["path"])
         for name, value in scope["headers"]:
             if name == b"x-openstack-request-id" and is_request_id(value):
@@ -82,6 +89,17 @@ class Trace:
             if exchange.sampled:
                 exchange.stages = []
         return exchange
+
+    def take_prefix_off(self, exchange: Exchange, scope: Scope) -> None:
+        """Take the prefix off the path of ``scope``, and write into ``exchange`` what was taken off."""
+        if not self._mount:
+            return
+        raw_path = scope.get("raw_path") or quote(scope["path"], safe=UNESCAPED).encode("ascii")
+        taken = self._mount.taken_off(raw_path)
+        exchange.mount, exchange.sent_path = b"", ""
+        if taken is not None:
+            exchange.mount, exchange.sent_path = taken[0], scope["path"]
+            scope["path"], scope["raw_path"] = self._mount.inside(scope["path"]), taken[1]
 
     def begin_again(self, before: Exchange) -> Exchange:
         """Make the Exchange of a request whose head is that of ``before``, to the octet."""
@@ -102,7 +120,8 @@ class Trace:
     def end(self, exchange: Exchange, scope: Scope, status: int, body_bytes: int) -> None:
         """Record that the request has ended."""
         seconds = self.clock() - exchange.started
-        self.record.ended(exchange, scope["method"], scope["path"], status, body_bytes, seconds)
+        path = exchange.sent_path or scope["path"]
+        self.record.ended(exchange, scope["method"], path, status, body_bytes, seconds)
         if self._spans is not None:
             self._spans.ended(exchange, scope, status, seconds)
 
@@ -127,7 +146,8 @@ class PreparedEnd:
         self._spans = spans
         self._exchange = exchange
         self._scope = scope
-        self._ended = trace.record.prepared(exchange, scope["method"], scope["path"]).ended
+        path = exchange.sent_path or scope["path"]
+        self._ended = trace.record.prepared(exchange, scope["method"], path).ended
 
     def end(
         self,

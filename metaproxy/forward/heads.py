@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from starlette.types import Scope
 
-from metaproxy.exchange import EMPTY_QUERY, Exchange
+from metaproxy.exchange import EMPTY_QUERY, SCOPE_KEY, Exchange
 from metaproxy.protocol import identity_headers
 from metaproxy.protocol.headers import HOP_BY_HOP, Header, Headers, combined, end_to_end, get, list_members
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 
 HostHeader: TypeAlias = Literal["preserve", "upstream"]
 
@@ -47,23 +48,29 @@ class RequestHeads:
     Args:
         via: our element of Via; its version of HTTP becomes that of the request (RFC 9110 §7.6.3).
         host_header: ``preserve`` sends the client's Host, ``upstream`` the target's.
-        strip_prefix: path prefix that is taken off.
+        mount: path prefix that is taken off, unless that has been done before.
     """
 
-    def __init__(self, *, via: bytes, host_header: HostHeader = "preserve", strip_prefix: str = "") -> None:
+    def __init__(
+        self, *, via: bytes, host_header: HostHeader = "preserve", mount: Mount = NOT_MOUNTED
+    ) -> None:
         self._via = via
         self.preserves_host = host_header == "preserve"
-        self._prefix = strip_prefix.rstrip("/").encode("ascii")
+        self._mount = mount
 
     def target(self, scope: Scope) -> bytes:
         """Return path and query as the client wrote them, byte for byte, without the prefix."""
         path: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
-        if self._prefix and path.startswith(self._prefix):
-            rest = path[len(self._prefix) :]
-            if not rest or rest.startswith(b"/"):
-                path = rest or b"/"
+        if self._mount and (taken := self._mount.taken_off(path)):
+            exchange = scope.get(SCOPE_KEY)
+            if exchange is None or not exchange.mount:
+                path = taken[1]
         query: bytes = scope.get("query_string", b"")
         return path + b"?" + query if query or EMPTY_QUERY in scope else path
+
+    def links(self, exchange: Exchange, scope: Scope, fields: list[Header]) -> list[Header]:
+        """Return the fields of an answer; links to the client's host have the prefix that was taken off."""
+        return self._mount.links(fields, get(scope["headers"], b"host")) if exchange.mount else fields
 
     def fields(self, exchange: Exchange, scope: Scope, authority: bytes) -> list[Header]:
         """Return the header fields for the target whose own name is ``authority``."""

@@ -147,6 +147,7 @@ class Passage:
         has_no_body = response.status_code in BODILESS
         fields = response_fields(response.headers.raw, has_no_body=has_no_body)
         length = _content_length(fields)
+        fields = self._upstream.heads.links(self._exchange, self._scope, fields)
         self._exchange.upstream_request_id = upstream_request_id(dict(fields))
         self._begun = True
         await self._send({"type": "http.response.start", "status": response.status_code, "headers": fields})

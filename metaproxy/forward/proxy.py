@@ -19,6 +19,7 @@ from metaproxy.forward.passage import Passage, Upstream
 from metaproxy.forward.retry import RetryBudget
 from metaproxy.forward.target import Target
 from metaproxy.forward.transport import UpstreamTransport
+from metaproxy.protocol.mount import Mount
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Metrics
 
@@ -65,7 +66,7 @@ class Forward:
         self._upstream = Upstream(
             transport=transport,
             balancer=Balancer(self.targets, monotonic=clock),
-            heads=RequestHeads(via=via, host_header=host_header, strip_prefix=strip_prefix),
+            heads=RequestHeads(via=via, host_header=host_header, mount=Mount(strip_prefix)),
             retries=retries,
             budget=RetryBudget(monotonic=clock),
             instruments=Instruments(metrics or Metrics(), self.targets),

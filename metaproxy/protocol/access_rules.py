@@ -1,7 +1,8 @@
 """Rules that say which roles may use which method on which path.
 
-Facts this file rests on. Rules are read in order and the first that speaks of path and method decides;
-where none does, the request is allowed. A rule without roles lets nobody through, which closes what
+Facts this file rests on. Rules are read in order and the first that speaks of resource and method decides;
+where none does, the request is allowed. A rule speaks of a resource under all its names
+(``resource_table``), unless it is exact. A rule without roles lets nobody through, which closes what
 rules before it have not opened. GET speaks of HEAD too (RFC 9110 §9.3.2). The lines of Repose's
 simple-rbac fit this model: a path template, methods or ALL, roles of which any is enough, or ANY.
 """
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from metaproxy.protocol.compute_api import resource_path, with_head
-from metaproxy.protocol.routes import Match, RouteTable
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.resource_table import ResourceTable
+from metaproxy.protocol.routes import Match
 
 TENANT_EXEMPT_ROLES = ("admin",)
 """Roles that may name any tenant, if nothing else is configured."""
@@ -36,12 +39,14 @@ class AccessRule:
         methods: the methods that it speaks of.
         roles: the roles that it lets through; () lets nobody through.
         all_roles: whether every one of ``roles`` is needed, not just one.
+        exact: whether the rule speaks of the version and form of ``path`` alone.
     """
 
     path: str
     methods: Iterable[str] | Everything = EVERYTHING
     roles: Iterable[str] | Everything = EVERYTHING
     all_roles: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +71,47 @@ PathRules: TypeAlias = tuple[tuple[_Compiled, ...], ...]
 
 
 class AccessRules:
-    """Rules in the order in which they are written."""
+    """Rules in the order in which they are written.
 
-    def __init__(self, rules: Iterable[AccessRule]) -> None:
-        self._table: RouteTable[_Compiled] = RouteTable()
+    Args:
+        rules: the rules.
+        mount: the prefix that was taken off paths.
+    """
+
+    def __init__(self, rules: Iterable[AccessRule], mount: Mount = NOT_MOUNTED) -> None:
+        self._table: ResourceTable[_Compiled] = ResourceTable(mount)
         for position, rule in enumerate(rules):
             methods = None if isinstance(rule.methods, Everything) else with_head(rule.methods)
             roles = None if isinstance(rule.roles, Everything) else frozenset(rule.roles)
-            self._table.add(rule.path, _Compiled(position, methods, roles, rule.all_roles))
+            compiled = _Compiled(position, methods, roles, rule.all_roles)
+            self._table.add(rule.path, compiled, exact=rule.exact)
 
     @property
     def is_shaped(self) -> bool:
         """Whether paths of one shape meet the same rules."""
         return self._table.is_shaped
 
-    def for_path(self, path: str) -> PathRules:
-        """Return the rules that speak of ``path``, in order, for each resource it may name.
+    @property
+    def tells_tenants(self) -> bool:
+        """Whether which rules a path meets rests on the token's tenant, too."""
+        return self._table.tells_tenants
 
-        ``/limits.json`` may be the resource ``/limits`` in a format, or one of its own: both count.
+    def for_path(self, path: str, tenant: str = "") -> PathRules:
+        """Return the rules that speak of the resource of ``path``, in order, for each way to read it.
+
+        ``/limits.json`` is the resource ``/limits`` in a format. It may also be one of its own, of which
+        more rules speak: both ways to read it count. ``tenant`` is that of the token.
         """
-        matches, resource = self._table.matches(path), resource_path(path)
+        resource = resource_path(path)
+        matches = self._table.matches(resource, tenant)
         found = [_in_order(matches)] if matches else []
-        if resource != path and (matches := self._table.matches(resource)):
-            found.append(_in_order(matches))
+        if resource != path and (more := self._table.matches(path, tenant)):
+            found.append(_in_order((*matches, *more)))
         return tuple(found)
 
 
 def _in_order(matches: Iterable[Match[_Compiled]]) -> tuple[_Compiled, ...]:
-    return tuple(sorted((match.value for match in matches), key=lambda rule: rule.position))
+    return tuple(sorted({match.value for match in matches}, key=lambda rule: rule.position))
 
 
 def allows(path_rules: PathRules, method: str, roles: Sequence[str]) -> bool:

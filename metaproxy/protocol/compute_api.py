@@ -51,12 +51,11 @@ def with_head(methods: Iterable[str]) -> frozenset[str]:
 
 def resource_path(path: str) -> str:
     """Return the path of the resource that ``path`` names: without format suffix and final slash."""
-    if path and not path.endswith(ENDINGS):
-        return path
-    stem = path.rstrip("/")
-    for suffix in FORMATS:
-        stem = stem.removesuffix(suffix)
-    return stem or "/"
+    while path.endswith(ENDINGS):
+        path = path.rstrip("/")
+        for suffix in FORMATS:
+            path = path.removesuffix(suffix)
+    return path or "/"
 
 
 @lru_cache(maxsize=1)

@@ -25,8 +25,10 @@ MEMO_ENTRIES = 1024
 MEMO_PATH_LENGTH = 512
 """Longer paths are matched anew each time: the memory of matches is bounded in bytes as well."""
 
-_NAME = re.compile(r"/(?:[0-9]+|(?=[^/]*[0-9])[^/]{8,})(?=/|\Z)")
-"""A segment that looks like the name of one thing: a number, a UUID, the id of a project."""
+_NAME = re.compile(r"/(?!os-)(?:[0-9]+|(?=[^/]*[0-9])[^/]{8,})(?=/|\Z)")
+"""A segment that looks like the name of one thing: a number, a UUID, the id of a project.
+
+A segment that starts with ``os-`` is a collection of the compute API, whatever follows."""
 _NAME_PLACE = "/\0"
 """Stands in a path's shape for such a segment; no path that is let through has it."""
 
@@ -44,16 +46,18 @@ class Match(NamedTuple, Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
+class Segment:
+    """One segment of a template: a literal, or a capture that ``pattern`` may constrain."""
+
     literal: str | None
     name: str = ""
     pattern: Expression | None = None
 
 
-_End = tuple[T, str, tuple[str, ...]]
+End = tuple[T, str, tuple[str, ...]]
 """Where a template ends: its value, its text, the names of its captures."""
 
-_Found = tuple[_End[T], tuple[int, ...]]
+Found = tuple[End[T], tuple[int, ...]]
 """Such an end, and which segments were captured on the way."""
 
 
@@ -62,8 +66,8 @@ class _Node(Generic[T]):
     literals: "dict[str, _Node[T]]" = field(default_factory=dict)
     captures: "list[tuple[Expression | None, _Node[T]]]" = field(default_factory=list)
     """Constrained ones first."""
-    ends: "list[_End[T]]" = field(default_factory=list)
-    rests: "list[_End[T]]" = field(default_factory=list)
+    ends: "list[End[T]]" = field(default_factory=list)
+    rests: "list[End[T]]" = field(default_factory=list)
 
     def capture(self, pattern: Expression | None) -> "_Node[T]":
         """Return the node behind a captured segment that ``pattern`` constrains, made at the first call."""
@@ -91,7 +95,7 @@ class RouteTable(Generic[T]):
     def __init__(self, memo_entries: int = MEMO_ENTRIES) -> None:
         self._root: _Node[T] = _Node()
         self._memo_entries = memo_entries
-        self._memo: dict[str, tuple[_Found[T], ...]] = {}
+        self._memo: dict[str, tuple[Found[T], ...]] = {}
         self.is_shaped = True
         """Whether paths of one shape match alike: no template insists on what the name of a thing is."""
         # What has another number of segments need not be walked.
@@ -139,19 +143,23 @@ class RouteTable(Generic[T]):
         """
         return [indexes[end[2].index(name)] if name in end[2] else -1 for end, indexes in self._find(path)]
 
-    def _find(self, path: str) -> "tuple[_Found[T], ...]":
+    def _find(self, path: str) -> "tuple[Found[T], ...]":
         key = shape(path) if self.is_shaped else path
         found = self._memo.get(key)
         if found is None:
-            segments, ends = segments_of(path), list[_Found[T]]()
-            if len(segments) in self._lengths or len(segments) >= self._shortest_rest:
-                _walk(self._root, segments, 0, (), ends)
-            found = tuple(ends)
+            found = self.find(segments_of(path))
             if self._memo_entries and len(key) <= MEMO_PATH_LENGTH:
                 if len(self._memo) >= self._memo_entries:
                     self._memo.clear()
                 self._memo[key] = found
         return found
+
+    def find(self, segments: Sequence[str]) -> "tuple[Found[T], ...]":
+        """Return where templates that match ``segments`` end, most specific first. Nothing is remembered."""
+        ends = list[Found[T]]()
+        if len(segments) in self._lengths or len(segments) >= self._shortest_rest:
+            _walk(self._root, segments, 0, (), ends)
+        return tuple(ends)
 
     def has(self, path: str) -> bool:
         """Say whether any template matches ``path``."""
@@ -171,7 +179,7 @@ class RouteTable(Generic[T]):
         return _match(end, indexes, segments_of(path))
 
 
-def parse_template(template: str) -> tuple[list[_Segment], bool]:
+def parse_template(template: str) -> tuple[list[Segment], bool]:
     """Return the segments of ``template`` and whether it ends in ``**``; raises TemplateError."""
     if not template.startswith("/"):
         raise TemplateError(f"a path template starts with '/': {template!r}")
@@ -196,15 +204,15 @@ def template_shape(template: str) -> tuple[object, ...]:
     return (*((segment.literal, segment.pattern) for segment in segments), has_rest)
 
 
-def _parse_segment(part: str, template: str) -> _Segment:
+def _parse_segment(part: str, template: str) -> Segment:
     if part == "*":
-        return _Segment(literal=None)
+        return Segment(literal=None)
     if part == "**":
         raise TemplateError(f"'**' may only stand at the end: {template!r}")
     if not part.startswith("{"):
         if "{" in part or "}" in part or "*" in part:
             raise TemplateError(f"a capture is a whole segment: {part!r} in {template!r}")
-        return _Segment(literal=part)
+        return Segment(literal=part)
     if not part.endswith("}"):
         raise TemplateError(f"a brace is not closed: {part!r} in {template!r}")
     name, _, constraint = part[1:-1].partition(":")
@@ -214,7 +222,7 @@ def _parse_segment(part: str, template: str) -> _Segment:
         pattern = compiled(constraint) if constraint else None
     except ExpressionError as error:
         raise TemplateError(f"{constraint!r} in {template!r}: {error}") from error
-    return _Segment(literal=None, name=name, pattern=pattern)
+    return Segment(literal=None, name=name, pattern=pattern)
 
 
 @lru_cache(maxsize=1)
@@ -235,7 +243,7 @@ def _walk(
     segments: Sequence[str],
     index: int,
     captured: tuple[int, ...],
-    found: "list[_Found[T]]",
+    found: "list[Found[T]]",
 ) -> None:
     """Add what matches from ``node`` on to ``found``, most specific first."""
     count = len(segments)
@@ -258,7 +266,7 @@ def _walk(
     found.extend([(rest, captured) for rest in node.rests])
 
 
-def _match(end: _End[T], indexes: tuple[int, ...], segments: Sequence[str]) -> Match[T]:
+def _match(end: End[T], indexes: tuple[int, ...], segments: Sequence[str]) -> Match[T]:
     value, template, names = end
     return Match(
         value,

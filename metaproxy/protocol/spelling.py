@@ -9,20 +9,22 @@ things is neither matched nor passed on.
 from collections.abc import Iterable
 
 from metaproxy.protocol.compute_api import resource_path
-from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.names import is_resource_template
+from metaproxy.protocol.resource_table import ResourceTable
 
 
 class Spellings:
     """The spellings of ``templates``. Captured segments keep their case: they are names, not structure."""
 
     def __init__(self, templates: Iterable[str]) -> None:
-        # Who asks remembers what was found; here it would be kept twice more.
-        self._exact: RouteTable[str] = RouteTable(memo_entries=0)
-        self._folded: RouteTable[str] = RouteTable(memo_entries=0)
+        self._exact: ResourceTable[str] = ResourceTable(memo_entries=0)
+        self._folded: ResourceTable[str] = ResourceTable(memo_entries=0)
         self._any_has_case = False
         for template in dict.fromkeys(templates):
-            self._exact.add(template, template)
-            self._folded.add(_fold(template), template)
+            # A template that names no resource speaks of the paths that it matches, and of no other names.
+            exact = not is_resource_template(template)
+            self._exact.add(template, template, exact=exact)
+            self._folded.add(_fold(template), template, exact=exact)
             self._any_has_case |= _fold(template) != template
 
     def differ(self, path: str) -> bool:
@@ -33,7 +35,7 @@ class Spellings:
         return _templates(self._exact, path) != _templates(self._folded, folded)
 
 
-def _templates(table: RouteTable[str], path: str) -> set[str]:
+def _templates(table: ResourceTable[str], path: str) -> set[str]:
     return {match.value for spelling in (path, resource_path(path)) for match in table.matches(spelling)}
 
 

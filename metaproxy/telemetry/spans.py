@@ -166,7 +166,7 @@ def _attributes(exchange: Exchange, scope: Mapping[str, Any], status: int) -> di
         "http.request.method": scope["method"],
         "http.route": exchange.route,
         "http.response.status_code": status,
-        "url.path": scope["path"],
+        "url.path": exchange.sent_path or scope["path"],
         "url.scheme": exchange.scheme,
         "client.address": exchange.client_address,
         "metaproxy.request_id": exchange.request_id,

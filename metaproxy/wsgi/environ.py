@@ -8,10 +8,11 @@ identity header's name, in either spelling, is found under one name and taken of
 """
 
 from collections.abc import Iterator
-from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes, urlsplit
 
 from starlette.types import Scope
 
+from metaproxy.exchange import SCOPE_KEY
 from metaproxy.protocol.headers import Header
 from metaproxy.wsgi.types import Environ
 
@@ -57,12 +58,20 @@ def environ_of(scope: Scope) -> Environ:
     environ |= {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": _as_latin(root_path),
-        "PATH_INFO": _as_latin(scope["path"].removeprefix(root_path)),
+        "PATH_INFO": _as_latin(_sent_path(scope).removeprefix(root_path)),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
     }
     for name, value in scope["headers"]:
         _add(environ, name.decode("latin-1"), value.decode("latin-1"))
     return environ
+
+
+def _sent_path(scope: Scope) -> str:
+    """The path with the prefix that the line has taken off, because WSGI tells an application its own."""
+    exchange, path = scope.get(SCOPE_KEY), str(scope["path"])
+    if exchange is None or not exchange.mount:
+        return path
+    return unquote(exchange.mount.decode("ascii")) + path if path != "/" else str(exchange.sent_path)
 
 
 def _headers(environ: Environ) -> Iterator[Header]:

@@ -15,13 +15,15 @@ class RoleRule(Section):
     """One path, the methods concerned, and the roles that may use them."""
 
     path: Template
-    """Path template that the rule is for."""
+    """Path template that the rule is for, under every version, with a tenant in the path and without."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
     """Methods that the rule is for; ALL is every one, GET includes HEAD."""
     roles: tuple[Text, ...]
     """Roles of which the caller needs one; [ANY] lets everybody through, [] nobody."""
     all_roles: bool = False
     """Whether the caller needs every one of roles, not just one."""
+    exact: bool = False
+    """Whether the rule is for this version and form of path alone, not for every name of the resource."""
 
     @property
     def is_for_any_role(self) -> bool:

@@ -24,6 +24,8 @@ class CacheRoute(Section):
     """How long past its freshness an answer is given while the upstream fails (RFC 5861)."""
     from_collection: bool = False
     """For an item's path: a stored collection answers its items, and an item's miss may fetch it."""
+    exact: bool = False
+    """Whether the route is for this version and form of path alone, not for every name of the resource."""
 
     def findings(self) -> Iterator[Finding]:
         """An item's path ends in the item's name."""

@@ -63,6 +63,8 @@ class RateRule(Section):
     """Requests that may come at once (gcra); null is the number in rate."""
     groups: tuple[Text, ...] = ()
     """Roles or groups that the rule is for; [] is the rest. Of several, the first in the file decides."""
+    exact: bool = False
+    """Whether the rule is for this version and form of path or regex alone, not for every name."""
 
     def findings(self) -> Iterator[Finding]:
         """One kind of path, and only names that it captures."""

@@ -40,6 +40,8 @@ class RateRule:
         groups: the roles or groups that the rule is for; none is everybody who has no rules of their own.
         before_identity: whether the rule is held before it is known who sends the request; such a rule
             counts by ``address``, ``global`` or captures, and has no groups.
+        exact: whether the rule concerns the version and form of ``path`` or ``regex`` alone, and no other
+            name of the same resource.
 
     Raises RuleError for a rule that contradicts itself.
     """
@@ -56,6 +58,7 @@ class RateRule:
     capture_groups: bool = True
     groups: tuple[str, ...] = ()
     before_identity: bool = False
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for problem in self._problems():

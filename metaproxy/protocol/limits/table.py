@@ -6,7 +6,7 @@ request grows neither with the number of templates nor, usually, with that of ex
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields as fields_of
 from hashlib import blake2b
 from urllib.parse import parse_qsl, quote
@@ -20,7 +20,10 @@ from metaproxy.protocol.limits.fixed_window import FixedWindow
 from metaproxy.protocol.limits.gcra import Gcra
 from metaproxy.protocol.limits.policy import MICROSECONDS, Policy
 from metaproxy.protocol.limits.rates import RateRule, RuleError
-from metaproxy.protocol.routes import Match, RouteTable
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.names import TENANTS_TRIED, names_of
+from metaproxy.protocol.resource_table import ResourceTable
+from metaproxy.protocol.routes import Match
 
 MEMO_ENTRIES = 1024
 MEMO_SIZE = 4096
@@ -31,6 +34,9 @@ ALGORITHMS: dict[str, type[Gcra] | type[FixedWindow]] = {"gcra": Gcra, "fixed-wi
 
 LITERAL_SEGMENT = re.compile(r"\^?/((?:[A-Za-z0-9_~-]|\\[.~-])+)/(?![?*{])")
 """The beginning of an expression that admits one first segment only: the slash behind it is not optional."""
+
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,}")
+"""What an expression may call a collection."""
 
 
 class CompiledRule:
@@ -112,11 +118,19 @@ class RateTable:
         rules: every rule; names are unique.
         algorithm: ``gcra`` or ``fixed-window``.
         exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
+        mount: the prefix that was taken off paths.
 
     Raises RuleError for two rules of one name, or an unknown algorithm.
     """
 
-    def __init__(self, rules: Sequence[RateRule], *, algorithm: str, exempt: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        rules: Sequence[RateRule],
+        *,
+        algorithm: str,
+        exempt: Sequence[str] = (),
+        mount: Mount = NOT_MOUNTED,
+    ) -> None:
         if algorithm not in ALGORITHMS:
             raise RuleError(f"the algorithm is one of {', '.join(ALGORITHMS)}, not {algorithm!r}")
         names = [rule.name for rule in rules]
@@ -127,34 +141,40 @@ class RateTable:
         self.groups = {group: position for position, group in enumerate(groups)}
         """Every group with rules of its own, by its place in the order of ``rules``."""
         self._has_queries = any(rule.query for rule in rules)
-        finders = _Templates(self.rules), _Expressions(self.rules), _Everywhere(self.rules)
+        finders = _Templates(self.rules, mount), _Expressions(self.rules, mount), _Everywhere(self.rules)
         self._finders = [finder for finder in finders if finder]
-        self._exempt: RouteTable[None] = RouteTable()
+        self._exempt: ResourceTable[None] = ResourceTable(mount)
         for template in exempt:
             self._exempt.add(template, None)
         self.is_shaped = self._exempt.is_shaped and all(finder.is_shaped for finder in self._finders)
         """Whether all paths of a kind meet the same rules."""
-        self._memo: Memo[tuple[str, str, str], Targets] = Memo(MEMO_ENTRIES, MEMO_SIZE)
+        self._tells_tenants = any(finder.tells_tenants for finder in self._finders)
+        """Whether which rules a request meets, or by which counters, rests on the token's tenant, too."""
+        self._memo: Memo[tuple[str, str, str, str], Targets] = Memo(MEMO_ENTRIES, MEMO_SIZE)
 
-    def targets(self, method: str, path: str, query_string: bytes, group: str) -> Targets:
-        """Return the rules that a consumer of ``group`` meets with this request, in their order."""
+    def targets(self, method: str, path: str, query_string: bytes, group: str, tenant: str = "") -> Targets:
+        """Return the rules that a consumer of ``group`` meets with this request, in their order.
+
+        ``tenant`` is that of the token: a path without a tenant is a name of what is this tenant's.
+        """
         kind = kind_of_path(path) if self.is_shaped else path
-        found = self._memo.get((group, method, kind))
+        key = group, method, kind, tenant if self._tells_tenants else ""
+        found = self._memo.get(key)
         if found is None:
-            found = self._find(method, path, group)
+            found = self._find(method, path, group, tenant)
             size = len(kind) + sum(len(target.key) for target in found)
-            self._memo.keep((group, method, kind), found, size)
+            self._memo.keep(key, found, size)
         return _with_query(found, query_string) if self._has_queries else found
 
     def for_group(self, group: str) -> tuple[CompiledRule, ...]:
         """Return the rules that a consumer of ``group`` may meet."""
         return tuple(rule for rule in self.rules if _concerns(rule.rule, group))
 
-    def _find(self, method: str, path: str, group: str) -> Targets:
+    def _find(self, method: str, path: str, group: str, tenant: str) -> Targets:
         found = [
             target
             for finder in self._finders
-            for target in finder.find(path)
+            for target in finder.find(path, tenant)
             if _concerns(target.rule.rule, group)
             and (not target.rule.methods or method in target.rule.methods)
         ]
@@ -167,30 +187,39 @@ class RateTable:
 class _Templates:
     """Rules with a path template."""
 
-    def __init__(self, rules: Sequence[CompiledRule]) -> None:
-        self._table: RouteTable[Target] = RouteTable()
+    def __init__(self, rules: Sequence[CompiledRule], mount: Mount) -> None:
+        self._table: ResourceTable[Target] = ResourceTable(mount)
         counts_apart = False
         for rule in rules:
             if rule.rule.path:
-                self._table.add(rule.rule.path, Target(rule, ()))
+                self._table.add(rule.rule.path, Target(rule, ()), exact=rule.rule.exact)
                 counts_apart = counts_apart or bool(rule.captured)
         # A counter of its own for each captured text looks at more than the kind of path.
         self.is_shaped = self._table.is_shaped and not counts_apart
+        self.tells_tenants = self._table.tells_tenants or counts_apart
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def find(self, path: str) -> list[Target]:
-        return [_at(match) for match in self._table.matches(resource_path(path))]
+    def find(self, path: str, tenant: str) -> list[Target]:
+        resource = resource_path(path)
+        found = self._table.matches(resource, tenant)
+        if resource != path:  # what looks like a format may be a part of the name
+            known = [match.value for match in found]
+            found += tuple([match for match in self._table.matches(path, tenant) if match.value not in known])
+        return [_at(match) for match in found]
 
 
 class _Expressions:
     """Rules with a regular expression, sorted by the first segment that they insist on."""
 
     is_shaped = False
+    tells_tenants = True
 
-    def __init__(self, rules: Sequence[CompiledRule]) -> None:
+    def __init__(self, rules: Sequence[CompiledRule], mount: Mount = NOT_MOUNTED) -> None:
+        self._mount = mount
         self._count = sum(1 for rule in rules if rule.rule.regex)
+        self._collections = {word for rule in rules for word in WORD.findall(rule.rule.regex)}
         self._by_segment: dict[str, list[tuple[Expression, CompiledRule]]] = {}
         self._anywhere: list[tuple[Expression, CompiledRule]] = []
         for rule in rules:
@@ -204,15 +233,27 @@ class _Expressions:
         """Return the expressions worth trying on ``path``."""
         return [*self._by_segment.get(path[1:].partition("/")[0], ()), *self._anywhere]
 
-    def find(self, path: str) -> Iterable[Target]:
+    def find(self, path: str, tenant: str) -> Iterable[Target]:
+        found: dict[str, Target] = {}
         # A format suffix or a final slash names the same resource: neither leads past a rule.
         resource = resource_path(path)
-        for pattern, rule in self.candidates(path):
-            captures = pattern.find(path)
-            if captures is None and resource != path:
-                captures = pattern.find(resource)
-            if captures is not None:
-                yield Target(rule, _captured(rule, pattern, captures))
+        forms = (resource,) if resource == path else (resource, path)
+        for name in dict.fromkeys(name for form in forms for name in self._names(form, tenant)):
+            for pattern, rule in self.candidates(name):
+                if rule.key in found or (rule.rule.exact and self._mount.inside(name) not in forms):
+                    continue
+                captures = pattern.find(name)
+                if captures is not None:
+                    found[rule.key] = Target(rule, _captured(rule, pattern, captures))
+        return found.values()
+
+    def _names(self, path: str, tenant: str) -> Iterator[str]:
+        """Yield the names of the resource of ``path``, with the prefix that was taken off and without."""
+        for known in (tenant,) if tenant else TENANTS_TRIED:
+            for name in names_of(path, known, self._collections):
+                yield name
+                if self._mount:
+                    yield self._mount.prefix + name
 
     def _bucket(self, regex: str) -> list[tuple[Expression, CompiledRule]]:
         found = None if "|" in regex else LITERAL_SEGMENT.match(regex)
@@ -225,6 +266,7 @@ class _Everywhere:
     """Rules that name no path."""
 
     is_shaped = True
+    tells_tenants = False
 
     def __init__(self, rules: Sequence[CompiledRule]) -> None:
         self._targets = tuple(Target(rule, ()) for rule in rules if not (rule.rule.path or rule.rule.regex))
@@ -232,14 +274,16 @@ class _Everywhere:
     def __len__(self) -> int:
         return len(self._targets)
 
-    def find(self, path: str) -> Iterable[Target]:
+    def find(self, path: str, tenant: str) -> Iterable[Target]:
         return self._targets
 
 
 def _at(match: Match[Target]) -> Target:
     """The target of a template that matched: its own for each text that tells its counters apart."""
     rule = match.value.rule
-    return Target(rule, [match.captures[name] for name in rule.captured]) if rule.captured else match.value
+    # A tenant that nobody knows is in no capture.
+    captured = [match.captures.get(name, "") for name in rule.captured]
+    return Target(rule, captured) if rule.captured else match.value
 
 
 def _position(target: Target) -> int:

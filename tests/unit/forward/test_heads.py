@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from metaproxy.exchange import EMPTY_QUERY, Exchange
 from metaproxy.forward.heads import RequestHeads, has_body, response_fields, upstream_request_id
+from metaproxy.protocol.mount import Mount
 from tests.asgi_driver import make_scope
 
 Fields = list[tuple[bytes, bytes]]
@@ -194,7 +195,7 @@ def test_path_and_query_stay_byte_for_byte(path: bytes, query: bytes) -> None:
     ],
 )
 def test_a_prefix_is_taken_off_as_whole_segments(path: str, target: bytes) -> None:
-    heads = RequestHeads(via=b"1.1 metaproxy", strip_prefix="/compute")
+    heads = RequestHeads(via=b"1.1 metaproxy", mount=Mount("/compute"))
 
     assert heads.target(make_scope("GET", path)) == target
 

@@ -1,0 +1,41 @@
+"""Paths that need no token.
+
+What lets in without a token must let in no more than what is written. So a template speaks for the other
+names of its resource (``resource_table``) only if it says what that is: the segment behind version and tenant
+is a literal, as in ``/v2.1/{tenant_id}/images/**``. ``/v2.1/**`` opens one version. A final slash is no
+part of a path, a format is none of a resource of the compute API.
+"""
+
+from collections.abc import Iterable
+
+from metaproxy.protocol.compute_api import resource_path
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.names import is_of_compute_api, is_resource_template
+from metaproxy.protocol.resource_table import ResourceTable
+
+
+class OpenPaths:
+    """Path templates that need no token; ``mount`` is the prefix that was taken off paths."""
+
+    def __init__(self, templates: Iterable[str], mount: Mount = NOT_MOUNTED) -> None:
+        self._table: ResourceTable[None] = ResourceTable()
+        for written in templates:
+            for template in mount.templates(written):
+                self._table.add(template, None, exact=not is_resource_template(template))
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether paths of one kind (``compute_api.kind_of_path``) are open alike."""
+        return self._table.is_shaped
+
+    def has(self, path: str) -> bool:
+        """Say whether ``path`` (percent-decoded) needs no token."""
+        if self._table.has(path):
+            return True
+        if path.endswith("/"):
+            path = path.rstrip("/") or "/"
+        elif is_of_compute_api(path):
+            path = resource_path(path)
+        else:
+            return False
+        return self._table.has(path)

@@ -1,0 +1,166 @@
+"""A table of path templates that is asked with a path and answers for the resource that the path names.
+
+A template that matches one name of a resource matches the resource: under every version, with the tenant in
+the path and without it (``names``). So a rule, a rate or a route is written once. An exact template matches
+the path alone. A final slash of a template says nothing, nor does a format behind a resource's name.
+"""
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from metaproxy.protocol.compute_api import is_top_level_resource, resource_path
+from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.names import ANY_TENANT, VERSIONS, Source, is_resource_template, names, text_of
+from metaproxy.protocol.routes import (
+    MEMO_ENTRIES,
+    MEMO_PATH_LENGTH,
+    Found,
+    Match,
+    RouteTable,
+    Segment,
+    parse_template,
+    segments_of,
+    shape,
+)
+
+T = TypeVar("T")
+
+
+class _Entry(NamedTuple, Generic[T]):
+    """What a template stands for; ``position`` tells templates apart."""
+
+    position: int
+    value: T
+    template: str
+
+
+class _Matched(NamedTuple, Generic[T]):
+    """A template that matches, and where what it captures comes from."""
+
+    entry: _Entry[T]
+    sources: dict[str, Source]
+
+
+class ResourceTable(Generic[T]):
+    """Path templates, each standing for a value; finds those that match any name of a resource.
+
+    Those of one name come in the order of ``RouteTable``; exact ones come first. A template is found once,
+    however many names it matches. Raises TemplateError from ``add``.
+
+    Args:
+        mount: the prefix that was taken off the paths.
+        memo_entries: how many shapes of paths are remembered; 0 if whoever asks remembers.
+    """
+
+    def __init__(self, mount: Mount = NOT_MOUNTED, *, memo_entries: int = MEMO_ENTRIES) -> None:
+        self._mount = mount
+        self._memo_entries = memo_entries
+        self._resources: RouteTable[_Entry[T]] = RouteTable(memo_entries=0)
+        self._exact: RouteTable[_Entry[T]] = RouteTable(memo_entries=0)
+        self.collections: set[str] = set()
+        """Collections that templates name and that are none of Nova's own."""
+        self._memo: dict[tuple[str, str], tuple[_Matched[T], ...]] = {}
+        self._count = 0
+        self.tells_tenants = False
+        """Whether a template insists on which tenant it is: the answer then rests on the token, too."""
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether paths of one shape match alike."""
+        return self._resources.is_shaped and self._exact.is_shaped
+
+    def add(self, template: str, value: T, *, exact: bool = False) -> None:
+        """Let ``template`` stand for ``value``; an ``exact`` one speaks for no other version or form."""
+        entry = _Entry(self._count, value, template)
+        self._count += 1
+        self._memo.clear()
+        for inside in self._mount.templates(template):
+            text = inside.rstrip("/") or "/"
+            if not text.endswith("}") and is_resource_template(text):
+                text = resource_path(text)
+            if exact:
+                self._exact.add(text, entry)
+                continue
+            self._resources.add(text, entry)
+            self._learn(text, entry)
+
+    def matches(self, path: str, tenant: str = "") -> tuple[Match[T], ...]:
+        """Return every template that matches the resource of ``path`` (percent-decoded).
+
+        ``tenant`` is that of the token, "" if nobody knows it.
+        """
+        found = self._find(path, tenant)
+        if not found:
+            return ()
+        segments = segments_of(path)
+        return tuple([_match(matched, segments, tenant) for matched in found])
+
+    def match(self, path: str, tenant: str = "") -> Match[T] | None:
+        """Return the first of ``matches``, or None."""
+        found = self._find(path, tenant)
+        return _match(found[0], segments_of(path), tenant) if found else None
+
+    def has(self, path: str, tenant: str = "") -> bool:
+        """Say whether any template matches the resource of ``path``."""
+        return bool(self._find(path, tenant))
+
+    def _learn(self, template: str, entry: _Entry[T]) -> None:
+        """Note which collections and tenants a template names."""
+        segments, _ = parse_template(template)
+        if len(segments) < 2 or not any(_admits(segments[0], version) for version in VERSIONS):
+            return
+        first = segments[1]
+        second = segments[2].literal if len(segments) > 2 else None
+        is_literal = first.literal is not None and not is_top_level_resource(first.literal)
+        if is_literal or first.pattern is not None:
+            self.tells_tenants = True
+        if is_literal and first.literal:
+            self.collections.add(first.literal)
+        if first.literal is None and second and not is_top_level_resource(second):
+            self.collections.add(second)
+        if first.pattern is not None:
+            # A tenant that nobody knows may be one that fits.
+            parts = template.split("/")
+            self._resources.add("/".join([*parts[:2], ANY_TENANT, *parts[3:]]), entry)
+
+    def _find(self, path: str, tenant: str) -> tuple[_Matched[T], ...]:
+        key = shape(path) if self.is_shaped else path, tenant if self.tells_tenants else ""
+        found = self._memo.get(key)
+        if found is None:
+            found = self._found(segments_of(path), tenant or ANY_TENANT)
+            if self._memo_entries and len(key[0]) <= MEMO_PATH_LENGTH:
+                if len(self._memo) >= self._memo_entries:
+                    self._memo.clear()
+                self._memo[key] = found
+        return found
+
+    def _found(self, segments: Sequence[str], tenant: str) -> tuple[_Matched[T], ...]:
+        found: dict[int, _Matched[T]] = {}
+        itself: list[Source] = list(range(len(segments)))
+        for match in self._exact.find(segments):
+            found.setdefault(match[0][0].position, _matched(match, itself))
+        for name in names(segments, self.collections) if self._resources.templates else ():
+            for match in self._resources.find([text_of(source, segments, tenant) for source in name]):
+                found.setdefault(match[0][0].position, _matched(match, name))
+        return tuple(found.values())
+
+
+def _admits(segment: Segment, text: str) -> bool:
+    if segment.literal is not None:
+        return segment.literal == text
+    return segment.pattern is None or segment.pattern.matches(text)
+
+
+def _matched(found: Found[_Entry[T]], name: Sequence[Source]) -> _Matched[T]:
+    (entry, _, captured), indexes = found
+    sources = {text: name[index] for text, index in zip(captured, indexes, strict=True) if text}
+    return _Matched(entry, sources)
+
+
+def _match(matched: _Matched[T], segments: Sequence[str], tenant: str) -> Match[T]:
+    entry, sources = matched
+    captures = {name: text_of(source, segments, tenant) for name, source in sources.items()}
+    return Match(entry.value, entry.template, captures)
