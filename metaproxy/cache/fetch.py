@@ -180,7 +180,9 @@ class Fetcher:
         flight.stored = stored = fetch.answer.complete(flight)
         if stored is None or flight.doomed or not flight.kept:
             return None
-        if self._store.put(fetch.wanted.key, stored, combined(fetch.wanted.asked.lines)):
+        key = fetch.wanted.key
+        replaced_by = combined(fetch.wanted.asked.lines) if key in self._store else None
+        if self._store.put(key, stored, replaced_by):
             return stored
         flight.kept = False
         self._settle(flight, fetch.wanted, fetch.answer)

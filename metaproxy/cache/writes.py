@@ -27,7 +27,8 @@ class Writes:
         self._monotonic = monotonic
         self._unsettled_seconds = unsettled_seconds
         self._max_tags = max_tags
-        self._until: dict[str, dict[Hashable, float]] = {}
+        # By the hashes of tags, because a tag may hold a whole path. After a collision more is held back.
+        self._until: dict[int, dict[Hashable, float]] = {}
 
     def begin(self, write: Hashable, tags: Iterable[str]) -> None:
         """Note that ``write`` concerns ``tags`` from now on."""
@@ -38,7 +39,7 @@ class Writes:
         if not settled:
             self._hold(write, tags, self._unsettled_seconds)
             return
-        for tag in tags:
+        for tag in map(hash, tags):
             writes = self._until.get(tag, {})
             writes.pop(write, None)
             if not writes:
@@ -46,18 +47,18 @@ class Writes:
 
     def concern(self, tags: Iterable[str]) -> bool:
         """Whether a write under way concerns any of ``tags``."""
-        return bool(self._until) and any(self._under_way(tag) for tag in tags)
+        return bool(self._until) and any(self._under_way(hash(tag)) for tag in tags)
 
     def _hold(self, write: Hashable, tags: Iterable[str], seconds: float) -> None:
         until = self._monotonic() + seconds
-        for tag in tags:
+        for tag in map(hash, tags):
             writes = self._until.pop(tag, {})
             writes[write] = until
             self._until[tag] = writes
         while len(self._until) > self._max_tags:
             del self._until[next(iter(self._until))]
 
-    def _under_way(self, tag: str) -> bool:
+    def _under_way(self, tag: int) -> bool:
         writes = self._until.get(tag)
         if writes is None:
             return False

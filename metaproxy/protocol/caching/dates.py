@@ -25,13 +25,21 @@ _FORMS = (
 )
 
 
-@lru_cache(maxsize=1024)
+LONGEST = 40
+"""More octets than any form has."""
+
+
 def parse(field_value: bytes, this_year: int = 2026) -> float | None:
     """Return seconds since the epoch, or None for what is no HTTP date.
 
     ``this_year`` decides the century of a two-digit year: a date that seems more than 50 years ahead
     lies in the past.
     """
+    return _parse(field_value, this_year) if len(field_value) <= LONGEST else None
+
+
+@lru_cache(maxsize=1024)
+def _parse(field_value: bytes, this_year: int) -> float | None:
     text = field_value.decode("latin-1")
     for form in _FORMS:
         if found := form.fullmatch(text):

@@ -18,6 +18,9 @@ from metaproxy.protocol import headers
 
 DELTA_MAX = 2**31
 
+MEMO_BYTES = 256
+"""Longer fields are read each time: memory is bounded in bytes, not only in entries."""
+
 TARGETED = (b"metaproxy-cache-control", b"cdn-cache-control")
 """The targeted fields that concern this cache, the most specific first (RFC 9213 §2.2)."""
 
@@ -83,12 +86,17 @@ NOTHING_ASKED = RequestDirectives()
 NOTHING_SAID = ResponseDirectives()
 
 
-@lru_cache(maxsize=512)
 def parse_request(cache_control: bytes, pragma: bytes = b"") -> RequestDirectives:
     """Return the directives of a request.
 
     ``pragma`` counts only where there is no Cache-Control: HTTP/1.0 clients still send it (§5.4).
     """
+    is_short = len(cache_control) + len(pragma) <= MEMO_BYTES
+    return (_parse_request if is_short else _parse_request.__wrapped__)(cache_control, pragma)
+
+
+@lru_cache(maxsize=512)
+def _parse_request(cache_control: bytes, pragma: bytes) -> RequestDirectives:
     if not cache_control:
         members = {member.lower() for member in headers.list_members(pragma)}
         return RequestDirectives(no_cache=True) if b"no-cache" in members else NOTHING_ASKED
@@ -115,9 +123,14 @@ def of_response(fields: headers.Headers) -> ResponseDirectives:
     return parse_response(headers.combined(fields, b"cache-control"))
 
 
-@lru_cache(maxsize=512)
 def parse_response(cache_control: bytes, *, targeted: bool = False) -> ResponseDirectives:
     """Return the directives of a response's Cache-Control, or of a targeted field."""
+    is_short = len(cache_control) <= MEMO_BYTES
+    return (_parse_response if is_short else _parse_response.__wrapped__)(cache_control, targeted)
+
+
+@lru_cache(maxsize=512)
+def _parse_response(cache_control: bytes, targeted: bool) -> ResponseDirectives:
     if not cache_control:
         return NOTHING_SAID
     found = _collect(split(cache_control))

@@ -87,7 +87,7 @@ class Client:
         if "content-length" in fields:
             return await self.reader.readexactly(int(fields["content-length"]))
         body = b""
-        while size := int(await self.reader.readline(), 16):
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
             body += await self.reader.readexactly(size)
             await self.reader.readline()
         await self.reader.readline()
