@@ -93,7 +93,12 @@ def transport(routes: respx.MockRouter) -> httpx.MockTransport:
     return httpx.MockTransport(routes.async_handler)
 
 
+async def no_pause(_: float) -> None:
+    """Let no time pass."""
+
+
 def keystone(routes: respx.MockRouter, **arguments: Any) -> KeystoneV3:
     """Return a validator that asks ``routes``, at the time NOW."""
     defaults: dict[str, Any] = {"login": LOGIN, "monotonic": FakeClock(), "wall": FakeClock(NOW)}
+    defaults["sleep"] = no_pause
     return KeystoneV3(transport(routes), KEYSTONE, **(defaults | arguments))

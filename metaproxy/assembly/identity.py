@@ -98,7 +98,7 @@ def authenticate(app: ASGIApp, section: Provider, tokens: Tokens, mount: Mount =
     return Authenticate(
         app,
         validator=tokens.validator,
-        advertise=section.advertise or (section.url if isinstance(section, Keystone) else ""),
+        advertise=section.advertise or (section.url[0] if isinstance(section, Keystone) else ""),
         anonymous=section.anonymous,
         mount=mount,
         on_missing=section.on_missing,
@@ -146,6 +146,8 @@ def _keystone(
                 timeout=section.timeout,
                 catalog=section.send_catalog,
                 service_type=section.service_type,
+                interface=section.interface,
+                region=section.region,
                 metrics=metrics,
             )
         case KeystoneV2():

@@ -140,6 +140,7 @@ TargetUrl = Annotated[
     Target, Written("target", parse_target, str, r"unix:/.+|https?://.+", "http://127.0.0.1:18774")
 ]
 Url = Annotated[str, Written("url", parse_url, str, r"https?://.+", "https://keystone.example/v3")]
+Urls = Annotated[tuple[Url, ...], BeforeValidator(_as_list, json_schema_input_type=Url | list[Url])]
 NetworkAddress = Annotated[
     Network, Written("network", parse_network, str, r"[0-9A-Fa-f:.]+(?:/[0-9]+)?", "10.0.0.0/8")
 ]

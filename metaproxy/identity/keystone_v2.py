@@ -6,9 +6,11 @@ ours repeats the path. 404 says that it is unknown, 401 speaks of our own token.
 our own, each token validates itself: 401 and 403 then speak of it. Groups are an extension (RAX-KSGRP).
 """
 
+import asyncio
 import contextlib
 import re
 import secrets
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -57,19 +59,20 @@ class KeystoneV2(TokenValidator):
 
     Args:
         transport: carries the requests; closed by ``close``.
-        url: the Identity API, with or without ``/v2.0``.
+        url: the Identity API, with or without ``/v2.0``; or several URLs of it.
         login: how the proxy itself logs in; None lets every token validate itself.
         groups: whether the user's groups are fetched as well.
         catalog: whether identities bring the service catalog.
         timeout: seconds for one call.
         metrics: where calls are counted.
         monotonic, wall: the clocks.
+        sleep: waits for so many seconds before another try.
     """
 
     def __init__(
         self,
         transport: httpx.AsyncBaseTransport,
-        url: str,
+        url: str | Sequence[str],
         *,
         login: PasswordV2 | None,
         groups: bool = False,
@@ -78,10 +81,12 @@ class KeystoneV2(TokenValidator):
         metrics: Metrics | None = None,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        base = url.rstrip("/").removesuffix("/v2.0") + "/v2.0"
+        own = (url,) if isinstance(url, str) else url
+        urls = [one.rstrip("/").removesuffix("/v2.0") + "/v2.0" for one in own]
         self._wire = IdentityWire(
-            transport, base, timeout=timeout, metrics=metrics, monotonic=monotonic, wall=wall
+            transport, urls, timeout=timeout, metrics=metrics, monotonic=monotonic, wall=wall, sleep=sleep
         )
         self._groups = groups
         self._catalog = catalog

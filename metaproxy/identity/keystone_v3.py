@@ -8,11 +8,15 @@ a project, a domain, the system or nothing. The token of an application credenti
 described only to a service that says that it judges them.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.exchange import Identity
@@ -21,10 +25,12 @@ from metaproxy.identity.keystone_v3_token import (
     Issued,
     RevocationEvent,
     RevocationEvents,
+    endpoint_url,
     identity_of,
 )
 from metaproxy.identity.login import LOGIN_REFUSALS, ServiceLogin, ServiceToken
 from metaproxy.identity.times import by_our_clock, seconds_since_epoch
+from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import TokenRejected, TokenValidator
 from metaproxy.identity.wire import Answered, IdentityWire, unreadable_is_nonsense
 from metaproxy.telemetry.metrics import Metrics
@@ -92,33 +98,40 @@ class KeystoneV3(TokenValidator):
 
     Args:
         transport: carries the requests; closed by ``close``.
-        url: the Identity API, with or without ``/v3``.
+        url: the Identity API, with or without ``/v3``; or several URLs of it.
         login: how the proxy itself logs in.
         timeout: seconds for one call.
         catalog: whether identities bring the service catalog.
         service_type: the service behind the proxy, as access rules of application credentials name it; None
             rejects every token with such rules.
+        interface, region: which endpoint of the identity service in the catalog is asked about tokens, once
+            the login has brought it; None asks at ``url``. Without a region, that of any region is taken.
         metrics: where calls are counted.
         monotonic, wall: the clocks.
+        sleep: waits for so many seconds before another try.
     """
 
     def __init__(
         self,
         transport: httpx.AsyncBaseTransport,
-        url: str,
+        url: str | Sequence[str],
         *,
         login: Password | ApplicationCredential,
         timeout: float = 5.0,
         catalog: bool = False,
         service_type: str | None = "compute",
+        interface: str | None = None,
+        region: str | None = None,
         metrics: Metrics | None = None,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        base = url.rstrip("/").removesuffix("/v3") + "/v3"
+        urls = [_base(one) for one in ((url,) if isinstance(url, str) else url)]
         self._wire = IdentityWire(
-            transport, base, timeout=timeout, metrics=metrics, monotonic=monotonic, wall=wall
+            transport, urls, timeout=timeout, metrics=metrics, monotonic=monotonic, wall=wall, sleep=sleep
         )
+        self._interface, self._region = interface, region
         self._credentials = login
         self._catalog = catalog
         self._service_type = service_type
@@ -167,17 +180,47 @@ class KeystoneV3(TokenValidator):
         with unreadable_is_nonsense():
             return identity_of(described, expires_at, service_type=self._service_type, catalog=self._catalog)
 
+    def _ask_at_endpoint(self, catalog: msgspec.Raw, interface: str) -> None:
+        """Ask about tokens at the endpoint that ``catalog`` names, over TLS if logins use it."""
+        url = endpoint_url(catalog, interface, self._region)
+        where = f"interface {interface}" + (f" in region {self._region}" if self._region else "")
+        if url is None:
+            raise IdentityUnavailable(Trouble.NONSENSE, f"the catalog has no identity service: {where}")
+        if all(own.startswith("https:") for own in self._wire.urls) and not url.startswith("https:"):
+            raise IdentityUnavailable(Trouble.NONSENSE, f"the identity service is not https: {where}")
+        if not _is_http(url):
+            raise IdentityUnavailable(Trouble.NONSENSE, f"the identity service has no URL of http: {where}")
+        self._wire.ask_at(_base(url))
+
     async def _log_in(self) -> ServiceToken:
         with self._wire.counted("login"):
-            answered = await self._wire.post("/auth/tokens?nocatalog=1", self._credentials.request())
+            query = "" if self._interface else "?nocatalog=1"
+            answered = await self._wire.post("/auth/tokens" + query, self._credentials.request())
             if answered.status in LOGIN_REFUSALS:
                 raise self._wire.login_refused(answered, self._credentials.confidential)
             if answered.status != 201:
                 raise self._wire.unavailable(answered)
-            expires_at = seconds_since_epoch(answered.decoded(Issued).token.expires_at)
+            issued = answered.decoded(Issued).token
+            if self._interface:
+                with unreadable_is_nonsense():
+                    self._ask_at_endpoint(issued.catalog, self._interface)
+            expires_at = seconds_since_epoch(issued.expires_at)
             lifetime = by_our_clock(expires_at, answered.headers, self._wall) - self._wall()
             token = answered.headers.get("x-subject-token", "").encode()
             return ServiceToken(token, lifetime)
+
+
+def _is_http(url: str) -> bool:
+    try:
+        httpx.URL(url)
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (httpx.InvalidURL, ValueError):
+        return False
+
+
+def _base(url: str) -> str:
+    return url.rstrip("/").removesuffix("/v3") + "/v3"
 
 
 def _named(id_: str, name: str, domain: dict[str, Any] | None = None) -> dict[str, Any]:

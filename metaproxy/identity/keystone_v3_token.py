@@ -69,6 +69,7 @@ class Endpoint(msgspec.Struct):
     interface: str | None = None
     url: str | None = None
     region: str | None = None
+    region_id: str | None = None
 
 
 class Service(msgspec.Struct):
@@ -119,6 +120,7 @@ class IssuedToken(msgspec.Struct):
     """What a login needs to know of the token it was given."""
 
     expires_at: str
+    catalog: msgspec.Raw = NULL
 
 
 class Issued(msgspec.Struct):
@@ -216,6 +218,18 @@ def catalog_header(catalog: msgspec.Raw) -> bytes | None:
     services = msgspec.json.decode(catalog, type=list[Service | None] | None)
     told = [_told(service, service.endpoints or ()) for service in services or () if service and service.type]
     return json.dumps(told).encode() if told else None
+
+
+def endpoint_url(catalog: msgspec.Raw, interface: str, region: str | None) -> str | None:
+    """Return where ``catalog`` has the identity service; ``region`` None takes the first endpoint of any."""
+    services = msgspec.json.decode(catalog, type=list[Service | None] | None) or ()
+    for service in services:
+        for endpoint in (service.endpoints if service and service.type == "identity" else None) or ():
+            if endpoint is None or endpoint.interface != interface or not endpoint.url:
+                continue
+            if region is None or region in (endpoint.region, endpoint.region_id):
+                return endpoint.url
+    return None
 
 
 def _told(service: Service, endpoints: Sequence[Endpoint | None]) -> dict[str, Any]:

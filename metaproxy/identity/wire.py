@@ -1,14 +1,14 @@
 """Calls to an identity service over an httpx transport: one place for time limits, bounds and errors.
 
-Facts this file rests on. A transport neither follows redirects nor keeps cookies, so neither can lead
-a token elsewhere. Every call has one deadline for connection, head and body together. httpcore, which
-stands under httpx's own transport, logs whole response heads at DEBUG, and a login's head carries the
-service token: its loggers are held at INFO.
+Facts this file rests on. A transport neither follows redirects nor keeps cookies, so neither can lead a
+token elsewhere. Every call has one deadline for connection, head and body, and for all tries (``tries``).
+httpcore, which stands under httpx's own transport, logs whole response heads at DEBUG, and a login's head
+carries the service token: its loggers are held at INFO.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from metaproxy.clock import Clock, monotonic, wall
+from metaproxy.identity.tries import Tries
 from metaproxy.identity.troubles import (
     IdentityUnavailable,
     Trouble,
@@ -90,26 +91,30 @@ class IdentityWire:
 
     Args:
         transport: carries the requests; closed by ``close``.
-        url: what every path is appended to.
-        timeout: seconds for one call, body included.
+        url: what every path is appended to; or several, of which one is asked (``tries``).
+        timeout: seconds for one call, body and further tries included.
         metrics: where calls are counted, by operation and outcome.
+        sleep: waits for so many seconds before another try.
     """
 
     def __init__(
         self,
         transport: httpx.AsyncBaseTransport,
-        url: str,
+        url: str | Sequence[str],
         *,
         timeout: float = 5.0,
         metrics: Metrics | None = None,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         logging.getLogger("httpcore").setLevel(logging.INFO)
         metrics = metrics or Metrics()
         self._transport = transport
-        self.url = url.rstrip("/")
+        self.urls = tuple(one.rstrip("/") for one in ((url,) if isinstance(url, str) else url))
+        self._sleep = sleep
         self._timeout = timeout
+        self._logins = self._questions = self._tries(self.urls)
         self._monotonic = monotonic
         self._wall = wall
         self._calls = metrics.counter(
@@ -121,12 +126,17 @@ class IdentityWire:
 
     async def get(self, path: str, token: bytes, headers: Mapping[bytes, bytes] | None = None) -> Answered:
         """GET ``path`` under the service ``token``; raises IdentityUnavailable without an answer."""
-        return await self._send("GET", path, {b"X-Auth-Token": token, **(headers or {})}, None)
+        headers = {b"X-Auth-Token": token, **(headers or {})}
+        return await self._send(self._questions, "GET", path, headers, None)
 
     async def post(self, path: str, body: Any) -> Answered:
         """POST ``body`` as JSON to ``path``; raises IdentityUnavailable without an answer."""
         headers = {b"Content-Type": b"application/json"}
-        return await self._send("POST", path, headers, msgspec.json.encode(body))
+        return await self._send(self._logins, "POST", path, headers, msgspec.json.encode(body))
+
+    def ask_at(self, url: str) -> None:
+        """Send the questions that follow to ``url``; logins go where they went before."""
+        self._questions = self._tries((url,))
 
     def unavailable(self, answered: Answered) -> IdentityUnavailable:
         """Return what an answer that is no verdict means."""
@@ -165,24 +175,37 @@ class IdentityWire:
         """Close the transport."""
         await self._transport.aclose()
 
+    def _tries(self, urls: Sequence[str]) -> Tries[Answered]:
+        return Tries(urls, timeout=self._timeout, has_failed=_has_failed, sleep=self._sleep)
+
     async def _send(
-        self, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes | None
+        self,
+        tries: Tries[Answered],
+        method: str,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        content: bytes | None,
     ) -> Answered:
-        request = httpx.Request(
-            method,
-            self.url + path,
-            headers={b"Accept": b"application/json", b"Accept-Encoding": b"identity", **headers},
-            content=content,
-            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), self._timeout)},
-        )
+        headers = {b"Accept": b"application/json", b"Accept-Encoding": b"identity", **headers}
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout)
+
+        async def ask(url: str) -> Answered:
+            request = httpx.Request(
+                method, url + path, headers=headers, content=content, extensions={"timeout": timeouts}
+            )
+            response = await self._transport.handle_async_request(request)
+            try:
+                body = await _read(response)
+            finally:
+                await response.aclose()
+            return Answered(response.status_code, response.headers, body)
+
         with translated():
-            async with asyncio.timeout(self._timeout):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    body = await _read(response)
-                finally:
-                    await response.aclose()
-        return Answered(response.status_code, response.headers, body)
+            return await tries.call(ask)
+
+
+def _has_failed(answered: Answered) -> bool:
+    return answered.status >= 500
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def loops(
             if any(_is_at(address, host, port, target.socket) for address in addresses):
                 yield Note(path, f"{target} is metaproxy's own {name}: requests would go round in a circle")
                 break
-    if url := getattr(identity, "url", ""):
+    for url in getattr(identity, "url", ()):
         host, port = _host_and_port(url)
         if any(_is_at(address, host, port, "") for address in server.listen):
             yield warning(

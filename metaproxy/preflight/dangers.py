@@ -34,11 +34,12 @@ def clear_passwords(
     machine: Machine, identity: Tokens | NoIdentity, store: Store, headers: Headers, upstream: Upstream
 ) -> Iterator[Note]:
     """Yield what sends secrets over connections that others can read."""
-    if isinstance(identity, Keystone) and _is_clear_and_remote(identity.url):
-        yield warning(
-            ("identity", "url"),
-            f"{identity.url} is not https: the password and every token go to another machine in clear text",
-        )
+    for url in identity.url if isinstance(identity, Keystone) else ():
+        if _is_clear_and_remote(url):
+            yield warning(
+                ("identity", "url"),
+                f"{url} is not https: the password and every token go to another machine in clear text",
+            )
     if store.url is not None:
         parts = urlsplit(store.url.get_secret_value())
         options = parse_qs(parts.query)

@@ -44,10 +44,7 @@ class Authorization(Section):
     tenant_paths: tuple[Template, ...] = ("/v2/{tenant_id}/**", "/v2.1/{tenant_id}/**")
     """Where a path names its tenant, as {tenant_id}; deployments mount the API under other prefixes."""
     tenant_exempt_roles: tuple[Text, ...] = TENANT_EXEMPT_ROLES
-    """Roles whose owners may name any tenant.
-
-    Not with a domain's or an unscoped token, nor where identity says is_admin_project: false.
-    """
+    """Roles whose owners may name any tenant; not with a domain's, unscoped, or non-admin-project token."""
     methods: bool = True
     """Whether known operations refuse methods that they do not have, with 405 and Allow."""
     rules: tuple[RoleRule, ...] = ()

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from metaproxy.config.addresses import Url
+from pydantic import Field
+
+from metaproxy.config.addresses import Urls
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
@@ -49,10 +51,10 @@ class RevocationEvents(Section):
 class Keystone(Tokens):
     """What both versions of Keystone have."""
 
-    url: Url
-    """The identity service, its version included: https://keystone.example/v3."""
+    url: Annotated[Urls, Field(min_length=1)]
+    """The identity service, its version included: https://keystone.example/v3; a list is asked in turn."""
     timeout: PositiveDuration = 5.0
-    """How long one call may take; then 504, or 503 with Retry-After."""
+    """How long one call may take, new tries of a broken connection included; then 504 or 503."""
     cache: TokenCache = TokenCache()
     """How long an answer of the identity service is believed."""
     tls: ClientTls = ClientTls()
@@ -140,14 +142,20 @@ class KeystoneV3(Keystone):
     login: LoginV3
     """The account with which metaproxy validates tokens."""
     service_type: Annotated[Text | None, BlankIsNone] = "compute"
-    """The service behind metaproxy, as access rules of application credentials name it.
-
-    null refuses every token with such rules.
-    """
+    """Our service in access rules of application credentials; null refuses every token that has some."""
+    interface: Literal["public", "internal", "admin"] | None = None
+    """The endpoint of identity in the login's catalog that is asked about tokens; null asks at url."""
+    region: Text | None = None
+    """The region of that endpoint; null takes the first of any region."""
     service_tokens: ServiceTokens = ServiceTokens()
     """The X-Service-Token of another service that acts for a user."""
     revocation_events: RevocationEvents = RevocationEvents()
     """Asking Keystone which tokens were revoked."""
+
+    def findings(self) -> Iterator[Finding]:
+        """A region is one of an interface."""
+        if self.region and not self.interface:
+            yield ("interface",), "is missing: a region has no use without it; give public, internal or admin"
 
 
 class LoginV2(Section):

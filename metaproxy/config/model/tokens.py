@@ -18,10 +18,7 @@ class Tokens(Section):
     anonymous: tuple[Template, ...] = ("/", "/v2", "/v2/", "/v2.1", "/v2.1/", "/healthcheck")
     """Path templates that need no token."""
     on_missing: Literal["reject", "delegate", "delegate-always"] = "reject"
-    """Without a valid token: 401 (reject), or forward with X-Identity-Status: Invalid (delegate).
-
-    delegate-always does so even while identity is down, where the others answer 503.
-    """
+    """Without a valid token: 401, or forward as X-Identity-Status: Invalid (-always: in outages too)."""
     max_token_bytes: Size = 16384
     """Longer tokens are refused without asking: 401, token_too_long."""
     headers: tuple[HeaderFamily, ...] = ("openstack", "repose")

@@ -12,7 +12,7 @@ import respx
 from metaproxy.identity.keystone_v2 import KeystoneV2, PasswordV2
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected
-from tests.identities import NOW, FakeClock, transport
+from tests.identities import NOW, FakeClock, no_pause, transport
 
 IDENTITY = "http://identity.test/v2.0"
 LOGIN = PasswordV2("metaproxy", "service-password")
@@ -50,7 +50,12 @@ def router() -> respx.MockRouter:
 
 
 def validator(routes: respx.MockRouter, **arguments: Any) -> KeystoneV2:
-    defaults: dict[str, Any] = {"login": LOGIN, "wall": FakeClock(NOW), "monotonic": FakeClock()}
+    defaults: dict[str, Any] = {
+        "login": LOGIN,
+        "wall": FakeClock(NOW),
+        "monotonic": FakeClock(),
+        "sleep": no_pause,
+    }
     return KeystoneV2(transport(routes), "http://identity.test", **(defaults | arguments))
 
 

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import httpx
@@ -37,8 +38,8 @@ def ssl_error(_: httpx.Request) -> httpx.Response:
 
 
 def saying(*responses: Any) -> Prepare:
-    """Let Keystone answer validations so."""
-    return lambda routes: routes.get(VALIDATION).mock(side_effect=[*responses] * 2)
+    """Let Keystone answer validations so, again and again where it fails."""
+    return lambda routes: routes.get(VALIDATION).mock(side_effect=cycle(responses))
 
 
 def login_saying(response: Any) -> Prepare:
