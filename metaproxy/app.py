@@ -72,7 +72,15 @@ class Application:
             self.cache.lead_to(app)
             app = self._timed("cache", self.cache)
         mount = Mount(config.upstream.strip_prefix)
-        self.limits = limits(app, config.limits, parts.rates.part, parts.running.part, self.metrics, mount)
+        self.limits = limits(
+            app,
+            config.limits,
+            parts.rates.part,
+            parts.running.part,
+            self.metrics,
+            mount,
+            config.server.ipv6_prefix,
+        )
         self.authorize = authorize(self._timed("limit", self.limits[0]), config)
         app = self._timed("authorize", self.authorize)
         self.authenticate: Authenticate | None = None
@@ -91,6 +99,7 @@ class Application:
         self.guard = Guard(  # the first to look, so that stages edit and read what is unambiguous
             app,
             trusted_proxies=config.server.trusted_proxies,
+            forwarded_header=config.server.forwarded_header,
             max_header_bytes=config.server.header_bytes,
             pseudonym=config.via.pseudonym,
             templates=known_templates(config),

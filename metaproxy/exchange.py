@@ -95,6 +95,8 @@ class Exchange:
     """The prefix that was taken off the request's path, as the client wrote it."""
     sent_path: str = ""
     """The path as the client sent it (percent-decoded), if a prefix was taken off."""
+    told_by_proxy: HeaderPairs = ()
+    """What a trusted proxy has said that can change an answer: part of the key of the cache."""
     identity_headers_stripped: bool = False
     """Whether the client's identity headers are off."""
     identity: Identity | None = None
@@ -139,6 +141,8 @@ class Exchange:
         exchange.route = self.route
         if self.mount:
             exchange.mount, exchange.sent_path = self.mount, self.sent_path
+        if self.told_by_proxy:
+            exchange.told_by_proxy = self.told_by_proxy
         if self.response_edits is not None:
             exchange.response_edits = self.response_edits
         return exchange

@@ -12,13 +12,20 @@ from metaproxy.filters.metadata_items import MetadataItemLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.filters.stage import DecidingStage
+from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry.metrics import Metrics
 
 
-def rates(section: Limits, shared: Shared, counters: MemoryCounters, mount: Mount = NOT_MOUNTED) -> Rates:
+def rates(
+    section: Limits,
+    shared: Shared,
+    counters: MemoryCounters,
+    mount: Mount = NOT_MOUNTED,
+    ipv6_prefix: int = IPV6_PREFIX,
+) -> Rates:
     """Return the rates that ``section`` describes; ``counters`` are those of this process.
 
     ``mount`` is the prefix that was taken off paths.
@@ -31,6 +38,7 @@ def rates(section: Limits, shared: Shared, counters: MemoryCounters, mount: Moun
         exempt=(section.endpoint,) if section.endpoint else (),
         counters=counters,
         mount=mount,
+        ipv6_prefix=ipv6_prefix,
     )
 
 
@@ -41,6 +49,7 @@ def limits(
     running: Running,
     metrics: Metrics,
     mount: Mount = NOT_MOUNTED,
+    ipv6_prefix: int = IPV6_PREFIX,
 ) -> list[DecidingStage]:
     """Return the stages that hold ``section``, in the order of the line, in front of ``app``.
 
@@ -82,6 +91,7 @@ def limits(
                 per=absolute.concurrent.per,
                 over_limit_status=section.over_limit_status,
                 running=running,
+                ipv6_prefix=ipv6_prefix,
                 metrics=metrics,
             )
         )

@@ -80,8 +80,8 @@ class Parts:
         mount = Mount(config.upstream.strip_prefix)
         self.rates: Held[Rates] = kept(
             previous.rates if previous else None,
-            (config.limits, shared, mount.prefix),
-            lambda: rates(config.limits, shared, counters, mount),
+            (config.limits, config.server.ipv6_prefix, shared, mount.prefix),
+            lambda: rates(config.limits, shared, counters, mount, config.server.ipv6_prefix),
         )
         # What operators have revoked stays revoked, whatever else changes.
         self.revoked: RevocationMemory = previous.revoked if previous else RevocationMemory()

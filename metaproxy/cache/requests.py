@@ -3,12 +3,11 @@
 Facts this file rests on. Whatever can change the origin's answer must be in the key, in Vary, or keep
 the request away from the cache; else one client chooses what others get. So the key holds the
 partition, the scheme, the host, the exact path and the query, the representation that Accept asks for,
-and the fields that frameworks take for host, scheme or path. A request with a body, with another
-method hidden in a field, or with credentials that nobody here has checked goes past the cache. The
-token is never part of a key: the partition stands for it.
+the fields that frameworks take for host, scheme or path, and what else a trusted proxy tells of the
+client. A request with a body, with another method hidden in a field, or with credentials that nobody here
+has checked goes past the cache. The token is never part of a key: the partition stands for it.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,14 +15,16 @@ from starlette.types import Scope
 
 from metaproxy.cache.memory import Key
 from metaproxy.memo import Memo
-from metaproxy.protocol import faults, headers
+from metaproxy.protocol import faults, forwarded, headers
 from metaproxy.protocol.caching import directives
 from metaproxy.protocol.caching.directives import NOTHING_ASKED, RequestDirectives
 from metaproxy.protocol.caching.validation import CONDITIONAL, NOT_FOR_CACHES
 
+FORWARDED = b"forwarded"
+
 KEYED = frozenset(
     {
-        b"forwarded",
+        FORWARDED,
         b"x-forwarded-host",
         b"x-forwarded-port",
         b"x-forwarded-prefix",
@@ -54,8 +55,6 @@ ASKING = (
 """Fields that make a request more than a plain read."""
 
 SPECIAL = KEYED | ASKING
-
-_FORWARDED_PARTS = re.compile(rb"\b(?:host|proto)=[^;,]*", re.IGNORECASE)
 
 KNOWN_RANGES = frozenset({b"*/*", b"application/*", faults.JSON, faults.XML})
 MEMO_ENTRIES = 4096
@@ -103,8 +102,18 @@ class RequestReader:
         self._normalised_query = normalised_query
         self._representations: Memo[bytes | None, bytes] = Memo(MEMO_ENTRIES, MEMO_BYTES)
 
-    def read(self, partition: bytes, scheme: str, scope: Scope, mount: bytes = b"") -> CacheRequest:
-        """Return what the request in ``scope`` asks of the cache; ``mount`` was taken off its path."""
+    def read(
+        self,
+        partition: bytes,
+        scheme: str,
+        scope: Scope,
+        mount: bytes = b"",
+        told: headers.Headers = (),
+    ) -> CacheRequest:
+        """Return what the request in ``scope`` asks of the cache.
+
+        ``mount`` was taken off its path; ``told`` is what a trusted proxy has said of it.
+        """
         lines = scope["headers"]
         fields: dict[bytes, bytes] = dict(lines)
         if len(fields) != len(lines):
@@ -118,14 +127,18 @@ class RequestReader:
         if query:
             query = self._normalised_query(scope["path"], query)
         path = mount + scope["raw_path"] if mount else scope["raw_path"]
+        key: tuple[object, ...]
         key = partition, scheme, fields.get(b"host"), path, query, representation
+        if told:
+            key = (*key, *told)
         if SPECIAL.isdisjoint(fields):
             return CacheRequest(key, fields)
         return self._special(key, fields)
 
     def _special(self, key: tuple[object, ...], fields: dict[bytes, bytes]) -> CacheRequest:
-        keyed = [(name, fields[name]) for name in sorted(KEYED & fields.keys())]
-        keyed = [(name, _host_and_scheme(value) if name == b"forwarded" else value) for name, value in keyed]
+        keyed: list[object] = [(name, fields[name]) for name in sorted((KEYED - {FORWARDED}) & fields.keys())]
+        if FORWARDED in fields:
+            keyed += _hosts_and_schemes(fields[FORWARDED])
         if ASKING.isdisjoint(fields):
             return CacheRequest((*key, *keyed), fields)
         asked = directives.parse_request(fields.get(b"cache-control", b""), fields.get(b"pragma", b""))
@@ -173,6 +186,9 @@ def combined(lines: headers.Headers) -> dict[bytes, bytes]:
     return fields
 
 
-def _host_and_scheme(forwarded: bytes) -> bytes:
-    """What of a Forwarded field (RFC 7239) can change an answer: not the addresses."""
-    return b";".join(_FORWARDED_PARTS.findall(forwarded)).lower()
+def _hosts_and_schemes(field_value: bytes) -> list[object]:
+    """What of a Forwarded field (RFC 7239) can change an answer: not addresses, if it can be read."""
+    elements = forwarded.elements(field_value)
+    if None in elements:
+        return [(FORWARDED, field_value)]
+    return [(FORWARDED, pairs.get(b"host"), pairs.get(b"proto")) for pairs in elements if pairs is not None]

@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BeforeValidator
 
 from metaproxy.config.written import NotWrittenSo, Written
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from metaproxy.protocol.addresses import Network, as_ipv4
+from metaproxy.protocol.forwarded import UNIX, Unix
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]")
 
@@ -88,12 +88,15 @@ def parse_url(value: object) -> str:
     return text.rstrip("/")
 
 
-def parse_network(value: object) -> Network:
-    """Return ``10.0.0.0/8`` or a single address as a network; raises ValueError."""
-    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+def parse_network(value: object) -> Network | Unix:
+    """Return ``10.0.0.0/8`` or a single address as a network, or ``unix``; raises ValueError.
+
+    A network of IPv4-mapped addresses is the IPv4 network that it means.
+    """
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network) or value == UNIX:
         return value
     try:
-        return ipaddress.ip_network(value if isinstance(value, str) else "")
+        return as_ipv4(ipaddress.ip_network(value if isinstance(value, str) else ""))
     except ValueError as error:
         detail = "; its last bits must be zero" if "host bits" in str(error) else ""
         raise NotWrittenSo(f"a network is 10.0.0.0/8, fd00::/8 or one address{detail}") from None
@@ -142,5 +145,5 @@ TargetUrl = Annotated[
 Url = Annotated[str, Written("url", parse_url, str, r"https?://.+", "https://keystone.example/v3")]
 Urls = Annotated[tuple[Url, ...], BeforeValidator(_as_list, json_schema_input_type=Url | list[Url])]
 NetworkAddress = Annotated[
-    Network, Written("network", parse_network, str, r"[0-9A-Fa-f:.]+(?:/[0-9]+)?", "10.0.0.0/8")
+    Network | Unix, Written("network", parse_network, str, r"[0-9A-Fa-f:.]+(?:/[0-9]+)?|unix", "10.0.0.0/8")
 ]

@@ -173,7 +173,7 @@ class MetadataCache(Stage):
         partition = self._partitions.of(exchange)
         if partition is None:
             return None
-        request = self._reader.read(partition, exchange.scheme, scope, exchange.mount)
+        request = self._reader.read(partition, exchange.scheme, scope, exchange.mount, exchange.told_by_proxy)
         return None if request.bypass else request
 
     def find(self, request: CacheRequest, scope: Scope) -> Hit | None:
@@ -227,7 +227,7 @@ class MetadataCache(Stage):
         if match is None or partition is None:
             await self._pass(exchange, scope, receive, send, cache_status.BYPASS)
             return
-        request = self._reader.read(partition, exchange.scheme, scope, exchange.mount)
+        request = self._reader.read(partition, exchange.scheme, scope, exchange.mount, exchange.told_by_proxy)
         if request.bypass:
             await self._pass(exchange, scope, receive, send, cache_status.BYPASS, request.bypass)
             return
@@ -254,7 +254,8 @@ class MetadataCache(Stage):
         beside = self._collections.to_fetch(request, match, scope)
         collection = self._routes.match(beside["path"]) if beside is not None else None
         if beside is not None and collection is not None:
-            key = self._reader.read(request.key[0], exchange.scheme, beside, exchange.mount).key
+            mount, told = exchange.mount, exchange.told_by_proxy
+            key = self._reader.read(request.key[0], exchange.scheme, beside, mount, told).key
             asked = replace(request, key=key)
             stored = self._store.select(asked.key, asked.fields)
             read = self._forwarded_read(exchange, beside, asked, collection, stored)

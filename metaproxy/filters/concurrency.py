@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.refusals import refusals
 from metaproxy.filters.stage import GOES_ON, Decided, DecidingStage, Prepared
+from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import consumer_of
 from metaproxy.telemetry.metrics import Metrics
@@ -62,6 +63,7 @@ class ConcurrencyLimit(DecidingStage):
         per: ``project``, ``user``, ``address`` or ``global``; a global limit answers 503.
         over_limit_status: 413 as the compute API has it, or 429.
         running: the numbers of running requests, if another stage had them before.
+        ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
         metrics: counts refusals, and tells how many requests run.
     """
 
@@ -73,11 +75,12 @@ class ConcurrencyLimit(DecidingStage):
         per: Literal["project", "user", "address", "global"] = "project",
         over_limit_status: Literal[413, 429] = 413,
         running: Running | None = None,
+        ipv6_prefix: int = IPV6_PREFIX,
         metrics: Metrics | None = None,
     ) -> None:
         self.app = app
         self._maximum = maximum
-        self._consumer_of = consumer_of((per,))
+        self._consumer_of = consumer_of((per,), ipv6_prefix)
         self._status = 503 if per == "global" else over_limit_status
         self._running = running if running is not None else Running()
         metrics = metrics or Metrics()

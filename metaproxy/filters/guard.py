@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Check, DecidingStage
-from metaproxy.protocol import forwarded, identity_headers
+from metaproxy.protocol import forwarded, identity_headers, proxy_fields
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header, Headers, get_all, via_names
 from metaproxy.protocol.paths import ambiguity
@@ -40,7 +40,7 @@ SINGLE = frozenset(
 )
 """Fields that stand once in a request; the second could be the one that the upstream reads."""
 
-_NOTEWORTHY = {b"transfer-encoding", b"expect", b"via"} | forwarded.FIELDS | identity_headers.RESERVED
+_NOTEWORTHY = {b"transfer-encoding", b"expect", b"via"} | identity_headers.RESERVED
 T = TypeVar("T")
 
 MEMO_ENTRIES = 1024
@@ -53,12 +53,14 @@ class Guard(DecidingStage):
     """Refuses ambiguous requests; takes off headers that a client must not send.
 
     Answers by itself: 400 (ambiguous path or headers), 417, 431, 501, 508 (a forwarding loop).
-    Writes ``client_address``, ``scheme`` and ``identity_headers_stripped``.
+    Writes ``client_address``, ``scheme``, ``told_by_proxy`` and ``identity_headers_stripped``.
 
     Args:
         app: the next application.
-        trusted_proxies: networks whose Forwarded and X-Forwarded-* are believed; anybody else's are
-            taken off.
+        trusted_proxies: networks whose fields about the client are believed, ``unix`` for peers on a unix
+            socket; anybody else's are taken off (``proxy_fields``).
+        forwarded_header: the family of fields that they write: ``x-forwarded`` or ``forwarded``. The other
+            is taken off.
         max_headers: how many header fields a request may have.
         max_header_bytes: how many bytes their names and values may have together.
         pseudonym: our name in Via, by which a loop is seen.
@@ -73,7 +75,8 @@ class Guard(DecidingStage):
         self,
         app: ASGIApp,
         *,
-        trusted_proxies: Sequence[forwarded.Network] = (),
+        trusted_proxies: forwarded.Trusted = (),
+        forwarded_header: forwarded.ForwardedHeader = "x-forwarded",
         max_headers: int = 100,
         max_header_bytes: int = 65536,
         pseudonym: str = "metaproxy",
@@ -82,6 +85,7 @@ class Guard(DecidingStage):
     ) -> None:
         self.app = app
         self._trusted_proxies = tuple(trusted_proxies)
+        self._believed = forwarded_header
         self._max_headers = max_headers
         self._max_header_bytes = max_header_bytes
         self._pseudonym = pseudonym
@@ -145,7 +149,7 @@ class Guard(DecidingStage):
         is_odd = bool(b"".join(names).translate(None, _PLAIN))
         if is_odd:
             scope["headers"] = headers = [pair for pair in headers if not pair[0].translate(None, _PLAIN)]
-        if not _NOTEWORTHY.isdisjoint(names):
+        if not _NOTEWORTHY.isdisjoint(names) or any(map(proxy_fields.is_told_by_proxies, names)):
             self._look_closer(exchange, scope, headers)
         elif not is_odd:
             _remember(names, sum(map(len, names)), self._plain_names)
@@ -158,12 +162,28 @@ class Guard(DecidingStage):
             raise Fault(417, "The expectation cannot be met.", reason="expectation_unknown")
         if via_names(headers, self._pseudonym) > self._max_passes:
             raise Fault(508, "The request runs in a loop.", reason="loop_detected")
-        if forwarded.is_trusted(exchange.client_address, self._trusted_proxies):
-            seen = forwarded.origin(headers, exchange.client_address, exchange.scheme, self._trusted_proxies)
-            exchange.client_address, exchange.scheme = seen.address, seen.scheme
+        if forwarded.is_trusted(exchange.client_address, self._trusted_proxies, is_unix=_is_unix(scope)):
+            headers = self._believe(exchange, headers)
         else:
-            headers = [header for header in headers if header[0] not in forwarded.FIELDS]
+            headers = proxy_fields.without_told(headers)
         scope["headers"] = identity_headers.strip(headers)
+
+    def _believe(self, exchange: Exchange, headers: list[Header]) -> list[Header]:
+        """Take from ``headers`` who the client is; return them without what may not be believed."""
+        headers = proxy_fields.without_other_family(headers, self._believed)
+        peer = exchange.client_address
+        seen = forwarded.origin(headers, peer, exchange.scheme, self._trusted_proxies, self._believed)
+        exchange.client_address, exchange.scheme = seen.address, seen.scheme
+        told = seen.address if seen.address != peer else ""
+        headers = proxy_fields.without_contradictions(headers, told, seen.scheme)
+        exchange.told_by_proxy = proxy_fields.keyed(headers)
+        return headers
+
+
+def _is_unix(scope: Scope) -> bool:
+    """Say whether the peer is on a unix socket, as ASGI tells it: no client, and a server without a port."""
+    server = scope.get("server")
+    return not scope.get("client") and server is not None and server[1] is None
 
 
 def _remember(seen: T, size: int, plain: set[T]) -> None:

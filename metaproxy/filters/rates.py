@@ -10,8 +10,9 @@ from starlette.types import Scope
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange, Identity
+from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.limits.consumers import group_of
+from metaproxy.protocol.limits.consumers import group_of, respelled
 from metaproxy.protocol.limits.policy import Standing, standing
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
@@ -40,6 +41,7 @@ class Rates:
         exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
         counters: the counters of this process; None makes ``max_counters`` of them.
         mount: the prefix that was taken off paths.
+        ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
         monotonic: the clock that counts.
 
     Raises RuleError for rules that contradict themselves or each other.
@@ -56,9 +58,13 @@ class Rates:
         counters: MemoryCounters | None = None,
         max_counters: int = 100_000,
         mount: Mount = NOT_MOUNTED,
+        ipv6_prefix: int = IPV6_PREFIX,
         monotonic: Clock = clock.monotonic,
     ) -> None:
-        self._table = RateTable(rules, algorithm=algorithm, exempt=exempt, mount=mount)
+        self._table = RateTable(
+            rules, algorithm=algorithm, exempt=exempt, mount=mount, ipv6_prefix=ipv6_prefix
+        )
+        self._ipv6_prefix = ipv6_prefix
         self._memo: dict[tuple[Targets, str, str, str], tuple[Charge, ...]] = {}
         self._shared = shared
         self._on_store_failure = on_store_failure
@@ -167,8 +173,10 @@ class Rates:
     async def reset(self, consumer: str) -> int:
         """Give ``consumer`` (``project:a1``) all its rates anew; return how many counters it had.
 
+        An address may be spelled in any way; it stands for all that are counted as one with it.
         Raises StoreUnavailable while the shared counters are away.
         """
+        consumer = respelled(consumer, self._ipv6_prefix)
         self.top_consumers.forget(consumer)
         removed = self._local.reset(consumer)
         return removed if self._shared is None else removed + await self._shared.reset(consumer)

@@ -20,7 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from metaproxy.clock import monotonic
 from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
 from metaproxy.protocol import faults, headers
+from metaproxy.protocol.addresses import canonical
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.received import settled
 from metaproxy.request_id import new_request_id
 
 logger = structlog.get_logger("metaproxy")
@@ -61,16 +63,30 @@ class Stage:
         raise NotImplementedError
 
     async def _handle_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = scope.get("client")
         if not scope.get("raw_path"):  # optional in ASGI, and not every server tells it
             scope["raw_path"] = quote(scope["path"], safe=UNESCAPED).encode("ascii")
         exchange = scope[SCOPE_KEY] = Exchange(
             new_request_id(),
             monotonic(),
-            client_address=client[0] if client else "",
+            client_address=settle(scope),
             scheme=scope.get("scheme", "http"),
         )
         await Responder(exchange, scope, send).run(self, receive)
+
+
+def settle(scope: Scope) -> str:
+    """Put what a head means in the place of what came; return the canonical address of the peer, "" for none.
+
+    That is done once, where the request's Exchange is made: everything later reads the same.
+    """
+    scope["headers"] = settled(scope["headers"])
+    client = scope.get("client")
+    if not client:
+        return ""
+    address = canonical(client[0])
+    if address != client[0]:
+        scope["client"] = (address, client[1])
+    return address
 
 
 Check: TypeAlias = Callable[[Scope], bool]

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import SCOPE_KEY, Exchange
-from metaproxy.filters.stage import UNESCAPED, Responder
+from metaproxy.filters.stage import UNESCAPED, Responder, settle
 from metaproxy.protocol.headers import Header, Headers, get
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.routes import RouteTable
@@ -75,9 +75,7 @@ class Trace:
     def begin(self, scope: Scope) -> Exchange:
         """Make the Exchange of a request and put it into ``scope``."""
         exchange = scope[SCOPE_KEY] = Exchange(new_request_id(), self.clock())
-        client = scope.get("client")
-        if client:
-            exchange.client_address = client[0]
+        exchange.client_address = settle(scope)
         exchange.scheme = scope.get("scheme", "http")
         self.take_prefix_off(exchange, scope)
         exchange.route = self.routes.template(scope["path"])

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from starlette.types import Scope
 
 from metaproxy.exchange import EMPTY_QUERY, SCOPE_KEY, Exchange
-from metaproxy.protocol import identity_headers
+from metaproxy.protocol import forwarded, identity_headers
 from metaproxy.protocol.headers import HOP_BY_HOP, Header, Headers, combined, end_to_end, get, list_members
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 
@@ -134,21 +134,26 @@ def _appended(received: Headers, names: set[bytes], name: bytes, element: bytes)
 
 
 def _forwarded(exchange: Exchange, scope: Scope, names: set[bytes], host: bytes | None) -> list[Header]:
-    """Return Forwarded and its older kin, telling of the peer that has connected to us."""
+    """Return Forwarded and its older kin: what came of them, and the peer that has connected to us.
+
+    The guard leaves one of the two families. The other says the same, in its own words (RFC 7239 §7.4).
+    """
     received: Headers = scope["headers"]
     peer = scope.get("client")
     address = peer[0] if peer else ""
+    told, told_old = combined(received, b"forwarded"), combined(received, b"x-forwarded-for")
+    if told_old and not told:
+        told = _from_old(received, exchange.scheme, has_scheme=b"x-forwarded-proto" in names)
+    elif told and not told_old:
+        told_old = _from_new(received)
     element = _element(address, scope.get("scheme", "http"), host)
     fields = [
         (b"x-forwarded-proto", exchange.scheme.encode()),
-        (b"forwarded", _appended(received, names, b"forwarded", element)),
+        (b"forwarded", told + b", " + element if told else element),
     ]
     # X-Forwarded-For has no word for a peer without address, such as one on a unix socket.
-    if address:
-        addresses = _appended(received, names, b"x-forwarded-for", address.encode())
+    if addresses := b", ".join(filter(None, (told_old, address.encode()))):
         fields.append((b"x-forwarded-for", addresses))
-    elif b"x-forwarded-for" in names:
-        fields.append((b"x-forwarded-for", combined(received, b"x-forwarded-for")))
     if forwarded_host := get(received, b"x-forwarded-host") or host:
         fields.append((b"x-forwarded-host", forwarded_host))
     return fields
@@ -156,9 +161,20 @@ def _forwarded(exchange: Exchange, scope: Scope, names: set[bytes], host: bytes 
 
 def _element(address: str, scheme: str, host: bytes | None) -> bytes:
     """Our element of Forwarded (RFC 7239 §4, §6)."""
-    node = f'"[{address}]"' if ":" in address else address or "unknown"
-    element = f"for={node};proto={scheme}".encode()
-    if host:
-        quoted = host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-        element += b';host="%b"' % quoted
-    return element
+    pairs = [(b"for", forwarded.node(address)), (b"proto", scheme.encode())]
+    return forwarded.written([*pairs, (b"host", host)] if host else pairs)
+
+
+def _from_old(received: Headers, scheme: str, *, has_scheme: bool) -> bytes:
+    """Forwarded for what came as X-Forwarded-For; ``scheme`` is what the proxy nearest to us was asked by."""
+    *before, last = [(b"for", forwarded.node(address)) for address in forwarded.old_addresses(received)] or [
+        (b"for", b"unknown")
+    ]
+    nearest = [last, (b"proto", scheme.encode())] if has_scheme else [last]
+    return b", ".join([*(forwarded.written([pair]) for pair in before), forwarded.written(nearest)])
+
+
+def _from_new(received: Headers) -> bytes:
+    """X-Forwarded-For for what came as Forwarded: an address, or ``unknown``, for each hop."""
+    addresses = [hop.address if hop else "" for hop in forwarded.hops(received)]
+    return ", ".join([address or "unknown" for address in addresses]).encode()

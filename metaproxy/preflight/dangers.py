@@ -85,6 +85,8 @@ def open_doors(
             f"use {LEAST_TOKEN} random characters or more, as `openssl rand -hex 32` prints them",
         )
     for index, network in enumerate(server.trusted_proxies):
+        if network == "unix":
+            continue
         if network.prefixlen < (WIDEST_V4 if network.version == 4 else WIDEST_V6) and not network.is_private:
             yield warning(
                 ("server", "trusted_proxies", index),

@@ -1,7 +1,6 @@
 """What all connections of a listener share: bounds, the fast lane, how what is no request is refused."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,8 +9,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.outbox import Outbox
+from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.forwarded import Network, is_trusted
+from metaproxy.protocol.forwarded import Trusted, is_trusted
 from metaproxy.server.descriptors import Refusals
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.requests import RequestRecord
@@ -34,8 +34,10 @@ class EdgeLimits:
     max_connections_per_address: int | None = None
     max_pipelined: int = 16
     """Requests of one connection that wait for the answers to those before them."""
-    trusted_proxies: Sequence[Network] = ()
+    trusted_proxies: Trusted = ()
     """Their connections carry the requests of many clients: none is one too many."""
+    ipv6_prefix: int = IPV6_PREFIX
+    """Addresses of one IPv6 network of this length are counted as one."""
 
     def one_too_many(self, connections: int, of_address: int, address: str) -> str:
         """Return the reason to refuse a new connection, given how many there are with it; "" for none."""
@@ -48,7 +50,7 @@ class EdgeLimits:
 
 
 class Addresses:
-    """Counts the open connections of each address; knows none that has no connection."""
+    """Counts the open connections of each address, or network of addresses that is counted as one."""
 
     def __init__(self) -> None:
         self._open: dict[str, int] = {}

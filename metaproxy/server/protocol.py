@@ -15,7 +15,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from metaproxy.exchange import EMPTY_QUERY
+from metaproxy.protocol.addresses import canonical, counted_as
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.received import BLANKS
 from metaproxy.server.answering import AnsweringProtocol
 from metaproxy.server.deadlines import body_deadline
 from metaproxy.server.edge import Edge
@@ -29,6 +31,9 @@ LINGER_SECONDS = 1.0
 PRESSED_IDLE_SECONDS = 5.0
 
 HEAD_END = b"\r\n\r\n"
+
+NAMELESS = "?"
+"""In place of the address of a TCP peer that left before it was asked: no head is remembered for it."""
 
 
 class EdgeProtocol(AnsweringProtocol):
@@ -54,13 +59,15 @@ class EdgeProtocol(AnsweringProtocol):
         self._framing_bytes = self._body_bytes = 0
         self._body_began = 0.0
         self._unread_framing = b""
+        self._counted_as = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
         self.deadline = self.loop.time() + self.limits.header_seconds
-        self.address = address = self.client[0] if self.client else ""
-        of_address = self.edge.addresses.connected(address) if address else 0
+        self.address = address = self._settle_client()
+        self._counted_as = counted_as(address, self.limits.ipv6_prefix)
+        of_address = self.edge.addresses.connected(self._counted_as) if self.client else 0
         connections = len(self.connections) - self.edge.lingering
         if reason := self.limits.one_too_many(connections, of_address, address):
             self.edge.refusals.add(reason, connections=connections)
@@ -70,7 +77,15 @@ class EdgeProtocol(AnsweringProtocol):
         """The connection is gone."""
         super().connection_lost(exc)
         if self.client:
-            self.edge.addresses.disconnected(self.client[0])
+            self.edge.addresses.disconnected(self._counted_as)
+
+    def _settle_client(self) -> str:
+        """Spell the client's address canonically; return it, or "" for a peer on a unix socket."""
+        if self.client:
+            self.client = (canonical(self.client[0]), self.client[1])
+            return self.client[0]
+        # A TCP peer that has left already has no name either. It must not be taken for one on a unix socket.
+        return "" if self.server is not None and self.server[1] is None else NAMELESS
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: feed the parser, then say how long the next ones may take."""
@@ -101,6 +116,10 @@ class EdgeProtocol(AnsweringProtocol):
         now = self.loop.time()
         self._body_began = self._body_began or now
         return body_deadline(self._body_began, now, self.limits.body_seconds, self._body_bytes)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field has come: white space around its value is no part of it (RFC 9112 §5.1)."""
+        super().on_header(name, value.strip(BLANKS))
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body has come."""

@@ -134,6 +134,7 @@ def edge_limits(config: Config) -> EdgeLimits:
         max_lingering=descriptors.lingering(config),
         max_connections_per_address=section.max_connections_per_address,
         trusted_proxies=section.trusted_proxies,
+        ipv6_prefix=section.ipv6_prefix,
     )
 
 

@@ -1,5 +1,6 @@
 """What a store of counters is asked, and what it answers."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -27,12 +28,15 @@ class Taken(NamedTuple):
     now: int
 
 
+_SEPARATOR = re.compile(r"/(?!\d+(?:\+|$))")
+"""Between the parts of a key; not the slash of a network, as in ``address:2001:db8::/64``."""
+
 UNCOUNTED = Taken(admitted=True, states=(), now=0)
 
 
 def belongs_to(key: str, consumer: str) -> bool:
     """Say whether the counter ``key`` counts requests of ``consumer`` (``project:a1``), if not alone."""
-    return consumer in key.rpartition("/")[2].split("+")
+    return consumer in _SEPARATOR.split(key)[-1].split("+")
 
 
 class SharedCounters(Protocol):

@@ -10,6 +10,8 @@ from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.values import BlankIsNone, Connections, File, Number, Token
 from metaproxy.config.units import Duration, PositiveDuration, Size
 from metaproxy.config.written import text_of
+from metaproxy.protocol.addresses import IPV6_PREFIX
+from metaproxy.protocol.forwarded import ForwardedHeader
 
 Pseudonym = Annotated[
     str,
@@ -53,7 +55,9 @@ class Server(Section):
     workers: Annotated[Number, Field(ge=1, le=256)] = 1
     """Processes that serve side by side; more than one needs store.url, or each would count rates alone."""
     trusted_proxies: tuple[NetworkAddress, ...] = ()
-    """Networks of the proxies in front, whose Forwarded and X-Forwarded-* are believed."""
+    """Networks of the proxies that are believed about the client; unix for peers on a unix socket."""
+    forwarded_header: ForwardedHeader = "x-forwarded"
+    """What they tell the client's address in: x-forwarded (X-Forwarded-*) or forwarded (RFC 7239)."""
     shutdown_grace: Duration = 30.0
     """How long requests that already run may take to finish after SIGTERM."""
     header_bytes: HeadSize = 64 * 1024
@@ -68,6 +72,8 @@ class Server(Section):
     """Open client connections per process."""
     max_connections_per_address: Connections | None = None
     """How many of them one address may have, those of trusted_proxies apart; null sets no limit."""
+    ipv6_prefix: Annotated[Number, Field(ge=1, le=128)] = IPV6_PREFIX
+    """IPv6 addresses that have so many bits in common are one client, for limits by address."""
 
 
 class Admin(Section):

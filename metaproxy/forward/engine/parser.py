@@ -95,7 +95,7 @@ class ResponseParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by llhttp, for trailers too, which end at this hop (RFC 9110 §6.5.1)."""
         if self.head is None:
-            self._fields.append((name.lower(), value))
+            self._fields.append((name.lower(), value.strip(b" \t")))  # RFC 9112 §5.1
 
     def on_headers_complete(self) -> None:
         """Called by llhttp."""

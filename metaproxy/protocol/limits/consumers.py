@@ -1,7 +1,8 @@
 """Who a request is counted for, as a text that stands in the counters' keys.
 
 A consumer is ``project:<id>``, ``user:<id>``, ``address:<address>`` or ``global:``, several of them
-joined by ``+``. Ids are percent-encoded, so that no id can be mistaken for another consumer.
+joined by ``+``. IPv6 addresses are counted by network: ``address:2001:db8::/64``. Ids are percent-encoded,
+so that no id can be mistaken for another consumer.
 
 A request without the identity that a rule counts by is counted by what stands nearest: no project, then
 the user; no user, then the address. Nobody escapes a rule by sending no token.
@@ -9,8 +10,9 @@ the user; no user, then the address. Nobody escapes a rule by sending no token.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+from metaproxy.protocol.addresses import IPV6_PREFIX, canonical, counted_as
 from metaproxy.protocol.limits.rates import IDENTITIES
 
 MEMO_ENTRIES = 65536
@@ -22,7 +24,7 @@ ConsumerOf = Callable[[str, str, str], str]
 @lru_cache(MEMO_ENTRIES)
 def consumer(kind: str, identifier: str) -> str:
     """Return the text for one consumer: ``consumer("project", "a1")`` is ``project:a1``."""
-    return f"{kind}:{quote(identifier, safe=':')}"
+    return f"{kind}:{quote(identifier, safe=':/' if kind == 'address' else ':')}"
 
 
 def by_project(project_id: str, user_id: str, address: str) -> str:
@@ -53,14 +55,40 @@ BY_KIND: dict[str, ConsumerOf] = {
 }
 
 
-def consumer_of(per: Sequence[str]) -> ConsumerOf:
-    """Return the function that names the consumer for a rule's ``per``; captured names are left out."""
+def consumer_of(per: Sequence[str], ipv6_prefix: int = 128) -> ConsumerOf:
+    """Return the function that names the consumer for a rule's ``per``; captured names are left out.
+
+    All IPv6 addresses that have the first ``ipv6_prefix`` bits in common are one consumer.
+    """
     parts = [BY_KIND[kind] for kind in per if kind in IDENTITIES] or [by_nobody]
+    if parts == [by_nobody]:
+        return by_nobody
     if len(parts) == 1:
-        return parts[0]
+        part = parts[0]
+        return lambda project_id, user_id, address: part(
+            project_id, user_id, counted_as(address, ipv6_prefix)
+        )
     return lambda project_id, user_id, address: "+".join(
-        dict.fromkeys(part(project_id, user_id, address) for part in parts)
+        dict.fromkeys(part(project_id, user_id, counted_as(address, ipv6_prefix)) for part in parts)
     )
+
+
+def respelled(named: str, ipv6_prefix: int = IPV6_PREFIX) -> str:
+    """Return the consumer that an operator has ``named``, addresses in the spelling that is counted.
+
+    ``address:2001:DB8::5`` is ``address:2001:db8::/64``, where all addresses of that network count as one.
+    """
+    return "+".join(_respelled(part, ipv6_prefix) for part in named.split("+"))
+
+
+def _respelled(part: str, ipv6_prefix: int) -> str:
+    kind, _, identifier = part.partition(":")
+    if kind != "address":
+        return part
+    address, _, length = identifier.partition("/")
+    if length not in ("", str(ipv6_prefix)):
+        return part
+    return consumer("address", counted_as(canonical(unquote(address)), ipv6_prefix))
 
 
 def group_of(names: Iterable[str], positions: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from urllib.parse import parse_qsl, quote
 
 from metaproxy.memo import Memo
+from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.compute_api import kind_of_path, resource_path
 from metaproxy.protocol.expressions import Captures, Expression, compiled
 from metaproxy.protocol.limits import fields
@@ -55,13 +56,15 @@ class CompiledRule:
         "rule",
     )
 
-    def __init__(self, rule: RateRule, algorithm: str, position: int = 0) -> None:
+    def __init__(
+        self, rule: RateRule, algorithm: str, position: int = 0, ipv6_prefix: int = IPV6_PREFIX
+    ) -> None:
         self.rule = rule
         self.position = position
         self.captured = captured_apart(rule)
         self.policy: Policy = ALGORITHMS[algorithm].of(rule)
         self.methods = rule.counted_methods
-        self.consumer_of = consumer_of(rule.per)
+        self.consumer_of = consumer_of(rule.per, ipv6_prefix)
         self.keep_seconds = self.policy.horizon / MICROSECONDS
         # All that the rule says is part of the key, so that a changed rule has other counters, and a rule
         # that is the same after a reload, or in another process, has the same.
@@ -119,6 +122,7 @@ class RateTable:
         algorithm: ``gcra`` or ``fixed-window``.
         exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
         mount: the prefix that was taken off paths.
+        ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
 
     Raises RuleError for two rules of one name, or an unknown algorithm.
     """
@@ -130,13 +134,16 @@ class RateTable:
         algorithm: str,
         exempt: Sequence[str] = (),
         mount: Mount = NOT_MOUNTED,
+        ipv6_prefix: int = IPV6_PREFIX,
     ) -> None:
         if algorithm not in ALGORITHMS:
             raise RuleError(f"the algorithm is one of {', '.join(ALGORITHMS)}, not {algorithm!r}")
         names = [rule.name for rule in rules]
         if len(set(names)) < len(names):
             raise RuleError("two rates have the same name")
-        self.rules = tuple(CompiledRule(rule, algorithm, position) for position, rule in enumerate(rules))
+        self.rules = tuple(
+            CompiledRule(rule, algorithm, position, ipv6_prefix) for position, rule in enumerate(rules)
+        )
         groups = dict.fromkeys(group for rule in rules for group in rule.groups)
         self.groups = {group: position for position, group in enumerate(groups)}
         """Every group with rules of its own, by its place in the order of ``rules``."""

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaproxy.protocol.limits.consumers import consumer_of, group_of
+from metaproxy.protocol.limits.consumers import consumer_of, group_of, respelled
 
 ADDRESS = "2001:db8::1"
 
@@ -48,3 +48,38 @@ def test_an_id_cannot_reach_out_of_its_place_in_a_key(identifier: str) -> None:
 )
 def test_the_group_that_stands_first_in_the_file_decides(names: tuple[str, ...], expected: str) -> None:
     assert group_of(names, {"b": 0, "a": 1}) == expected
+
+
+@pytest.mark.parametrize(
+    ("per", "address", "expected"),
+    [
+        (("address",), "2001:db8::1", "address:2001:db8::/64"),
+        (("address",), "2001:db8::ffff:1", "address:2001:db8::/64"),
+        (("address",), "198.51.100.7", "address:198.51.100.7"),
+        (("project", "address"), "2001:db8::1", "address:2001:db8::/64"),
+        (("user",), "2001:db8::1", "address:2001:db8::/64"),
+    ],
+)
+def test_ipv6_addresses_of_one_network_are_one_consumer(
+    per: tuple[str, ...], address: str, expected: str
+) -> None:
+    assert consumer_of(per, 64)("", "", address) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("address:198.51.100.7", "address:198.51.100.7"),
+        ("address:::ffff:198.51.100.7", "address:198.51.100.7"),
+        ("address:::ffff:c633:6407", "address:198.51.100.7"),
+        ("address:2001:DB8:0:0::5", "address:2001:db8::/64"),
+        ("address:2001:DB8::/64", "address:2001:db8::/64"),
+        ("address:2001:db8::%eth0", "address:2001:db8::/64"),
+        ("address:2001:db8::/56", "address:2001:db8::/56"),
+        ("project:p+address:2001:db8::1", "project:p+address:2001:db8::/64"),
+        ("project:::1", "project:::1"),
+        ("global:", "global:"),
+    ],
+)
+def test_an_operator_may_spell_an_address_in_any_way(named: str, expected: str) -> None:
+    assert respelled(named, 64) == expected
