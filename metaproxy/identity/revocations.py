@@ -10,6 +10,7 @@ recorded meanwhile. If that cannot be known, it doubts: identity is asked about 
     in touch   the record was read, whole     apply it                                   in touch
     in touch   it was read and is not whole   apply it; doubt, if that was not done yet  in touch
     in touch   it could not be read           doubt; read again when next confirmed      in touch
+    in touch   it was not read for a while    read it, so that what it has lost is recorded again
 
 So a revocation reaches every process within two leases and the time that it takes to connect and to read,
 or the process trusts no verdict that is older. Without a record (``record`` is None), each loss is doubted
@@ -18,7 +19,7 @@ at once.
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -30,6 +31,9 @@ from metaproxy.store.revocations import MAX_RECORDED, Recorded, RevocationRecord
 from metaproxy.tasks import TaskSet
 
 CHANNEL = "revocations"
+
+LEASES_A_READING = 5
+"""How often the record is read although nothing was missed: the store may have lost what others need."""
 
 SAME_SECONDS = 2.0
 """A revocation that is recorded so much later than it was received was made once more."""
@@ -67,6 +71,9 @@ class Revocations:
         self._was_doubted = False
         self._must_read = True
         self._untold: dict[bytes, None] = {}
+        self._unrecorded: dict[bytes, None] = {}
+        self._unreadable: dict[bytes, None] = {}
+        self._read_at = -math.inf
         self._lease: asyncio.TimerHandle | None = None
         self._tasks = TaskSet()
 
@@ -93,39 +100,24 @@ class Revocations:
         """
         forgotten = self._validator.revoke(revocation)
         logger.info("tokens revoked", forgotten=forgotten)
-        entry = Recorded(revocation.payload(), 0.0)
-        await self._announce([entry], record=[entry])
+        payload = revocation.payload()
+        _remember(self._untold, payload)
+        if self._record is not None:
+            _remember(self._unrecorded, payload)
+        self._must_read = True  # what fails now is done again when the broadcast confirms the next time
+        await self._announce({payload: 0.0})
         return forgotten
 
-    async def _announce(self, entries: Sequence[Recorded], *, record: Sequence[Recorded]) -> None:
-        """Tell the others of ``entries``, of which ``record`` is to be recorded; raises OSError.
-
-        What fails is done again when the broadcast confirms the next time.
-        """
-        self._untold.update(dict.fromkeys(entry.payload for entry in entries))
-        while len(self._untold) > MAX_RECORDED:
-            del self._untold[next(iter(self._untold))]
-        is_recorded = await self._is_recorded(record)  # first, so that whoever misses the message finds it
-        try:
-            for entry in entries:
-                await self._broadcast.publish(CHANNEL, entry.payload)
-        except OSError:
-            self._must_read = True
-            raise
-        if is_recorded:
-            for entry in entries:
-                self._untold.pop(entry.payload, None)
-        else:
-            self._must_read = True
-
-    async def _is_recorded(self, entries: Sequence[Recorded]) -> bool:
-        if self._record is None or not entries:
-            return True
-        try:
-            await self._record.add(entries)
-        except OSError:
-            return False
-        return True
+    async def _announce(self, ages: Mapping[bytes, float]) -> None:
+        """Record and tell what the others lack; raises OSError. ``ages`` are those of revocations."""
+        unrecorded = [Recorded(payload, ages.get(payload, 0.0)) for payload in self._unrecorded]
+        if self._record is not None and unrecorded:
+            with suppress(OSError):
+                await self._record.add(unrecorded)  # first, so that whoever misses the message finds it
+                _forget(self._unrecorded, unrecorded)
+        for payload in list(self._untold):
+            await self._broadcast.publish(CHANNEL, payload)
+            self._untold.pop(payload, None)
 
     def _received(self, payload: bytes) -> None:
         self._apply(Recorded(payload, 0.0))
@@ -134,7 +126,10 @@ class Revocations:
         try:
             self._validator.revoke(Revocation.from_payload(entry.payload), age=entry.age)
         except RevocationError:
+            if entry.payload in self._unreadable and entry.age > 0.0:
+                return
             # A newer version may name what this one does not know: rather ask once too often.
+            _remember(self._unreadable, entry.payload)
             logger.warning("a revocation could not be read; every token is asked about anew")
             self._validator.doubt()
 
@@ -148,11 +143,12 @@ class Revocations:
             loop = asyncio.get_running_loop()
             self._lease = loop.call_later(self._lease_seconds, self._doubt)
 
-    def _confirmed(self, _moment: float) -> None:
+    def _confirmed(self, moment: float) -> None:
         self._is_deaf = False
         self._end_lease()
-        if self._must_read and self._record is not None and not len(self._tasks):
-            self._tasks.start(self._catch_up(self._record), name="read-revocations")
+        is_due = self._must_read or moment >= self._read_at + LEASES_A_READING * self._lease_seconds
+        if is_due and self._record is not None and not len(self._tasks):
+            self._tasks.start(self._catch_up(self._record, moment), name="read-revocations")
 
     def _doubt(self) -> None:
         self._was_doubted = True
@@ -164,7 +160,7 @@ class Revocations:
             self._lease.cancel()
             self._lease = None
 
-    async def _catch_up(self, record: RevocationRecord) -> None:
+    async def _catch_up(self, record: RevocationRecord, moment: float) -> None:
         """Apply what was recorded while this process was deaf, and announce what the others lack."""
         self._must_read = False
         outage = self._outages
@@ -184,12 +180,23 @@ class Revocations:
         if not read.is_whole and self._settled_outages < outage and not self._was_doubted:
             self._doubt()
         self._settled_outages = max(self._settled_outages, outage)
+        self._read_at = moment
         recorded = {entry.payload for entry in read.entries}
-        ours = made if read.is_everything else {}
-        lacking = [Recorded(payload, age) for payload, age in ours.items() if payload not in recorded]
-        untold = [Recorded(payload, made.get(payload, 0.0)) for payload in self._untold]
-        entries = list({entry.payload: entry for entry in (*lacking, *untold)}.values())
+        if read.is_everything:
+            for payload in made.keys() - recorded:
+                _remember(self._untold, payload)
+                _remember(self._unrecorded, payload)
         with suppress(OSError):
-            await self._announce(
-                entries, record=[entry for entry in entries if entry.payload not in recorded]
-            )
+            await self._announce(made)
+        self._must_read = self._must_read or bool(self._untold or self._unrecorded)
+
+
+def _remember(payloads: dict[bytes, None], payload: bytes) -> None:
+    payloads[payload] = None
+    if len(payloads) > MAX_RECORDED:
+        del payloads[next(iter(payloads))]
+
+
+def _forget(payloads: dict[bytes, None], entries: Sequence[Recorded]) -> None:
+    for entry in entries:
+        payloads.pop(entry.payload, None)

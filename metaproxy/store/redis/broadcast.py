@@ -10,6 +10,7 @@ So every process publishes a heartbeat to itself, on a channel of its own, ``BEA
     the heartbeat comes back             all that was published before it has been received: ``confirm``
     none came back for a lease           the connection is broken, and opened again
     the server counts no receiver        the connection listens to another server: likewise
+    it counts several                    it still has a former connection, which it is told to close
     the server is not the primary        the message counts as not sent, and the connections are closed
 
 Each break is announced to the subscribers as ``lost``. The connection is tried again, each time after a
@@ -20,7 +21,7 @@ import asyncio
 import itertools
 import math
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,6 +49,7 @@ from metaproxy.tasks import TaskSet
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
+MAX_FORMER = 16
 
 logger = structlog.get_logger(__name__)
 
@@ -91,6 +93,7 @@ class RedisBroadcast:
         self._own_channel = self._channel(self.name)
         self._tasks = TaskSet()
         self._link: Link | None = None
+        self._former: deque[int] = deque(maxlen=MAX_FORMER)
         self._is_in_touch = False
         self._is_loss_logged = False
 
@@ -162,6 +165,8 @@ class RedisBroadcast:
             finally:
                 self._link = None
                 link.close()
+                if link.id is not None:
+                    self._former.append(link.id)
             if self._is_in_touch:
                 self._is_in_touch, pause = False, FIRST_PAUSE_SECONDS
             self._beats.clear()
@@ -235,10 +240,17 @@ class RedisBroadcast:
             while len(self._beats) > 2 * BEATS_A_LEASE:
                 self._beats.popitem(last=False)
             try:
-                if not await self._publisher.beat(self._own_channel, number):
+                reached = await self._publisher.beat(self._own_channel, number)
+                if not reached:
                     logger.debug("the connection that listens is at another server")
                     link.close()
                     return
+                if reached > 1 and self._former:
+                    # The server has not noticed the end of a connection, and counts it among those that a
+                    # write must wait for. It has the own channel twice, so it is the one that gave the number.
+                    former = list(self._former)
+                    self._former.clear()
+                    await self._publisher.end_connections(former)
             except StoreUnavailable:
                 pass  # the lease decides
             await asyncio.sleep(self._lease_seconds / BEATS_A_LEASE)

@@ -6,10 +6,12 @@ because what was published in between is lost. So this connection is opened once
 
 import asyncio
 from collections.abc import Callable, Set
+from contextlib import suppress
 from typing import NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as ConnectionFailed
+from redis.exceptions import ResponseError
 
 
 class Delivery(NamedTuple):
@@ -30,6 +32,8 @@ class Link:
     def __init__(self, connection: AbstractConnection) -> None:
         self.confirmed: set[bytes] = set()
         """The channels of which Redis has said that it sends their messages."""
+        self.id: int | None = None
+        """The server's number of this connection; None if the user may not know it."""
         self._connection = connection
         self._channels: Set[bytes] = frozenset()
         self._changing = asyncio.Lock()
@@ -39,6 +43,9 @@ class Link:
         """Connect and log in; raises RedisError or OSError."""
         await self._connection.connect()  # type: ignore[no-untyped-call] # redis-py is partly typed
         self._is_open = True
+        await self._send(b"CLIENT", b"ID")
+        with suppress(ResponseError):
+            self.id = int(await self._connection.read_response())
 
     def close(self) -> None:
         """Break the connection off; whoever reads gets an error."""

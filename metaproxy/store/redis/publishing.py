@@ -5,12 +5,15 @@ write goes with each message: DEL of a key that never exists, which a read-only 
 without memory takes.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from redis.asyncio import Redis
 from redis.exceptions import ReadOnlyError
 
 from metaproxy.store.redis.connection import SharedStore
+from metaproxy.store.unavailable import StoreUnavailable
 
 PUBLISH_SECONDS = 0.5
 """A message may take longer than ``store.timeout``: a lost one costs whoever writes a lease."""
@@ -43,6 +46,11 @@ class Publisher:
         """Send ``payload`` although the store is away, because it may be back; raises StoreUnavailable."""
         return await self._use.attempt(partial(self._publish, channel=channel, payload=payload))
 
+    async def end_connections(self, numbers: Sequence[int]) -> None:
+        """Have the server close its connections with ``numbers``, if the user may do that."""
+        with suppress(StoreUnavailable):
+            await self._use.attempt(partial(_end_connections, numbers=numbers))
+
     async def _publish(self, client: Redis, *, channel: bytes, payload: bytes) -> int:
         pipeline = client.pipeline(transaction=False)
         pipeline.delete(self._nothing)
@@ -53,3 +61,10 @@ class Publisher:
         if isinstance(reached, Exception):
             raise reached
         return int(reached)
+
+
+async def _end_connections(client: Redis, *, numbers: Sequence[int]) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for number in numbers:
+        pipeline.client_kill_filter(_id=str(number))
+    await pipeline.execute(raise_on_error=False)

@@ -5,12 +5,14 @@ asked again; and identity is asked at most once more about each token.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 from structlog.testing import capture_logs
 
+from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.validator import Rejected
 from metaproxy.store.redis.broadcast import RedisBroadcast
 from metaproxy.store.redis.connection import SharedStore
@@ -222,6 +224,104 @@ async def test_what_a_redis_has_lost_is_recorded_again(world: World) -> None:
             async with asyncio.timeout(30):
                 while not await world.there.knows_revoked(REVOKED):
                     await asyncio.sleep(0.01)
+
+
+async def test_what_a_redis_has_lost_in_silence_is_recorded_again(world: World) -> None:
+    async with running(world.here):
+        await world.here.revoke(REVOKED)
+        with world.redis.client() as client:
+            client.flushall()
+            await until(lambda: bool(client.exists("metaproxy:revocations")), 30)
+        async with running(world.there):
+            async with asyncio.timeout(30):
+                while not await world.there.knows_revoked(REVOKED):
+                    await asyncio.sleep(0.01)
+    assert world.here.asked == len(TOKENS)
+
+
+async def test_a_record_that_cannot_be_read_counts_as_absent_and_is_doubted_once(world: World) -> None:
+    async with running(world.here):
+        with world.redis.client() as client:
+            client.zadd("metaproxy:revocations", {"nonsense": time.time()})
+        await world.here.revoke(REVOKED)  # so that the record is read soon
+        async with asyncio.timeout(30):
+            while world.here.asked < 2 * len(TOKENS) - 1:
+                await world.here.ask_for_all()
+                await asyncio.sleep(0.01)
+        for _ in range(150):
+            await world.here.ask_for_all()
+            await asyncio.sleep(0.01)
+    assert world.here.asked <= 2 * len(TOKENS)
+
+
+async def test_a_connection_that_died_silently_is_closed_at_the_server_too(world: World) -> None:
+    async with running(world.here, world.there):
+        channel = "metaproxy:channel:cache"
+        with world.redis.client() as client:
+            assert client.pubsub_numsub(channel) == [(channel.encode(), 2)]
+            world.forwarders[1].swallow_subscribers()
+            await until(lambda: not world.there.trusts_its_memory, 30)
+            await world.there.until_trusted()
+            await until(lambda: client.pubsub_numsub(channel) == [(channel.encode(), 2)], 30)
+
+
+async def test_a_users_revocation_that_cannot_be_recorded_is_not_told_again_and_again(world: World) -> None:
+    async with running(world.here, world.there):
+        await no_memory(world)
+        with world.redis.client() as client:
+            await world.here.revocations.revoke(Revocation(user_id=TOKENS[0].decode()))
+            for _ in range(150):
+                await world.there.ask_for_all()
+                await asyncio.sleep(0.01)
+            assert world.there.asked <= len(TOKENS) + 2
+            assert client.zcard("metaproxy:revocations") == 1
+            client.config_set("maxmemory", "0")
+            await until(lambda: client.zcard("metaproxy:revocations") == 2, 30)
+
+
+async def test_a_verdict_that_was_on_its_way_when_a_token_was_revoked_is_not_kept(world: World) -> None:
+    async with running(world.here, world.there):
+        world.there.validator.doubt()
+        gate = world.there.identity.gate = asyncio.Event()
+        asked = asyncio.ensure_future(world.there.validator.resolve(REVOKED))
+        await asyncio.sleep(0)
+        half = world.forwarders[1].swallow_subscribers
+        half()
+        await world.here.revoke(REVOKED)
+        await asyncio.sleep(LEASE_SECONDS)
+        await world.there.until_trusted()
+        gate.set()
+        await asked
+
+        async with asyncio.timeout(30):
+            while not await world.there.knows_revoked(REVOKED):
+                await asyncio.sleep(0.01)
+
+
+async def test_a_primary_that_stays_read_only_is_not_connected_to_in_a_hurry(world: World) -> None:
+    async with running(world.here):
+        with world.redis.client() as client:
+            before = client.info("stats")["total_connections_received"]
+            client.replicaof("127.0.0.1", "1")
+            for _ in range(100):
+                await world.here.count()
+                await asyncio.sleep(0.01)
+            assert client.info("stats")["total_connections_received"] - before < 40
+            client.replicaof("NO", "ONE")
+            await until(lambda: world.here.store.available, 30)
+            await world.here.until_trusted()
+            assert await world.here.count()
+
+
+async def test_the_end_of_every_connection_that_listens_is_told_at_once(world: World) -> None:
+    async with running(world.here, world.there):
+        with world.redis.client() as client:
+            client.client_kill_filter(_type="pubsub")
+        await world.here.revoke(REVOKED)
+        async with asyncio.timeout(30):
+            while not await world.there.knows_revoked(REVOKED):
+                await asyncio.sleep(0.01)
+        assert world.there.asked == len(TOKENS) + 1  # about the revoked one, whose rejection is kept since
 
 
 async def test_a_replica_that_is_cut_off_asks_identity_about_each_token_once_more(world: World) -> None:
