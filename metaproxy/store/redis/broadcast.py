@@ -247,7 +247,8 @@ class RedisBroadcast:
                     return
                 if reached > 1 and self._former:
                     # The server has not noticed the end of a connection, and counts it among those that a
-                    # write must wait for. It has the own channel twice, so it is the one that gave the number.
+                    # write must wait for. It has the own channel twice, so it is the server that gave the
+                    # number.
                     former = list(self._former)
                     self._former.clear()
                     await self._publisher.end_connections(former)
