@@ -32,10 +32,6 @@ class OpenPaths:
         """Say whether ``path`` (percent-decoded) needs no token."""
         if self._table.has(path):
             return True
-        if path.endswith("/"):
-            path = path.rstrip("/") or "/"
-        elif is_of_compute_api(path):
-            path = resource_path(path)
-        else:
-            return False
-        return self._table.has(path)
+        if is_of_compute_api(path):
+            return self._table.has(resource_path(path))
+        return path.endswith("/") and self._table.has(path.rstrip("/") or "/")
