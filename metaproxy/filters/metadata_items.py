@@ -7,10 +7,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from metaproxy.exchange import ClientDisconnected, Exchange
 from metaproxy.filters.refusals import refusals
 from metaproxy.filters.stage import DecidingStage
-from metaproxy.protocol import headers
 from metaproxy.protocol.compute_api import PREFIXES, resource_path
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.limits.metadata import count_items, most_bytes
+from metaproxy.protocol.limits.metadata import Uncountable, exceeds, most_bytes
 from metaproxy.protocol.routes import RouteTable
 from metaproxy.telemetry.metrics import Metrics
 
@@ -22,6 +21,9 @@ HIDING = frozenset({b"accept-encoding", b"if-range", b"range"})
 
 class MetadataItemLimit(DecidingStage):
     """Lets metadata collections through that hold few enough items; answers 413 to others.
+
+    A write that cannot be counted is answered 400, an answer that cannot be counted 502. Neither is passed
+    on, because another reader could find any number of items in it.
 
     An answer to GET is gathered before its head is sent on, at most as many bytes as the allowed items
     can take. A PUT replaces the collection, so its items are what the image will hold. A POST merges:
@@ -80,14 +82,20 @@ class MetadataItemLimit(DecidingStage):
 
     async def _hold_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         fields = [header for header in scope["headers"] if header[0] not in HIDING]
-        answer = _HeldAnswer(send, self._returned or 0, self._refuse_answer)
+        answer = _HeldAnswer(send, self._returned or 0, self._refused)
         await self.app({**scope, "headers": fields}, receive, answer.send)
 
     async def _hold_write(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = self._held or 0
         body = await _read(receive, most_bytes(limit))
-        content_type = headers.get(scope["headers"], b"content-type") or b""
-        if body is None or (count_items(body, content_type) or 0) > limit:
+        try:
+            is_too_much = body is None or exceeds(limit, body, scope["headers"])
+        except Uncountable as error:
+            self._refusals.add(("image_metadata_items",))
+            raise Fault(
+                400, f"The metadata items cannot be counted: {error}.", reason="metadata_uncountable"
+            ) from error
+        if body is None or is_too_much:
             self._refusals.add(("image_metadata_items",))
             raise Fault(
                 413,
@@ -97,8 +105,14 @@ class MetadataItemLimit(DecidingStage):
             )
         await self.app(scope, _replayed(body, receive), send)
 
-    def _refuse_answer(self) -> Fault:
+    def _refused(self, uncountable: Uncountable | None) -> Fault:
         self._refusals.add(("items_returned",))
+        if uncountable is not None:
+            return Fault(
+                502,
+                "The items of the compute API's answer cannot be counted.",
+                reason="items_uncountable",
+            )
         return Fault(
             413,
             "The number of items returned is above the allowed limit.",
@@ -109,7 +123,7 @@ class MetadataItemLimit(DecidingStage):
 class _HeldAnswer:
     """Holds a successful answer back until its items are counted."""
 
-    def __init__(self, send: Send, limit: int, refuse: Callable[[], Fault]) -> None:
+    def __init__(self, send: Send, limit: int, refuse: Callable[[Uncountable | None], Fault]) -> None:
         self._send = send
         self._limit = limit
         self._refuse = refuse
@@ -127,13 +141,16 @@ class _HeldAnswer:
     async def _gather(self, start: Message, message: Message) -> None:
         self._body += message.get("body", b"")
         if len(self._body) > most_bytes(self._limit):
-            raise self._refuse()
+            raise self._refuse(None)
         if message.get("more_body", False):
             return
         body = bytes(self._body)
-        content_type = headers.get(start.get("headers", ()), b"content-type") or b""
-        if (count_items(body, content_type) or 0) > self._limit:
-            raise self._refuse()
+        try:
+            is_too_much = exceeds(self._limit, body, start.get("headers", ()))
+        except Uncountable as error:
+            raise self._refuse(error) from error
+        if is_too_much:
+            raise self._refuse(None)
         await self._send(start)
         await self._send({"type": "http.response.body", "body": body})
 

@@ -8,6 +8,9 @@ from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.faults import Fault
 from metaproxy.telemetry.metrics import Metrics
 
+MAX_DIGITS = 4000
+"""Digits of a length that are read; more of them are a length above any limit, or zeros."""
+
 
 class RequestBodyLimit(DecidingStage):
     """Lets requests through whose body has at most ``max_bytes``; answers 413 to others.
@@ -40,7 +43,8 @@ class RequestBodyLimit(DecidingStage):
             return bool(scope["http_version"].startswith("1"))
         if not length.isdigit():
             return False
-        if int(length) > self._max_bytes:
+        # Python reads no number of 4 300 digits or more.
+        if len(length) > MAX_DIGITS or int(length) > self._max_bytes:
             raise self.refusal()
         return True
 

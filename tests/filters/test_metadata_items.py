@@ -1,4 +1,6 @@
+import gzip
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.telemetry.metrics import Metrics
 from tests.asgi_driver import DISCONNECT, Answer, drive
 from tests.filters.limiting import Upstream, body_of
+
+compress = partial(gzip.compress, mtime=0)
+"""Without the time: the names of tests must be the same in each worker."""
 
 COLLECTION = "/v2.1/p1/images/i1/metadata"
 ITEM = f"{COLLECTION}/label"
@@ -67,10 +72,11 @@ async def write(
         (document(4), b"application/json; charset=UTF-8", 413),
         (xml_document(3), XML, 200),
         (xml_document(4), XML, 413),
-        (b"no json", b"application/json", 200),
-        (b"<broken", XML, 200),
+        (document(3), b"text/plain", 200),
+        (document(4), b"application/json; profile=xml", 413),
         (b"[]", b"application/json", 200),
         (b"<other/>", XML, 200),
+        (b"", b"text/html", 200),
     ],
 )
 async def test_an_answer_of_too_many_items_is_413(body: bytes, content_type: bytes, status: int) -> None:
@@ -157,9 +163,77 @@ async def test_an_allowed_write_reaches_the_upstream_whole() -> None:
     assert answer.body == document(2)
 
 
-async def test_a_write_that_is_no_document_is_left_to_the_upstream() -> None:
-    answer, _ = await write("PUT", [b"{"])
-    assert (answer.status, answer.body) == (200, b"{")
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize(
+    ("body", "content_type", "why"),
+    [
+        (b"{", "application/json", "the body is not JSON"),
+        (document(1), "application/xml", "the body is not XML"),
+        (xml_document(1), "application/json", "the body is not JSON"),
+        (document(1), "application/json; charset=utf-7", "the charset is not known"),
+        (document(1), "application/json, text/xml", "several media types are named"),
+        pytest.param(b"[" * 70_000, "application/json", "the body is not JSON", id="large-7"),
+    ],
+)
+async def test_a_write_that_cannot_be_counted_is_400_and_never_forwarded(
+    method: str, body: bytes, content_type: str, why: str
+) -> None:
+    answer, echo = await write(method, [body], content_type)
+
+    message = f"The metadata items cannot be counted: {why}."
+    assert (answer.status, json.loads(answer.body)) == (
+        400,
+        {"badRequest": {"code": 400, "message": message}},
+    )
+    assert answer.exchange.reason == "metadata_uncountable"
+    assert echo.requests == 0
+
+
+async def test_a_write_with_no_body_is_left_to_the_upstream() -> None:
+    answer, _ = await write("PUT", [b""])
+    assert (answer.status, answer.body) == (200, b"")
+
+
+async def test_a_compressed_write_is_counted_and_forwarded_as_it_came() -> None:
+    app = MetadataItemLimit(Echo(), held=2)
+    fields = [("content-type", "application/json"), ("content-encoding", "gzip")]
+
+    allowed = await drive(app, "PUT", COLLECTION, fields, [compress(document(2))])
+    refused = await drive(app, "PUT", COLLECTION, fields, [compress(document(3))])
+    unknown = await drive(app, "PUT", COLLECTION, [("content-encoding", "br")], [document(1)])
+
+    assert (allowed.status, gzip.decompress(allowed.body)) == (200, document(2))
+    assert (refused.status, unknown.status) == (413, 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "status"),
+    [
+        (compress(document(3)), [(b"content-encoding", b"gzip")], 200),
+        (compress(document(4)), [(b"content-encoding", b"gzip")], 413),
+        (compress(b" " * 5_000_000), [(b"content-encoding", b"gzip")], 413),
+        (document(3), [(b"content-encoding", b"br")], 502),
+        (document(3), [(b"content-encoding", b"gzip")], 502),
+        (document(3), [(b"content-type", b"application/xml")], 502),
+        (b"no json", [(b"content-type", b"application/json")], 502),
+        (b"<broken", [(b"content-type", b"application/xml")], 502),
+        (b"<html></html>", [(b"content-type", b"text/html")], 502),
+        (document(3), [(b"content-type", b"application/json"), (b"content-type", b"text/xml")], 502),
+    ],
+)
+async def test_an_answer_that_cannot_be_counted_is_502(
+    body: bytes, fields: list[tuple[bytes, bytes]], status: int
+) -> None:
+    upstream = Upstream(body)
+    upstream.headers = fields
+
+    answer = await get(upstream)
+
+    assert answer.status == status
+    if status == 200:
+        assert answer.body == body
+    if status == 502:
+        assert answer.exchange.reason == "items_uncountable"
 
 
 async def test_a_write_larger_than_its_items_could_be_is_413_and_closes() -> None:

@@ -62,6 +62,12 @@ async def test_too_great_a_content_length_is_413_before_anything_is_forwarded() 
     assert upstream.scopes == []
 
 
+async def test_a_length_that_no_number_holds_is_413() -> None:
+    upstream = Upstream()
+    answer = await put(upstream, 11, [("content-length", "9" * 5000)])
+    assert (answer.status, upstream.scopes) == (413, [])
+
+
 @pytest.mark.parametrize("error", [None, OSError])
 async def test_a_chunked_body_is_counted_and_the_upstream_request_is_ended(
     error: type[Exception] | None,

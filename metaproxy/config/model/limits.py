@@ -116,9 +116,9 @@ class AbsoluteLimits(Section):
     request_body: Size | None = None
     """Largest request body; above it 413. null sets no limit."""
     items_returned: Count | None = None
-    """Items that a metadata answer may hold; above it 413. null sets no limit."""
+    """Items that a metadata answer may hold; above it 413, uncountable 502. null sets no limit."""
     image_metadata_items: Count | None = None
-    """Items that a PUT or POST of metadata may have; more are 413; clients read it as maxImageMeta."""
+    """Items that a PUT or POST of metadata may have; more are 413, uncountable 400. It is maxImageMeta."""
     concurrent: Concurrency | None = None
     """Requests of one consumer that may run at the same time; null sets no limit."""
 

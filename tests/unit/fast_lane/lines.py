@@ -52,11 +52,21 @@ RULES = (
     CredentialRule("GET", "/v2.1/t1/servers/{id}"),
 )
 ITEM = "/v2.1/t1/images/i1/metadata/label"
+READS = (RateRule(name="reads", limit=12, period_seconds=60),)
+EXPRESSIONS = (
+    RateRule(name="items", limit=9, period_seconds=60, regex=r"/v2\.1/[^/]+/images/([^/]+)/metadata(?:/.*)?"),
+    RateRule(
+        name="names", limit=10, period_seconds=60, regex=r"/v2\.1/(?P<tenant>[^/]+)/.*", per=("tenant",)
+    ),
+    RateRule(name="labels", limit=11, period_seconds=60, regex=r"(?i)/.*/(?:label|missing)"),
+)
 CONFIGURED: tuple[Any, ...] = (
     {},
     {"edits": True},
     {"cached": False},
     {"edits": True, "cached": False},
+    {"rules": EXPRESSIONS},
+    {"rules": EXPRESSIONS, "cached": False},
 )
 """What a line may be configured with, beside the defaults."""
 ROUTES = (
@@ -120,6 +130,7 @@ class Line:
         forward: Forward | None = None,
         edits: bool = False,
         cached: bool = True,
+        rules: Sequence[RateRule] = READS,
         cache_routes: Sequence[CacheRoute] = ROUTES,
         **caching: Any,
     ) -> None:
@@ -144,9 +155,7 @@ class Line:
             **caching,
             **times,
         )
-        self.rates = rates = Rates(
-            [RateRule(name="reads", limit=12, period_seconds=60)], monotonic=self.clock
-        )
+        self.rates = rates = Rates(rules, monotonic=self.clock)
         items = MetadataItemLimit(cache if cached else forward or upstream, returned=10, metrics=self.metrics)
         limit = RateLimit(items, rates=rates, metrics=self.metrics)
         body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)
