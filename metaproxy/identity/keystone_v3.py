@@ -190,7 +190,8 @@ class KeystoneV3(TokenValidator):
             raise IdentityUnavailable(Trouble.NONSENSE, f"the identity service is not https: {where}")
         if not _is_http(url):
             raise IdentityUnavailable(Trouble.NONSENSE, f"the identity service has no URL of http: {where}")
-        self._wire.ask_at(_base(url))
+        # Old catalogs still name the former version; the host is the same.
+        self._wire.ask_at(_base(url.rstrip("/").removesuffix("/v2.0")))
 
     async def _log_in(self) -> ServiceToken:
         with self._wire.counted("login"):

@@ -149,6 +149,21 @@ async def test_the_whole_line_enforces_the_rules_over_its_own_engine(
     assert [answer.status for answer in (*allowed, *refused)] == [200, 200, 401, 401]
 
 
+async def test_no_token_without_rules_can_be_made_of_one_with_rules(keystone: Deployment) -> None:
+    token = bound_token(keystone, "exchanged", RULES)
+    identity = {"methods": ["token"], "token": {"id": token}}
+    for scope in ({}, {"scope": {"project": {"id": keystone.project_id}}}, {"scope": "unscoped"}):
+        response = keystone.cloud.client.post(
+            f"{URL}/auth/tokens", json={"auth": {"identity": identity, **scope}}
+        )
+        if response.status_code != 201:
+            continue
+        headers = [("x-auth-token", response.headers["X-Subject-Token"])]
+        async with stage(keystone) as authenticate:
+            answer = await drive(authenticate, "DELETE", "/v2.1/servers/1", headers=headers)
+        assert answer.status == 401
+
+
 async def test_a_token_whose_credential_was_deleted_is_rejected(keystone: Deployment) -> None:
     credential = keystone.cloud.application_credential(
         keystone.alice_id, keystone.token(), "deleted", access_rules=RULES

@@ -1,11 +1,8 @@
 """A connection to identity that is refused or breaks is tried again; several URLs are asked in turn."""
 
 import asyncio
-import json
-import re
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -17,6 +14,7 @@ from metaproxy.identity.keystone_v3 import KeystoneV3
 from metaproxy.identity.tries import Tries
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from tests.identities import IN_AN_HOUR, KEYSTONE, LOGIN, NOW, FakeClock, described, keystone
+from tests.unit.identity.served import a_keystone, bound, serving, url_of
 
 REFUSED, RESET, SLOW = httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.ReadTimeout("slow")
 Outcome = int | Exception
@@ -182,55 +180,6 @@ async def test_a_client_that_leaves_ends_the_tries() -> None:
 
 # Over real sockets.
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-ISSUED = b'{"token": {"expires_at": "%s"}}' % IN_AN_HOUR.encode()
-
-
-def answered(status: str, body: bytes, *fields: str) -> bytes:
-    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json", *fields]
-    return ("\r\n".join(head) + "\r\n\r\n").encode() + body
-
-
-async def a_keystone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(asyncio.IncompleteReadError, ConnectionError):
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = re.search(rb"content-length: *([0-9]+)", head, re.IGNORECASE)
-            await reader.readexactly(int(length[1]) if length else 0)
-            if head.startswith(b"POST"):
-                writer.write(answered("201 Created", ISSUED, "X-Subject-Token: service-token"))
-            else:
-                writer.write(answered("200 OK", json.dumps(described()).encode()))
-            await writer.drain()
-
-
-def bound() -> socket.socket:
-    """Return a socket that is bound, so that its port is ours, and refuses connections until it listens."""
-    held = socket.socket()
-    held.bind(("127.0.0.1", 0))
-    return held
-
-
-def url_of(held: socket.socket) -> str:
-    return f"http://127.0.0.1:{held.getsockname()[1]}/v3"
-
-
-@asynccontextmanager
-async def serving(handler: Handler, held: socket.socket) -> AsyncIterator[None]:
-    """Answer at ``held`` as ``handler`` does, until the block ends and all connections are closed."""
-    handling: list[asyncio.Task[Any]] = []
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            handling.append(task)
-        await handler(reader, writer)
-        writer.close()
-
-    async with await asyncio.start_server(handle, sock=held):
-        yield
-        await asyncio.gather(*handling)
-
 
 @asynccontextmanager
 async def asking(*urls: str) -> AsyncIterator[KeystoneV3]:
@@ -245,7 +194,7 @@ async def test_a_keystone_that_restarts_is_waited_for() -> None:
         validation = asyncio.create_task(validator.validate(b"t"))
         await asyncio.sleep(0.1)  # the first tries are refused meanwhile
 
-        await running.enter_async_context(serving(a_keystone, held))
+        await running.enter_async_context(serving(a_keystone(), held))
 
         assert (await validation).user_id == "u1"
 
@@ -257,7 +206,7 @@ async def test_a_keystone_whose_connection_breaks_before_its_answer_is_asked_aga
         nonlocal broken
         broken += 1
         if broken > 2:
-            await a_keystone(reader, writer)
+            await a_keystone()(reader, writer)
         else:
             await reader.read(10)
 
@@ -269,7 +218,7 @@ async def test_a_keystone_whose_connection_breaks_before_its_answer_is_asked_aga
 async def test_the_second_url_answers_where_the_first_refuses() -> None:
     held, other = bound(), bound()
 
-    async with serving(a_keystone, other), asking(url_of(held), url_of(other)) as validator:
+    async with serving(a_keystone(), other), asking(url_of(held), url_of(other)) as validator:
         assert (await validator.validate(b"t")).user_id == "u1"
     held.close()
 
@@ -296,6 +245,7 @@ def logged_in(found: Any) -> httpx.Response:
         ("internal", "R1", "http://internal-1.test/v3/auth/tokens"),
         ("internal", "R2", "http://internal-2.test/v3/auth/tokens"),
         ("public", None, "http://public.test/identity/v3/auth/tokens"),
+        ("admin", "R1", "http://admin.test:35357/v3/auth/tokens"),
     ],
 )
 async def test_tokens_are_asked_about_at_the_endpoint_of_interface_and_region(
@@ -308,6 +258,7 @@ async def test_tokens_are_asked_about_at_the_endpoint_of_interface_and_region(
                 ("internal", "R1", "http://internal-1.test"),
                 ("internal", "R2", "http://internal-2.test/v3/"),
                 ("public", "R1", "http://public.test/identity"),
+                ("admin", "R1", "http://admin.test:35357/v2.0"),
             )
         )
     )
