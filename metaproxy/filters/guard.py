@@ -170,7 +170,7 @@ class Guard(DecidingStage):
 
     def _believe(self, exchange: Exchange, headers: list[Header]) -> list[Header]:
         """Take from ``headers`` who the client is; return them without what may not be believed."""
-        headers = proxy_fields.without_other_family(headers, self._believed)
+        headers = proxy_fields.nearest(proxy_fields.without_other_family(headers, self._believed))
         peer = exchange.client_address
         seen = forwarded.origin(headers, peer, exchange.scheme, self._trusted_proxies, self._believed)
         exchange.client_address, exchange.scheme = seen.address, seen.scheme

@@ -19,6 +19,7 @@ from metaproxy.config.units import format_duration
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol import cross_origin
+from metaproxy.protocol.forwarded import UNIX
 
 LEAST_TOKEN = 16
 LEAST_DIFFERENT = 6
@@ -85,7 +86,7 @@ def open_doors(
             f"use {LEAST_TOKEN} random characters or more, as `openssl rand -hex 32` prints them",
         )
     for index, network in enumerate(server.trusted_proxies):
-        if network == "unix":
+        if network == UNIX:
             continue
         if network.prefixlen < (WIDEST_V4 if network.version == 4 else WIDEST_V6) and not network.is_private:
             yield warning(
@@ -102,6 +103,24 @@ def open_doors(
     for index, pattern in enumerate(cors.origin_patterns):
         if cross_origin.fits_everybody(pattern):
             yield warning(("cors", "origin_patterns", index), "fits every origin: any page can read answers")
+
+
+def peers_without_addresses(machine: Machine, server: Server, limits: Limits) -> Iterator[Note]:
+    """Yield a limit by address that takes all who connect over a unix socket for one client."""
+    if UNIX in server.trusted_proxies or not any(address.path for address in server.listen):
+        return
+    concurrent = limits.absolute.concurrent
+    by_address: list[KeyPath] = [
+        ("limits", "rates", index, "per") for index, rate in enumerate(limits.rates) if "address" in rate.per
+    ]
+    if concurrent is not None and concurrent.per == "address":
+        by_address.append(("limits", "absolute", "concurrent", "per"))
+    for path in by_address:
+        yield warning(
+            path,
+            "counts all who connect over the unix socket as one: they have no address; name unix in "
+            "server.trusted_proxies if a proxy connects there that tells the client's",
+        )
 
 
 def long_trust(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:

@@ -27,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     (("identity", "store", "headers", "upstream"), dangers.clear_passwords),
     (("upstream", "identity"), dangers.unchecked_certificates),
     (("server", "admin", "identity", "limits", "cors"), dangers.open_doors),
+    (("server", "limits"), dangers.peers_without_addresses),
     (("identity",), dangers.long_trust),
     (("server", "upstream", "cache", "limits", "identity"), dangers.above_the_machine),
     *(((name,), backtracking(name)) for name in SECTIONS),

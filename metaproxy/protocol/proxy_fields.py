@@ -7,11 +7,11 @@ together with a list of the names that have none. A field of a trusted proxy is 
 does not contradict what the proxy says in the fields that are believed by name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from metaproxy.protocol.addresses import canonical
-from metaproxy.protocol.headers import Header
+from metaproxy.protocol.headers import Header, list_members
 
 PREFIXES = (
     b"x-forwarded-",  # For, Proto, Host, Port, Ssl, User, Email, Client-Cert, Tls-Client-Cert, …
@@ -118,6 +118,7 @@ NAMES = ADDRESSES | SCHEMES | OTHERS
 
 _OLD_FAMILY = (b"x-forwarded-", b"x-forwarded")
 _UNKEYED = ADDRESSES | {b"forwarded", b"forwarded-for", b"x-forward-for", b"x-forwarded-for"}
+_LAST_COUNTS = frozenset({b"x-forwarded-host", b"x-forwarded-port"})
 _SECURE = frozenset({b"https", b"ssl", b"on", b"1", b"true", b"yes", b"wss"})
 
 
@@ -148,9 +149,29 @@ def without_contradictions(headers: Iterable[Header], address: str, scheme: str)
     return [header for header in headers if not _contradicts(header, address, scheme)]
 
 
+def nearest(headers: Sequence[Header]) -> list[Header]:
+    """Return ``headers`` of a trusted proxy with the last value alone of X-Forwarded-Host and -Port.
+
+    That is what the proxy next to us has written; what stands in front of it may be the client's.
+    """
+    names = [name for name, _ in headers]
+    if _LAST_COUNTS.isdisjoint(names):
+        return list(headers)
+    return [
+        (name, _last(value) if name in _LAST_COUNTS else value)
+        for index, (name, value) in enumerate(headers)
+        if name not in _LAST_COUNTS or name not in names[index + 1 :]
+    ]
+
+
 def keyed(headers: Iterable[Header]) -> tuple[Header, ...]:
     """Return the fields of a trusted proxy that can change an answer: all but those of addresses."""
     return tuple([h for h in headers if h[0] not in _UNKEYED and is_told_by_proxies(h[0])])
+
+
+def _last(field_value: bytes) -> bytes:
+    members = list(list_members(field_value))
+    return members[-1] if members else b""
 
 
 def _contradicts(header: Header, address: str, scheme: str) -> bool:

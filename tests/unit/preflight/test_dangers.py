@@ -221,3 +221,26 @@ def test_a_tokens_file_that_others_can_read_is_a_warning_in_that_file(tmp_path: 
         "tokens.yaml:1: identity.tokens[0].token: warning: is a secret in a file that other users can read "
         "(mode 0640): chmod 600 tokens.yaml, or write ${NAME} or ${file:/path}"
     ]
+
+
+UNIX_LISTENER = "{listen: ['unix:/tmp/metaproxy-test.sock', '127.0.0.1:0'], trusted_proxies: [%s]}"
+BY_ADDRESS = (
+    "{rates: [{name: a, rate: 1/second, per: [address]}], absolute: {concurrent: {per: address, max: 5}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "limits", "keys"),
+    [
+        ("10.0.0.0/8", BY_ADDRESS, ["limits.rates[0].per", "limits.absolute.concurrent.per"]),
+        ("unix", BY_ADDRESS, []),
+        ("", "{rates: [{name: a, rate: 1/second}]}", []),
+    ],
+)
+def test_a_limit_by_address_behind_a_unix_socket_is_a_danger_unless_its_proxies_are_trusted(
+    tmp_path: Path, trusted: str, limits: str, keys: list[str]
+) -> None:
+    found = said(tmp_path, ROOMY, server=UNIX_LISTENER % trusted, limits=limits)
+
+    assert [key for key in keys if not any(f": {key}: warning: counts all" in line for line in found)] == []
+    assert len([line for line in found if "counts all who connect" in line]) == len(keys)

@@ -67,6 +67,13 @@ FORWARDED = [
     ('for="[2001:db8::1"', (PEER, "http")),
     ('for="[203.0.113.7]"', ("203.0.113.7", "http")),
     ("for=203.0.113.256", (PEER, "http")),
+    ('for="unknown:abc";proto=https', (PEER, "http")),
+    ('for="_node:999999";proto=https', (PEER, "http")),
+    ('for="203.0.113.7:"', (PEER, "http")),
+    ('for="203.0.113.7:+443"', (PEER, "http")),
+    ("for=_;proto=https", (PEER, "http")),
+    ("by=203.0.113.43;proto=https;for=203.0.113.7", ("203.0.113.7", "https")),
+    ("for: 203.0.113.7;proto: https", (PEER, "http")),
     # Hidden nodes: the chain ends at whoever hides it, whose scheme is believed.
     ("for=_hidden;proto=https", (PEER, "https")),
     ('for="_SEVKISEK:_p";proto=https', (PEER, "https")),
@@ -109,6 +116,12 @@ def test_forwarded_is_read_as_rfc_7239_has_it(value: str, expected: tuple[str, s
     fields = headers({"forwarded": value, "x-forwarded-for": "6.6.6.6", "x-forwarded-proto": "https"})
 
     assert origin(fields, PEER, "http", TRUSTED, "forwarded") == Origin(*expected)
+
+
+def test_lines_of_x_forwarded_for_are_one_list() -> None:
+    fields = [(b"x-forwarded-for", b"6.6.6.6"), (b"x-forwarded-for", b"203.0.113.7")]
+
+    assert origin(fields, PEER, "http", TRUSTED) == Origin("203.0.113.7", "http")
 
 
 def test_a_line_that_is_unreadable_hides_nothing_of_the_next() -> None:

@@ -8,6 +8,7 @@ from metaproxy.protocol.proxy_fields import (
     PREFIXES,
     is_told_by_proxies,
     keyed,
+    nearest,
     without_contradictions,
     without_other_family,
     without_told,
@@ -82,6 +83,23 @@ def test_a_field_that_contradicts_what_is_believed_is_taken_off(name: str, value
 
 def test_where_no_address_was_told_none_contradicts() -> None:
     assert without_contradictions([(b"x-real-ip", b"203.0.113.7")], "", "http")
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        ([b"evil, real"], b"real"),
+        ([b"evil", b"real"], b"real"),
+        ([b"evil, evil", b"real,"], b"real"),
+        ([b"real"], b"real"),
+        ([b","], b""),
+        ([b""], b""),
+    ],
+)
+def test_of_x_forwarded_host_the_last_value_is_left(values: list[bytes], left: bytes) -> None:
+    fields = [(b"accept", b"a, b"), *((b"x-forwarded-host", value) for value in values)]
+
+    assert nearest(fields) == [(b"accept", b"a, b"), (b"x-forwarded-host", left)]
 
 
 def test_what_can_change_an_answer_is_keyed_and_addresses_are_not() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.server.whole import ITEM, TOKEN, site
+from tests.unit.server.whole import ITEM, TOKEN, Wire, site
 
 AUTH = f"X-Auth-Token: {TOKEN}"
 SERVER = "GET /v2.1/p1/servers/s1"
@@ -242,3 +242,45 @@ async def test_a_client_cannot_name_away_what_its_proxy_says_of_it(tmp_path: Pat
         last = (await client.ask(AUTH, "X-Forwarded-For: 198.51.100.7")).status
 
     assert (found, another, last) == ([200] * 3, 200, 413)
+
+
+async def test_of_what_hosts_are_forwarded_the_nearest_proxys_counts(tmp_path: Path) -> None:
+    async with site(tmp_path, server=BEHIND, cache={"routes": ROUTES}) as proxy:
+        client = await proxy.client()
+
+        forged = [await client.ask(AUTH, f"X-Forwarded-Host: evil{n}, api.example") for n in range(3)]
+        split = await client.ask(AUTH, "X-Forwarded-Host: evil", "X-Forwarded-Host: api.example")
+
+    assert ["; hit" in answer.fields["cache-status"] for answer in (*forged, split)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert proxy.upstream.got("x-forwarded-host") == [["api.example"]]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "refused"),
+    [
+        (("2001:db8::1", "2001:db8::2", "2001:db8::3"), [False, False, True]),
+        (("2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1"), [False, False, False]),
+        (("::ffff:198.51.100.7", "198.51.100.7", "::ffff:c633:6407"), [False, False, True]),
+        (("fe80::1%eth0", "fe80::1%eth1", "fe80::1"), [False, False, True]),
+    ],
+)
+async def test_connections_are_counted_by_network(
+    tmp_path: Path, addresses: tuple[str, ...], refused: list[bool]
+) -> None:
+    async with site(tmp_path, server={"max_connections_per_address": 2}) as proxy:
+        ends = [Wire(address) for address in addresses]
+        connections = [proxy.connection() for _ in ends]
+
+        for connection, end in zip(connections, ends, strict=True):
+            connection.connection_made(end)
+        answered = [end.written.startswith(b"HTTP/1.1 503") for end in ends]
+        for connection in connections:
+            connection.connection_lost(None)
+
+    assert answered == refused
+    assert len(proxy.edge.addresses) == 0

@@ -1,7 +1,7 @@
 """A whole application behind the edge, on real sockets in the loop of a test, and its upstream."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +100,36 @@ class RawClient:
         self._writer.close()
 
 
+class Wire(asyncio.Transport):
+    """A transport whose peer has any address; it keeps what is written."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 40000), "sockname": ("192.0.2.1", 8774)})
+        self.written = b""
+        self._closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep ``data``."""
+        self.written += bytes(data)
+
+    def can_write_eof(self) -> bool:
+        """Say that only the whole connection can be closed."""
+        return False
+
+    def is_closing(self) -> bool:
+        """Say whether it was closed."""
+        return self._closing
+
+    def close(self) -> None:
+        """Close."""
+        self._closing = True
+
+    abort = close
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol take over; nothing more comes."""
+
+
 def fields_of(head: bytes) -> dict[str, list[str]]:
     """Return the fields of a head, names in lower case, values as they stand behind the first blank."""
     found: dict[str, list[str]] = {}
@@ -118,6 +148,7 @@ class Site:
     switch: Switch
     port: int
     path: Path
+    connection: Callable[[], EdgeProtocol]
     clients: AsyncExitStack
 
     async def client(self, *, unix: bool = False, host: str = "127.0.0.1") -> RawClient:
@@ -179,7 +210,7 @@ async def site(folder: Path, *, listen: str = "127.0.0.1", **sections: Any) -> A
         unix = await loop.create_unix_server(protocol, str(path))
         clients = AsyncExitStack()
         try:
-            yield Site(upstream, edge, switch, port_of(tcp.sockets[0]), path, clients)
+            yield Site(upstream, edge, switch, port_of(tcp.sockets[0]), path, protocol, clients)
         finally:
             await clients.aclose()
             tcp.close()
