@@ -31,6 +31,7 @@ from metaproxy.identity.revocations import Revocations
 from metaproxy.identity.static import StaticToken, StaticTokens
 from metaproxy.identity.validator import TokenValidator
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.store.broadcast import Broadcast
 from metaproxy.store.revocations import RevocationRecord
 from metaproxy.telemetry.metrics import Metrics
@@ -99,8 +100,7 @@ def authenticate(app: ASGIApp, section: Provider, tokens: Tokens, mount: Mount =
         app,
         validator=tokens.validator,
         advertise=section.advertise or (section.url[0] if isinstance(section, Keystone) else ""),
-        anonymous=section.anonymous,
-        mount=mount,
+        anonymous=OpenPaths(section.anonymous, mount, exact=section.anonymous_exact),
         on_missing=section.on_missing,
         service_roles=service_tokens.roles,
         accept_expired=service_tokens.accept_expired,

@@ -22,7 +22,6 @@ from metaproxy.protocol import credential_rules
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS, strip
-from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.open_paths import OpenPaths
 
 OnMissing: TypeAlias = Literal["reject", "delegate", "delegate-always"]
@@ -61,7 +60,6 @@ class Authenticate(DecidingStage):
         validator: knows tokens, or asks; one that is no CachedValidator gets a token cache with its defaults.
         advertise: the identity service that WWW-Authenticate names, if any.
         anonymous: path templates that need no token.
-        mount: the prefix that was taken off paths.
         on_missing: what becomes of a request without a valid token: ``reject`` answers 401,
             ``delegate`` passes it on as X-Identity-Status: Invalid, ``delegate-always`` does so even where
             identity gives no verdict.
@@ -77,8 +75,7 @@ class Authenticate(DecidingStage):
         *,
         validator: TokenValidator,
         advertise: str = "",
-        anonymous: Iterable[str] = (),
-        mount: Mount = NOT_MOUNTED,
+        anonymous: OpenPaths | Iterable[str] = (),
         on_missing: OnMissing = "reject",
         service_roles: Iterable[str] = ("service",),
         accept_expired: bool = False,
@@ -89,7 +86,7 @@ class Authenticate(DecidingStage):
         self.validator = validator if isinstance(validator, CachedValidator) else CachedValidator(validator)
         challenge = f'Keystone uri="{advertise}"' if advertise else "Keystone"
         self._challenge = ((b"www-authenticate", challenge.encode()),)
-        self._anonymous = OpenPaths(anonymous, mount)
+        self._anonymous = anonymous if isinstance(anonymous, OpenPaths) else OpenPaths(anonymous)
         self.checks_kinds = self._anonymous.is_shaped
         self._delegates = on_missing != "reject"
         self._delegates_always = on_missing == "delegate-always"

@@ -12,6 +12,7 @@ from metaproxy.preflight import addresses, dangers, named_files
 from metaproxy.preflight.expressions import SECTIONS, backtracking
 from metaproxy.preflight.machine import Machine, this_machine
 from metaproxy.preflight.note import Note
+from metaproxy.preflight.odd_paths import odd_paths
 from metaproxy.preflight.unreachable import unreachable
 
 Rule = tuple[tuple[str, ...], Callable[..., Iterator[Note]]]
@@ -31,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     (("identity",), dangers.long_trust),
     (("server", "upstream", "cache", "limits", "identity"), dangers.above_the_machine),
     *(((name,), backtracking(name)) for name in SECTIONS),
+    (("identity", "authorization", "limits", "cache"), odd_paths),
     (("authorization", "limits", "cache"), unreachable),
 )
 """Each rule with the sections that it reads: it is left out if one of them cannot be used."""

@@ -18,10 +18,13 @@ from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.limits import Limits, RateRule
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
+from metaproxy.preflight.odd_paths import oddity
 from metaproxy.protocol.access_rules import AccessRules
 from metaproxy.protocol.limits.rates import RuleError
 from metaproxy.protocol.limits.table import RateTable
-from metaproxy.protocol.routes import parse_template, template_shape
+from metaproxy.protocol.names import VERSIONS
+from metaproxy.protocol.resource_table import ResourceTable
+from metaproxy.protocol.routes import Segment, parse_template
 
 ANY_NAME = "any-name-\N{BLACK SQUARE}"
 USUAL_NAMES = (
@@ -56,7 +59,8 @@ def unreachable(
 def _shadowed_rules(section: Authorization) -> Iterator[Note]:
     table = AccessRules([access_rule(rule) for rule in section.rules])
     for index, rule in enumerate(section.rules):
-        if not (paths := sample_paths(rule.path)):
+        paths = sample_paths(rule.path)
+        if not paths or oddity(rule.path):
             continue
         methods = METHODS if "ALL" in rule.methods else rule.methods
         deciding: set[int] = set()
@@ -77,7 +81,8 @@ def _shadowed_rules(section: Authorization) -> Iterator[Note]:
         names = " and ".join(f"rules[{position}] ({section.rules[position].path})" for position in earlier)
         yield warning(
             ("authorization", "rules", index, "path"),
-            f"{rule.path} is never asked: {names} matches first and decides; move this rule before it",
+            f"{rule.path} is never asked: {names} matches first and decides; move this rule before it"
+            + _other_name([section.rules[position].path for position in earlier], rule.path),
         )
 
 
@@ -97,11 +102,12 @@ def _idle_rates(section: Limits) -> Iterator[Note]:
                 yield warning(
                     (*at, "regex"), "can never match: it is compared with the whole path, which starts with /"
                 )
-        elif rule.path is not None and (paths := sample_paths(rule.path)):
+        elif rule.path is not None and not oddity(rule.path) and (paths := sample_paths(rule.path)):
             methods = METHODS if "ALL" in rule.methods else rule.methods
             if not any(_meets(table, rule, method, path) for method in methods for path in paths):
                 yield warning(
-                    (*at, "path"), f"{rule.path} can never match: {_why(rule.path, section.endpoint)}"
+                    (*at, "path"),
+                    f"{rule.path} can never match: it is limits.endpoint, which is never counted",
                 )
 
 
@@ -113,29 +119,33 @@ def _meets(table: RateTable, rule: RateRule, method: str, path: str) -> bool:
 
 def _idle_routes(cache: Cache, limits: Limits) -> Iterator[Note]:
     table = CacheRoutes([cache_route(route) for route in cache.routes])
-    endpoint = template_shape(limits.endpoint) if limits.endpoint else None
+    endpoint: ResourceTable[None] = ResourceTable()
+    if limits.endpoint:
+        endpoint.add(limits.endpoint, None)
     for index, route in enumerate(cache.routes):
         at = ("cache", "routes", index)
-        if template_shape(route.path) == endpoint:
+        paths = [] if oddity(route.path) else sample_paths(route.path)
+        found = [match.value.path for path in paths if (match := table.match(path))]
+        if paths and all(endpoint.has(path) for path in paths):
             yield warning(
                 (*at, "path"), f"{route.path} is limits.endpoint: metaproxy answers it before the cache"
             )
-        elif (paths := sample_paths(route.path)) and not any(
-            (match := table.match(path)) and match.value.path == route.path for path in paths
-        ):
-            yield warning((*at, "path"), f"{route.path} can never match: {_why(route.path, None)}")
+        elif found and route.path not in found:
+            yield warning(
+                (*at, "path"),
+                f"{route.path} is never used: {found[0]} is for the same resource"
+                + _other_name(found, route.path),
+            )
         elif not cache.respect_origin and not route.ttl and not route.negative_ttl:
             yield warning((*at, "ttl"), "nothing is ever stored: ttl is 0s and cache.respect_origin is false")
 
 
-def _why(template: str, endpoint: str | None) -> str:
-    if "?" in template or "#" in template:
-        return "a path has no query; name its parameters in query"
-    if "%" in template:
-        return "paths are compared after decoding: write the character in place of its %XX"
-    if endpoint is not None and template_shape(template) == template_shape(endpoint):
-        return "it is limits.endpoint, which is never counted"
-    return "a path is compared without a final slash and without .json or .xml, and has no empty segment"
+def _other_name(others: Sequence[str], template: str) -> str:
+    """Return what to do if ``others`` are for the resource of ``template`` under another name."""
+    version = parse_template(template)[0][:1]
+    if all(parse_template(other)[0][:1] == version for other in others):
+        return ""
+    return ", or write exact: true beside a path that is for its own version and form alone"
 
 
 def sample_paths(template: str) -> Sequence[str]:
@@ -144,8 +154,6 @@ def sample_paths(template: str) -> Sequence[str]:
     parts = []
     for segment in segments:
         if segment.literal is not None:
-            if re.search(r"[?#]|%[0-9A-Fa-f]{2}", segment.literal):
-                return (UNREACHABLE,)
             parts.append(segment.literal)
         elif segment.pattern is None:
             parts.append(ANY_NAME)
@@ -157,16 +165,21 @@ def sample_paths(template: str) -> Sequence[str]:
     return [path + below if parts or not below else below for below in DEEP] if has_rest else [path]
 
 
-UNREACHABLE = "\0"
-"""A path that no request has, for a template with a literal that no decoded path holds."""
-
-
 def _covers(earlier: str, later: str) -> bool:
     """Whether no constraint of ``earlier`` could leave out a path of ``later`` that no sample shows."""
-    segments, _ = parse_template(earlier)
-    for mine, other in zip(segments, parse_template(later)[0], strict=False):
+    for mine, other in zip(_of_resource(earlier), _of_resource(later), strict=False):
         if other.pattern is not None and mine.pattern is not None and mine.pattern != other.pattern:
             return False
         if other.pattern is not None and mine.literal is not None:
             return False
     return True
+
+
+def _of_resource(template: str) -> Sequence[Segment]:
+    """The segments of ``template`` without the version and a tenant that may be any."""
+    segments, _ = parse_template(template)
+    if segments and segments[0].literal in VERSIONS:
+        segments = segments[1:]
+        if segments and segments[0].literal is None and segments[0].pattern is None:
+            segments = segments[1:]
+    return segments

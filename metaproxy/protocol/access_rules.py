@@ -55,6 +55,7 @@ class _Compiled:
     methods: frozenset[str] | None
     roles: frozenset[str] | None
     all_roles: bool
+    exact: bool
 
     def speaks_of(self, method: str) -> bool:
         return self.methods is None or method in self.methods
@@ -83,7 +84,7 @@ class AccessRules:
         for position, rule in enumerate(rules):
             methods = None if isinstance(rule.methods, Everything) else with_head(rule.methods)
             roles = None if isinstance(rule.roles, Everything) else frozenset(rule.roles)
-            compiled = _Compiled(position, methods, roles, rule.all_roles)
+            compiled = _Compiled(position, methods, roles, rule.all_roles, rule.exact)
             self._table.add(rule.path, compiled, exact=rule.exact)
 
     @property
@@ -100,14 +101,15 @@ class AccessRules:
         """Return the rules that speak of the resource of ``path``, in order, for each way to read it.
 
         ``/limits.json`` is the resource ``/limits`` in a format. It may also be one of its own, of which
-        more rules speak: both ways to read it count. ``tenant`` is that of the token.
+        more rules speak, and exact ones do not: both ways to read it count. ``tenant`` is that of the token.
         """
         resource = resource_path(path)
         matches = self._table.matches(resource, tenant)
-        found = [_in_order(matches)] if matches else []
-        if resource != path and (more := self._table.matches(path, tenant)):
-            found.append(_in_order((*matches, *more)))
-        return tuple(found)
+        found = [_in_order(matches)]
+        if resource != path:
+            shared = [match for match in matches if not match.value.exact]
+            found.append(_in_order((*shared, *self._table.matches(path, tenant))))
+        return tuple(rules for rules in found if rules)
 
 
 def _in_order(matches: Iterable[Match[_Compiled]]) -> tuple[_Compiled, ...]:

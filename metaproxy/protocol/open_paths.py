@@ -15,13 +15,19 @@ from metaproxy.protocol.resource_table import ResourceTable
 
 
 class OpenPaths:
-    """Path templates that need no token; ``mount`` is the prefix that was taken off paths."""
+    """Path templates that need no token.
 
-    def __init__(self, templates: Iterable[str], mount: Mount = NOT_MOUNTED) -> None:
+    Args:
+        templates: the templates.
+        mount: the prefix that was taken off paths.
+        exact: whether templates speak for no other versions and forms of paths.
+    """
+
+    def __init__(self, templates: Iterable[str], mount: Mount = NOT_MOUNTED, *, exact: bool = False) -> None:
         self._table: ResourceTable[None] = ResourceTable()
         for written in templates:
             for template in mount.templates(written):
-                self._table.add(template, None, exact=not is_resource_template(template))
+                self._table.add(template, None, exact=exact or not is_resource_template(template))
 
     @property
     def is_shaped(self) -> bool:

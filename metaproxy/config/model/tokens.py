@@ -16,7 +16,9 @@ class Tokens(Section):
     advertise: Annotated[Url | None, BlankIsNone] = None
     """The identity URL that WWW-Authenticate names to clients; null names url, where there is one."""
     anonymous: tuple[Template, ...] = ("/", "/v2", "/v2/", "/v2.1", "/v2.1/", "/healthcheck")
-    """Path templates that need no token."""
+    """Path templates that need no token; one that says which resource it is for opens all its names."""
+    anonymous_exact: bool = False
+    """Whether anonymous opens only the versions and forms of paths that are written there."""
     on_missing: Literal["reject", "delegate", "delegate-always"] = "reject"
     """Without a valid token: 401, or forward as X-Identity-Status: Invalid (-always: in outages too)."""
     max_token_bytes: Size = 16384

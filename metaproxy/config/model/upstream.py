@@ -92,7 +92,7 @@ class Upstream(Section):
     host_header: Literal["preserve", "upstream"] = "preserve"
     """Which Host the upstream sees: the client's (preserve) or the target's (upstream)."""
     strip_prefix: Prefix = ""
-    """Path prefix that is taken off before forwarding, such as /compute."""
+    """Path prefix that is taken off before anything decides, such as /compute."""
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
     """How long connecting, answering and queueing may take."""
     max_connections: Connections = 256

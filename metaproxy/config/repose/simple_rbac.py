@@ -114,7 +114,8 @@ def _rule(line: str, place: str, draft: Draft) -> Rule | None:
     names = list(dict.fromkeys(_role(name) for name in fields[2].split(",") if name.strip()))
     is_for_all = len(names) == 1 and names[0].upper() in EVERY
     roles = ["ANY"] if is_for_all else [name for name in names if name not in draft.ignored_roles | {"ANY"}]
-    return {"path": path, "methods": methods, "roles": roles}
+    # Repose compared the path as it came: a line opened no other version of a resource.
+    return {"path": path, "methods": methods, "roles": roles, "exact": True}
 
 
 def _wanted(text: str) -> list[str] | None:

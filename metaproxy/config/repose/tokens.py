@@ -39,7 +39,10 @@ def anonymous(root: Element, guard: str, draft: Draft) -> None:
                 )
             for template in templates or ():
                 draft.add("identity.anonymous", template, entry.place)
-    if not draft.data["identity"].get("anonymous"):
+    # Repose compared the path as it came: an entry opened no other version of a resource.
+    if exact := bool(draft.data["identity"].get("anonymous")):
+        draft.set("identity.anonymous_exact", exact, root.place)
+    else:
         draft.set("identity.anonymous", [], f"{root.place}: no white-list")
 
 
