@@ -142,8 +142,11 @@ class ResourceTable(Generic[T]):
         itself: list[Source] = list(range(len(segments)))
         for match in self._exact.find(segments):
             found.setdefault(match[0][0].position, _matched(match, itself))
-        for name in names(segments, self.collections) if self._resources.templates else ():
-            for match in self._resources.find([text_of(source, segments, tenant) for source in name]):
+        resources = self._resources
+        for name in names(segments, self.collections) if resources.templates else ():
+            if name and not resources.may_begin_with(text_of(name[0], segments, tenant)):
+                continue
+            for match in resources.find([text_of(source, segments, tenant) for source in name]):
                 found.setdefault(match[0][0].position, _matched(match, name))
         return tuple(found.values())
 
