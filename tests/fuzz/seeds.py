@@ -35,7 +35,17 @@ WORDS = {
         b";",
     ),
     "paths": (b"/", b".", b"..", b"%2e", b"%2F", b"%25", b"%c3%a9", b";", b"\\", b"a", b"%", b"%00", b"//"),
-    "routes": (b"/", b"{a}", b"{b}", b"*", b"**", b"\n", b"images", b"{", b"}"),
+    "metadata": (
+        *(b"application/json", b"application/xml", b"+xml", b"; charset=", b"utf-16"),
+        *(b"gzip", b"deflate", b"\n", b"\x1f\x8b\x08", b"\xff\xfe", b"\xef\xbb\xbf"),
+        *(b'{"metadata": {', b'"a": "b"', b", ", b"}}", b"["),
+        *(b"<meta>", b"</meta>", b"<metadata>", b"</metadata>"),
+        *(b"<!DOCTYPE a [", b'<?xml version="1.0" encoding="', b'"?>'),
+    ),
+    "routes": (
+        *(b"/", b"{a}", b"{b}", b"*", b"**", b"\n", b"images", b"{", b"}"),
+        *(b"{a:", b"[^a]*", b"(?:a|b)+", b"$", b":"),
+    ),
     "config": (
         *(
             b"server:\n",

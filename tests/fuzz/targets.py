@@ -12,6 +12,8 @@ from metaproxy.config.repose import ReposeError, import_folder
 from metaproxy.forward.engine.parser import ResponseParser
 from metaproxy.forward.errors import InvalidResponse, TruncatedResponse
 from metaproxy.protocol.caching import directives
+from metaproxy.protocol.expressions import BACKTRACKING
+from metaproxy.protocol.limits.metadata import Uncountable, exceeds
 from metaproxy.protocol.paths import ambiguity
 from metaproxy.protocol.routes import RouteTable, TemplateError
 from tests.fuzz.edge import edge
@@ -47,8 +49,8 @@ def routes(data: bytes) -> None:
     """The first line is a template, the rest a path without its slash: captures are segments of it."""
     template, _, behind = data.decode("utf-8", "replace").partition("\n")
     path = "/" + behind
-    if ":" in template:
-        return  # a regular expression of the operator's own, who may write a slow one
+    if BACKTRACKING in template:
+        return  # a regular expression that may be slow, as its operator says
     table: RouteTable[None] = RouteTable()
     try:
         table.add(template, None)
@@ -57,6 +59,16 @@ def routes(data: bytes) -> None:
     match = table.match(path)
     if match is not None:
         _promise(set(match.captures.values()) <= set(path.split("/")))
+
+
+def metadata(data: bytes) -> None:
+    """The first lines are a type and a coding: what is behind them is counted, or the reason is said."""
+    content_type, _, rest = data.partition(b"\n")
+    coding, _, body = rest.partition(b"\n")
+    try:
+        exceeds(1, body, [(b"content-type", content_type), (b"content-encoding", coding)])
+    except Uncountable as error:
+        _promise(bool(str(error)))
 
 
 def config(data: bytes) -> None:
@@ -103,5 +115,5 @@ def _read(pieces: list[bytes]) -> tuple[int, bytes] | None:
 
 TARGETS: Mapping[str, Target] = {
     target.__name__: target
-    for target in (edge, cache_directives, paths, routes, config, repose, upstream_answer)
+    for target in (edge, cache_directives, paths, routes, metadata, config, repose, upstream_answer)
 }
