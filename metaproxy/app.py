@@ -9,7 +9,7 @@ from metaproxy.assembly.authorization import authorize
 from metaproxy.assembly.headers import cors, edit_headers
 from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
-from metaproxy.assembly.limits import limits
+from metaproxy.assembly.limits import early_limit, limits
 from metaproxy.assembly.parts import Parts
 from metaproxy.assembly.readiness import Check, identity_check, server_check, store_check, upstream_check
 from metaproxy.assembly.routes import known_templates, operation_routes
@@ -90,6 +90,10 @@ class Application:
         permits: list[DecidingStage] = [self.authorize]
         if self.authenticate is not None:
             permits.append(self.authenticate)
+        early = early_limit(app, config.limits, parts.rates.part, self.metrics)
+        if early is not None:  # in front of the token, so that an attempt with a made-up one is counted
+            permits.append(early)
+            app = self._timed("early limit", early)
         if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
             permits.append(cors(app, config.cors))
             app = self._timed("cors", permits[-1])

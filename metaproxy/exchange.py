@@ -105,6 +105,8 @@ class Exchange:
     """The service that asks on their behalf."""
     charged: bool = False
     """Whether the request has been counted against its rates: that happens once."""
+    charged_early: bool = False
+    """The same for the rates that are held before identity."""
     outcome: str = "forwarded"
     """How the request ended, in one word of a fixed set: it becomes a label (``hit``, ``refused``, …)."""
     reason: str = ""

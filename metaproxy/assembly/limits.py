@@ -98,6 +98,20 @@ def limits(
     return stages[::-1]
 
 
+def early_limit(app: ASGIApp, section: Limits, counted: Rates, metrics: Metrics) -> RateLimit | None:
+    """Return the stage that holds the rates before identity, in front of ``app``; None if there are none."""
+    if not any(rule.before_identity for rule in counted.rules):
+        return None
+    return RateLimit(
+        app,
+        rates=counted,
+        before_identity=True,
+        over_limit_status=section.over_limit_status,
+        headers=section.headers,
+        metrics=metrics,
+    )
+
+
 def _told_absolute(section: Limits) -> dict[str, int]:
     """Return our absolute limits under the names that the limits endpoint tells them by."""
     items = section.absolute.image_metadata_items
@@ -119,4 +133,5 @@ def rate_rule(rule: ConfiguredRule) -> RateRule:
         capture_groups=rule.capture_groups,
         groups=rule.groups,
         exact=rule.exact,
+        before_identity=rule.before == "identity",
     )

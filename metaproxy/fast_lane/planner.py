@@ -227,6 +227,8 @@ class Planner:
 
 
 def _is_worth_a_plan(octets: bytes, exchange: Exchange, scope: Scope) -> bool:
+    if exchange.charged_early:  # the line charges that before it looks at the token, so the line decides
+        return False
     client = scope["client"]
     if len(octets) > MAX_OCTETS or exchange.client_address != (client[0] if client else ""):
         return False

@@ -35,10 +35,14 @@ class RateLimit(DecidingStage):
     Retry-After in whole seconds, after which the request fits unless others were faster. Reads
     ``identity`` and ``client_address``; adds RateLimit and RateLimit-Policy to ``response_headers``.
 
+    With ``before_identity`` it stands in front of the stage that authenticates, and holds the rules that say
+    so: an attempt counts whether its token is valid or not.
+
     Args:
         app: the next stage.
         rates: the rules with their counters, where others need them too or they have options; else
         rules: the rules, counted in this process with the defaults of ``Rates``.
+        before_identity: whether the stage holds the rules before identity, or those behind it.
         over_limit_status: 413 as the compute API has it, or 429.
         headers: whether answers tell the consumer where it stands.
         metrics: counts refusals by rule.
@@ -53,6 +57,7 @@ class RateLimit(DecidingStage):
         *,
         rates: Rates | None = None,
         rules: Sequence[RateRule] = (),
+        before_identity: bool = False,
         over_limit_status: Literal[413, 429] = 413,
         headers: bool = True,
         metrics: Metrics | None = None,
@@ -62,12 +67,15 @@ class RateLimit(DecidingStage):
         self._monotonic = monotonic
         if rates is not None and rules:
             raise ValueError("give rates or rules, not both")
+        if any(rule.before_identity != before_identity for rule in rules):
+            raise ValueError("a stage holds the rules before identity or those behind it, not both")
+        self.before_identity = before_identity
         self.rates = rates = rates if rates is not None else Rates(rules, monotonic=monotonic)
         self._over_limit_status = over_limit_status
         self.headers = headers
         self.kept_fault = lru_cache(maxsize=FAULTS_KEPT)(self.fault)
         """What ``fault`` returns, for who never raises it: the same again."""
-        self.prepares_kinds = rates.meet_kinds
+        self.prepares_kinds = self.checks_kinds = rates.meet_kinds(before_identity=before_identity)
         self._metered: dict[str, MeteredRate] = {}
         metrics = metrics or Metrics()
         refused = refusals(metrics)
@@ -89,11 +97,28 @@ class RateLimit(DecidingStage):
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Hold the request to its rates from memory; False where the shared store must be asked.
 
-        May be repeated: a request is charged once (``exchange.charged``).
+        May be repeated: a request is charged once (``exchange.charged``, ``exchange.charged_early``).
         """
-        if exchange.charged:
+        if exchange.charged_early if self.before_identity else exchange.charged:
             return True
-        return self.charge(exchange, self.rates.charges(exchange, scope))
+        return self.charge(exchange, self.charges_of(exchange, scope))
+
+    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
+        """Let through what meets no rule of this stage; the others are charged by ``decide``."""
+        return not self.charges_of(exchange, scope)
+
+    def charges_of(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
+        """Return the counters that this stage would charge the request to."""
+        if self.before_identity:
+            return self.rates.early_charges(exchange, scope)
+        return self.rates.charges(exchange, scope)
+
+    def mark(self, exchange: Exchange) -> None:
+        """Note that the request has been charged by this stage."""
+        if self.before_identity:
+            exchange.charged_early = True
+        else:
+            exchange.charged = True
 
     def charge(self, exchange: Exchange, charges: Sequence[Charge]) -> bool:
         """Charge the counters from memory; False where the shared store must be asked."""
@@ -134,7 +159,7 @@ class RateLimit(DecidingStage):
         await self.app(scope, receive, send)
 
     async def _ask_store(self, exchange: Exchange, scope: Scope) -> None:
-        charges = self.rates.charges(exchange, scope)
+        charges = self.charges_of(exchange, scope)
         begun = self._monotonic()
         try:
             taken = await self.rates.take_shared(charges)
@@ -143,7 +168,7 @@ class RateLimit(DecidingStage):
         self._conclude(exchange, charges, taken)
 
     def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken) -> None:
-        exchange.charged = True
+        self.mark(exchange)
         fault, told = self.concluded(charges, taken)
         exchange.response_headers += told
         if fault is not None:

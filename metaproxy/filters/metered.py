@@ -60,7 +60,7 @@ class MeteredRate(Prepared):
         now = limit.rates.monotonic()
         admitted, state, moment = self._meter.take(now)
         self._top.record(self._consumer, now, refused=not admitted)
-        exchange.charged = True
+        limit.mark(exchange)
         if limit.headers:
             standing = limit_item(self._name, self._policy, state, moment)
             exchange.response_headers += (LIMIT, standing), self._policy_field

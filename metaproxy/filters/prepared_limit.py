@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def prepared_limit(limit: "RateLimit", exchange: Exchange, scope: Scope) -> Prepared:
     """Return the decision of ``limit`` on requests like this one."""
-    charges = limit.rates.charges(exchange, scope)
+    charges = limit.charges_of(exchange, scope)
     metered = limit.metered(charges)
     return metered if metered is not None else _PreparedLimit(limit, charges)
 

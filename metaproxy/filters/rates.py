@@ -14,7 +14,7 @@ from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import group_of, respelled
 from metaproxy.protocol.limits.policy import Standing, standing
-from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
 from metaproxy.protocol.limits.top import ConsumerCount, TopConsumers
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
@@ -33,12 +33,13 @@ class Rates:
     """Counts requests against rules, in this process or in a store that replicas share.
 
     Args:
-        rules: the rates to hold.
+        rules: the rates to hold, those before identity and those behind it.
         algorithm: ``gcra`` or ``fixed-window``.
         shared: the counters that replicas share; None counts in this process.
         on_store_failure: what holds while the shared counters are away: ``local`` counts in this
             process (each replica grants the whole rate), ``allow`` counts nothing, ``deny`` refuses.
-        exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
+        exempt: path templates whose GET and HEAD are never counted (the limits endpoint), but by rules that
+            are held before identity.
         counters: the counters of this process; None makes ``max_counters`` of them.
         mount: the prefix that was taken off paths.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
@@ -61,8 +62,15 @@ class Rates:
         ipv6_prefix: int = IPV6_PREFIX,
         monotonic: Clock = clock.monotonic,
     ) -> None:
+        if len({rule.name for rule in rules}) < len(rules):
+            raise RuleError("two rates have the same name")
+        early = [rule for rule in rules if rule.before_identity]
+        late = [rule for rule in rules if not rule.before_identity]
+        self._early = RateTable(
+            early, algorithm=algorithm, exempt=exempt, mount=mount, ipv6_prefix=ipv6_prefix
+        )
         self._table = RateTable(
-            rules, algorithm=algorithm, exempt=exempt, mount=mount, ipv6_prefix=ipv6_prefix
+            late, algorithm=algorithm, exempt=exempt, mount=mount, ipv6_prefix=ipv6_prefix
         )
         self._ipv6_prefix = ipv6_prefix
         self._memo: dict[tuple[Targets, str, str, str], tuple[Charge, ...]] = {}
@@ -72,8 +80,6 @@ class Rates:
             counters = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
         self._local = counters
         self.monotonic = monotonic
-        self.meet_kinds = self._table.is_shaped
-        """Whether all paths of a kind (``compute_api.kind_of_path``) meet the same rules."""
         self.rules = tuple(rules)
         self.top_consumers = TopConsumers()
         self.without_store = 0
@@ -95,8 +101,18 @@ class Rates:
         targets = self._table.targets(
             scope["method"], scope["path"], scope["query_string"], self._group(who), who.project_id
         )
-        if not targets:
-            return ()
+        return self._charges(targets, who, address) if targets else ()
+
+    def early_charges(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
+        """Return the counters of the rules before identity that this request would be charged to."""
+        targets = self._early.targets(scope["method"], scope["path"], scope["query_string"], "")
+        return self._charges(targets, NOBODY, exchange.client_address) if targets else ()
+
+    def meet_kinds(self, *, before_identity: bool) -> bool:
+        """Say whether all paths of a kind (``compute_api.kind_of_path``) meet the same of these rules."""
+        return (self._early if before_identity else self._table).is_shaped
+
+    def _charges(self, targets: Targets, who: Identity, address: str) -> Sequence[Charge]:
         # One consumer meets the same few rules again and again.
         asked = targets, who.project_id, who.user_id, address
         found = self._memo.get(asked)
@@ -155,7 +171,11 @@ class Rates:
         """
         who = exchange.identity or NOBODY
         address = exchange.client_address
-        rules = self._table.for_group(self._group(who))
+        order = {rule.name: position for position, rule in enumerate(self.rules)}
+        rules = sorted(
+            (*self._early.rules, *self._table.for_group(self._group(who))),
+            key=lambda rule: order[rule.rule.name],
+        )
         charges = [
             _charge(rule, rule.key_for(captures.get(name, "") for name in rule.captured), who, address)
             for rule in rules

@@ -57,6 +57,8 @@ class RateRule(Section):
     """Whose requests share a counter: project, user, address, global, or names that the path captures."""
     capture_groups: bool = True
     """With regex: whether every distinct text of its groups has a counter of its own."""
+    before: Literal["identity"] | None = None
+    """identity counts a request before its token is looked at: per address, global or captures only."""
     rate: RequestRate
     """Requests per second, minute, hour or day: 1000/minute."""
     burst: Count | None = None
@@ -84,11 +86,23 @@ class RateRule(Section):
                     ("per", index),
                     f"{name!r} is neither one of {', '.join(CONSUMERS)} nor captured by {self.source()}",
                 )
+        if self.before is not None:
+            yield from self._findings_before_identity()
         if "global" in self.per and {"project", "user", "address"} & set(self.per):
             yield (
                 ("per",),
                 "global counts all consumers together and does not go with project, user or address",
             )
+
+    def _findings_before_identity(self) -> Iterator[Finding]:
+        for index, name in enumerate(self.per):
+            if name in ("project", "user"):
+                yield (
+                    ("per", index) if "per" in self.model_fields_set else ("before",),
+                    f"before identity no {name} is known: count by address, global or a capture of the path",
+                )
+        if self.groups:
+            yield ("groups",), "before identity nobody's groups are known: remove it, or before"
 
     def captured_names(self) -> tuple[str, ...]:
         """Return the names that the rule's path or regex captures."""

@@ -120,7 +120,8 @@ class RateTable:
     Args:
         rules: every rule; names are unique.
         algorithm: ``gcra`` or ``fixed-window``.
-        exempt: path templates whose GET and HEAD are never counted (the limits endpoint).
+        exempt: path templates whose GET and HEAD are never counted (the limits endpoint), but by rules that
+            are held before identity.
         mount: the prefix that was taken off paths.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
 
@@ -185,8 +186,9 @@ class RateTable:
             if _concerns(target.rule.rule, group)
             and (not target.rule.methods or method in target.rule.methods)
         ]
-        if not found or (method in ("GET", "HEAD") and self._exempt.has(resource_path(path))):
-            return ()
+        if found and method in ("GET", "HEAD") and self._exempt.has(resource_path(path)):
+            # Identity may have to be asked about the token of this request as of any other.
+            found = [target for target in found if target.rule.rule.before_identity]
         found.sort(key=_position)
         return tuple(found)
 
@@ -305,6 +307,8 @@ def _captured(rule: CompiledRule, pattern: Expression, captures: Captures) -> Ca
 
 
 def _concerns(rule: RateRule, group: str) -> bool:
+    if rule.before_identity:
+        return True
     if not rule.groups:
         # The rules for all consumers together hold for those with rules of their own, too.
         return not group or rule.is_global

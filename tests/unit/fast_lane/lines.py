@@ -67,11 +67,21 @@ CONFIGURED: tuple[Any, ...] = (
     {"edits": True, "cached": False},
     {"rules": EXPRESSIONS},
     {"rules": EXPRESSIONS, "cached": False},
+    {"early": True},
+    {"early": True, "edits": True, "cached": False},
 )
 """What a line may be configured with, beside the defaults."""
 ROUTES = (
     CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60, negative_ttl=5),
     CacheRoute(path="/v2.1/{tenant_id}/images/{image_id}/metadata", ttl=60),
+)
+EARLY = RateRule(
+    name="attempts",
+    limit=15,
+    period_seconds=60,
+    path="/v2.1/{tenant_id}/images/**",
+    per=("address",),
+    before_identity=True,
 )
 REQUEST_ID = re.compile(rb"req-[0-9a-f-]{36}")
 
@@ -121,6 +131,7 @@ class Line:
     What it does not answer from memory, ``forward`` answers, or else ``upstream``. With ``edits`` header
     fields are edited and pages of one origin may read answers. Without ``cached`` it has no cache routes.
     ``cache_routes`` and ``caching`` are for the cache.
+    With ``early`` a rate stands before identity.
     """
 
     def __init__(
@@ -131,6 +142,7 @@ class Line:
         edits: bool = False,
         cached: bool = True,
         rules: Sequence[RateRule] = READS,
+        early: bool = False,
         cache_routes: Sequence[CacheRoute] = ROUTES,
         **caching: Any,
     ) -> None:
@@ -155,7 +167,7 @@ class Line:
             **caching,
             **times,
         )
-        self.rates = rates = Rates(rules, monotonic=self.clock)
+        self.rates = rates = Rates([*rules, *([EARLY] if early else [])], monotonic=self.clock)
         items = MetadataItemLimit(cache if cached else forward or upstream, returned=10, metrics=self.metrics)
         limit = RateLimit(items, rates=rates, metrics=self.metrics)
         body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)
@@ -166,8 +178,11 @@ class Line:
             authorize, validator=validator, advertise="http://identity", monotonic=self.clock
         )
         permits: list[DecidingStage] = [authenticate, authorize]
+        if early:
+            attempts = RateLimit(authenticate, rates=rates, before_identity=True, metrics=self.metrics)
+            permits = [attempts, *permits]
         if edits:
-            pages = Cors(authenticate, origins=["https://horizon.example"])
+            pages = Cors(permits[0], origins=["https://horizon.example"])
             edit = EditHeaders(
                 pages,
                 remove_from_request=["X-Long"],

@@ -332,3 +332,17 @@ async def test_a_client_that_does_not_read_takes_the_line() -> None:
     assert len(line.protocol.tasks) == 1
     line.protocol.resume_writing()
     await line.send([])
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(("token", "before", "kept"), [("x", b"401", 15), ("bob", b"403", 15)])
+async def test_a_rate_before_identity_holds_for_a_refusal_that_comes_again(
+    fast: bool, token: str, before: bytes, kept: int
+) -> None:
+    line = Line(fast=fast, early=True)
+
+    for _ in range(20):
+        await line.send([request(fields=[f"X-Auth-Token: {token}"])])
+
+    statuses = [written[9:12] for written in line.wire.written if written.startswith(b"HTTP/1.1 ")]
+    assert statuses == [before] * kept + [b"413"] * (20 - kept)
