@@ -85,7 +85,13 @@ class Application:
         app = self._timed("authorize", self.authorize)
         self.authenticate: Authenticate | None = None
         if parts.tokens is not None and not isinstance(config.identity, NoIdentity):
-            self.authenticate = authenticate(app, config.identity, parts.tokens.part, mount)
+            self.authenticate = authenticate(
+                app,
+                config.identity,
+                parts.tokens.part,
+                mount,
+                over_limit_status=config.limits.over_limit_status,
+            )
             app = self._timed("authenticate", self.authenticate)
         permits: list[DecidingStage] = [self.authorize]
         if self.authenticate is not None:

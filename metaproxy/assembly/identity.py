@@ -1,6 +1,9 @@
 """The section ``identity``: who validates tokens, behind which cache."""
 
 import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 from starlette.types import ASGIApp
 
@@ -20,6 +23,7 @@ from metaproxy.exchange import Identity
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.identity.cached import CachedValidator
+from metaproxy.identity.guesses import GuessCounter, Guesses
 from metaproxy.identity.keystone_v2 import KeystoneV2 as KeystoneV2Validator
 from metaproxy.identity.keystone_v2 import PasswordV2
 from metaproxy.identity.keystone_v3 import ApplicationCredential, Password
@@ -30,16 +34,24 @@ from metaproxy.identity.revocation_events import RevocationEventPolling
 from metaproxy.identity.revocations import Revocations
 from metaproxy.identity.static import StaticToken, StaticTokens
 from metaproxy.identity.validator import TokenValidator
+from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.store.broadcast import Broadcast
+from metaproxy.store.guesses import GuessesByAddress
+from metaproxy.store.memory import MemoryCounters
 from metaproxy.store.revocations import RevocationRecord
 from metaproxy.telemetry.metrics import Metrics
 
 Provider = KeystoneV3 | KeystoneV2 | Static
 
+Counting = Callable[[int, int], GuessCounter]
+"""Given how many guesses in how many seconds an address has: what counts them."""
+
 IDENTITY_CONNECTIONS = 64
 IDENTITY_QUEUE = 4096
+QUESTIONS_AT_ONCE = 60
+"""Questions about tokens never seen before. The other connections are for the login and known tokens."""
 
 
 class Tokens:
@@ -47,6 +59,8 @@ class Tokens:
 
     ``tls`` is for an https:// identity service. ``record`` is where revocations are recorded for replicas
     that are away. ``revoked`` is the memory of what was revoked, which outlives a change of the section.
+    ``counting`` makes what counts the guesses of each address; IPv6 addresses with the first ``ipv6_prefix``
+    bits in common are one.
     """
 
     def __init__(
@@ -58,6 +72,8 @@ class Tokens:
         *,
         record: RevocationRecord | None = None,
         revoked: RevocationMemory | None = None,
+        counting: Counting | None = None,
+        ipv6_prefix: int = IPV6_PREFIX,
     ) -> None:
         self._transport: UpstreamTransport | None = None
         inner: TokenValidator
@@ -66,7 +82,9 @@ class Tokens:
         else:
             self._transport = _transport(section, metrics, tls)
             inner = _keystone(section, self._transport, metrics)
-        self.validator = _cached(inner, section, metrics, revoked)
+        counting = counting or partial(GuessesByAddress, local=MemoryCounters())
+        guesses = _guesses(section, counting, ipv6_prefix, metrics)
+        self.validator = _cached(inner, section, metrics, revoked, guesses)
         self.revocations = Revocations(self.validator, broadcast, record)
         self._parts: list[Resource] = [self.validator, self.revocations]
         if isinstance(section, KeystoneV3) and isinstance(inner, KeystoneV3Validator):
@@ -93,7 +111,14 @@ class Tokens:
             await part.close()
 
 
-def authenticate(app: ASGIApp, section: Provider, tokens: Tokens, mount: Mount = NOT_MOUNTED) -> Authenticate:
+def authenticate(
+    app: ASGIApp,
+    section: Provider,
+    tokens: Tokens,
+    mount: Mount = NOT_MOUNTED,
+    *,
+    over_limit_status: Literal[413, 429] = 413,
+) -> Authenticate:
     """Return the stage that ``section`` describes, in front of ``app``."""
     service_tokens = section.service_tokens if isinstance(section, KeystoneV3) else ServiceTokens()
     return Authenticate(
@@ -105,11 +130,32 @@ def authenticate(app: ASGIApp, section: Provider, tokens: Tokens, mount: Mount =
         service_roles=service_tokens.roles,
         accept_expired=service_tokens.accept_expired,
         max_token_bytes=section.max_token_bytes,
+        over_limit_status=over_limit_status,
+    )
+
+
+def _guesses(section: Provider, counting: Counting, ipv6_prefix: int, metrics: Metrics) -> Guesses | None:
+    """Return the turns of questions to a Keystone; None for tokens that are known here."""
+    if isinstance(section, Static):
+        return None
+    said = section.guesses
+    counter = counting(said.rate.limit, said.rate.period_seconds) if said.rate is not None else None
+    return Guesses(
+        counter,
+        at_once=said.at_once,
+        places=QUESTIONS_AT_ONCE,
+        patience=section.timeout,
+        ipv6_prefix=ipv6_prefix,
+        metrics=metrics,
     )
 
 
 def _cached(
-    inner: TokenValidator, section: Provider, metrics: Metrics, revoked: RevocationMemory | None
+    inner: TokenValidator,
+    section: Provider,
+    metrics: Metrics,
+    revoked: RevocationMemory | None,
+    guesses: Guesses | None,
 ) -> CachedValidator:
     cache = section.cache if isinstance(section, Keystone) else TokenCache()
     headers = IdentityHeaders(section.headers, metrics=metrics)
@@ -129,6 +175,7 @@ def _cached(
         max_bytes=cache.max_bytes,
         stale_if_unavailable=cache.stale_if_unavailable,
         jitter=cache.jitter,
+        guesses=guesses,
         metrics=metrics,
         revoked=revoked,
     )

@@ -24,6 +24,7 @@ from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.revocation import RevocationMemory
 from metaproxy.protocol.mount import Mount
+from metaproxy.store.guesses import GuessesByAddress
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
@@ -90,7 +91,7 @@ class Parts:
         if not isinstance(identity, NoIdentity):
             self.tokens = kept(
                 previous.tokens if previous else None,
-                (identity, shared),
+                (identity, shared, config.server.ipv6_prefix),
                 lambda: Tokens(
                     identity,
                     shared.broadcast,
@@ -98,6 +99,13 @@ class Parts:
                     _identity_tls(config),
                     record=shared.revocations(),
                     revoked=self.revoked,
+                    counting=partial(
+                        GuessesByAddress,
+                        local=counters,
+                        shared=shared.counters(config.limits.algorithm),
+                        algorithm=config.limits.algorithm,
+                    ),
+                    ipv6_prefix=config.server.ipv6_prefix,
                 ),
             )
 

@@ -15,6 +15,7 @@ from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import Exchange, HeaderPairs, Identity
 from metaproxy.filters.stage import DecidingStage
 from metaproxy.identity.cached import CachedValidator
+from metaproxy.identity.guesses import GuessesExceeded
 from metaproxy.identity.rendering import DELEGATED, SERVICE_DELEGATED, service_twins
 from metaproxy.identity.troubles import IdentityUnavailable
 from metaproxy.identity.validator import Rejected, TokenValidator, Verdict
@@ -52,8 +53,9 @@ class Authenticate(DecidingStage):
     """Lets requests with a valid token through, and those to anonymous paths without looking.
 
     Answers 401 to a missing or rejected token, 400 to two different ones, 503 or 504 where identity
-    gives no verdict. Writes ``exchange.identity`` and ``exchange.service_identity``, and replaces
-    ``scope["headers"]``. Reads ``exchange.identity_headers_stripped``.
+    gives no verdict, 413 to an unknown token of an address that has tried too many. Writes
+    ``exchange.identity`` and ``exchange.service_identity``, and replaces ``scope["headers"]``. Reads
+    ``exchange.identity_headers_stripped``.
 
     Args:
         app: the next application.
@@ -66,6 +68,7 @@ class Authenticate(DecidingStage):
         service_roles: a service token needs one of these roles.
         accept_expired: whether a valid service token lets an expired token through.
         max_token_bytes: longer tokens are rejected without asking.
+        over_limit_status: the answer to an address that has tried too many tokens, 413 or 429.
         monotonic: measures what was waited.
     """
 
@@ -80,6 +83,7 @@ class Authenticate(DecidingStage):
         service_roles: Iterable[str] = ("service",),
         accept_expired: bool = False,
         max_token_bytes: int = MAX_TOKEN_BYTES,
+        over_limit_status: Literal[413, 429] = 413,
         monotonic: Clock = monotonic,
     ) -> None:
         self.app = app
@@ -93,6 +97,7 @@ class Authenticate(DecidingStage):
         self._service_roles = frozenset(service_roles)
         self._accept_expired = accept_expired
         self._max_token_bytes = max_token_bytes
+        self._over_limit_status = over_limit_status
         self._monotonic = monotonic
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
@@ -135,22 +140,31 @@ class Authenticate(DecidingStage):
     async def _ask(self, exchange: Exchange, scope: Scope) -> None:
         headers = scope["headers"] if exchange.identity_headers_stripped else strip(scope["headers"])
         user_token, service_token = _tokens(headers)
+        address = exchange.client_address
         service: Verdict | None = None
         user: Verdict = MISSING
-        if service_token:
-            service = self._service_verdict(await self._resolve(service_token), scope)
-        if user_token:
-            user = await self._resolve(user_token, allow_expired=self._lets_expired_pass(service))
+        try:
+            if service_token:
+                service = self._service_verdict(await self._resolve(service_token, address), scope)
+            if user_token:
+                allow_expired = self._lets_expired_pass(service)
+                user = await self._resolve(user_token, address, allow_expired=allow_expired)
+        except GuessesExceeded as error:
+            raise self._over_limit(error.retry_after) from error
         self._conclude(exchange, scope, headers, user, service)
 
-    async def _resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:
+    def _over_limit(self, seconds: int) -> Fault:
+        message = f"Too many tokens that are not valid were tried. Retry after {seconds} seconds."
+        return Fault(self._over_limit_status, message, reason="guesses_exceeded", retry_after=seconds)
+
+    async def _resolve(self, token: bytes, address: str, *, allow_expired: bool = False) -> Verdict:
         # Identity need not be asked about what cannot be a token, and could not be sent.
         if len(token) > self._max_token_bytes:
             return Rejected("token_too_long")
         if not _TOKEN.fullmatch(token):
             return Rejected("token_unknown")
         try:
-            return await self.validator.resolve(token, allow_expired=allow_expired)
+            return await self.validator.resolve(token, allow_expired=allow_expired, address=address)
         except IdentityUnavailable as error:
             if self._delegates_always:
                 return Rejected("identity_unavailable")

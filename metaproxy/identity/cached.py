@@ -12,12 +12,14 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.exchange import Identity
 from metaproxy.identity.digests import fingerprint, keyed_digest
+from metaproxy.identity.guesses import Guesses, Turn
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import Revocation, RevocationMemory
@@ -29,6 +31,9 @@ from metaproxy.telemetry.metrics import Cell, Metrics
 
 START_SECONDS = 5.0
 """The longest time for which ``start`` waits for the login; the login itself goes on."""
+
+MADE_UP = frozenset({"token_unknown", "token_expired"})
+"""Reasons why a token is rejected that anybody can have made up. Identity knows the others."""
 
 logger = structlog.get_logger(__name__)
 
@@ -49,6 +54,7 @@ class CachedValidator(TokenValidator):
         jitter: the share of ``ttl`` that chance may take off.
         max_validations: bound of validations under way; above it is IdentityUnavailable (busy).
         probe_interval: seconds between two probes while identity fails.
+        guesses: gives questions about tokens that were never valid here their turns; None asks at once.
         metrics: where lookups and entries are counted.
         monotonic, wall: the clocks; ``wall`` is there for others, too.
         chance: returns numbers from 0 to 1.
@@ -69,6 +75,7 @@ class CachedValidator(TokenValidator):
         jitter: float = 0.1,
         max_validations: int = 4096,
         probe_interval: float = 5.0,
+        guesses: Guesses | None = None,
         metrics: Metrics | None = None,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
@@ -83,6 +90,7 @@ class CachedValidator(TokenValidator):
         self._headers = headers or IdentityHeaders()
         self._max_validations = max_validations
         self._probe_interval = probe_interval
+        self._guesses = guesses
         self._digest = keyed_digest()
         self._digest_for_expired = keyed_digest(b"expired token")
         self._cache = TokenCache(
@@ -127,6 +135,8 @@ class CachedValidator(TokenValidator):
         await self._login_tasks.cancel()
         await self._probe_tasks.cancel()
         await self._validation_tasks.cancel()
+        if self._guesses is not None:
+            await self._guesses.close()
         await self._inner.close()
 
     def known(self, token: bytes, *, allow_expired: bool = False) -> Verdict | None:
@@ -145,17 +155,29 @@ class CachedValidator(TokenValidator):
         """Return the number in which a look-up is counted that found ``verdict``."""
         return self._hits if isinstance(verdict, Identity) else self._negative_hits
 
-    async def resolve(self, token: bytes, *, allow_expired: bool = False) -> Verdict:
+    async def resolve(self, token: bytes, *, allow_expired: bool = False, address: str = "") -> Verdict:
         """Return the verdict on ``token``, asking identity where it is not known.
 
-        Raises IdentityUnavailable where identity gives none and no earlier one may be used.
+        ``address`` is that of the client: a question about a token that was never valid here is counted
+        against it. Raises GuessesExceeded if it has no more of them, IdentityUnavailable where identity gives
+        no verdict and no earlier one may be used.
         """
         known = self.known(token, allow_expired=allow_expired)
         if known is not None:
             return known
         self._lookups.add(_MISS)
         key = (self._digest_for_expired if allow_expired else self._digest)(token)
-        validation = self._under_way(key, token, allow_expired=allow_expired)
+        turn: Turn | None = None
+        if self._guesses is not None and self._is_guess(key):
+            turn = await self._guesses.turn(address)
+            # While this question waited, another may have asked the same.
+            known = self.known(token, allow_expired=allow_expired)
+            if known is not None or key in self._validations:
+                turn.end(rejected=False)
+                turn = None
+            if known is not None:
+                return known
+        validation = self._under_way(key, token, turn, allow_expired=allow_expired)
         # Where identity is known to fail, nobody waits to hear it again; it is asked all the same.
         if (validation is None or not self.health.available) and (earlier := self._earlier(key)):
             return earlier
@@ -208,17 +230,41 @@ class CachedValidator(TokenValidator):
             self._lookups.add(_STALE)
         return earlier
 
+    def _is_guess(self, key: bytes) -> bool:
+        """Say whether nobody knows yet whether the token is valid, and nobody is asking."""
+        if self._guesses is None or self._guesses.is_vouched(key):
+            return False
+        return key not in self._validations and not self._cache.holds(key)
+
     def _under_way(
-        self, key: bytes, token: bytes, *, allow_expired: bool
+        self, key: bytes, token: bytes, turn: Turn | None, *, allow_expired: bool
     ) -> "asyncio.Task[Verdict | IdentityUnavailable] | None":
-        """Return the one validation of a token, begun where there is none; None for one too many."""
+        """Return the one validation of a token, begun where there is none; None for one too many.
+
+        ``turn`` is ended by the end of the validation.
+        """
         validation = self._validations.get(key)
         if validation is None and len(self._validations) < self._max_validations:
             validation = self._validations[key] = self._validation_tasks.start(
                 self._validation(key, token, allow_expired=allow_expired), name="validate a token"
             )
-            validation.add_done_callback(lambda _: self._validations.pop(key, None))
+            validation.add_done_callback(partial(self._ended, key, turn))
+        elif turn is not None:
+            turn.end(rejected=False)
         return validation
+
+    def _ended(
+        self, key: bytes, turn: Turn | None, validation: "asyncio.Task[Verdict | IdentityUnavailable]"
+    ) -> None:
+        self._validations.pop(key, None)
+        has_ended = not validation.cancelled() and validation.exception() is None
+        verdict = validation.result() if has_ended else None
+        if self._guesses is not None and isinstance(verdict, Identity):
+            self._guesses.vouch(key)
+        elif self._guesses is not None and isinstance(verdict, Rejected):
+            self._guesses.disown(key)
+        if turn is not None:
+            turn.end(rejected=isinstance(verdict, Rejected) and verdict.reason in MADE_UP)
 
     async def _validation(
         self, key: bytes, token: bytes, *, allow_expired: bool

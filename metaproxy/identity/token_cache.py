@@ -100,6 +100,10 @@ class TokenCache:
             return known
         return None
 
+    def holds(self, key: bytes) -> bool:
+        """Say whether a valid verdict is kept under ``key``, fresh or stale."""
+        return key in self._valid
+
     def _make_recent(self, key: bytes) -> Known | None:
         """The entry under ``key``, found in a tenth of the time from now on."""
         entry = self._valid.get(key)

@@ -49,6 +49,9 @@ class SharedCounters(Protocol):
     async def take(self, charges: Sequence[Charge]) -> Taken:
         """Charge every counter, or none if one has no room."""
 
+    async def give_back(self, charges: Sequence[Charge]) -> None:
+        """Take back one charge of each counter."""
+
     async def peek(self, charges: Sequence[Charge]) -> Taken:
         """Return the counters as they stand, without charging anything."""
 

@@ -69,6 +69,14 @@ class MemoryCounters:
         states = [charge.rule.policy.settle(cell.state, now) for charge, cell in pairs]
         return Taken(admitted=False, states=states, now=now)
 
+    def give_back(self, charges: Sequence[Charge]) -> None:
+        """Take back one charge of each counter."""
+        now = round(self._monotonic() * MICROSECONDS)
+        for key, _, rule in charges:
+            cell = self.cell(key)
+            amount, since = rule.policy.settle(cell.state, now)
+            cell.state = max(amount - rule.policy.weight, 0), since
+
     def keep(self, charge: Charge, cell: "_Cell", state: State, seconds: float) -> None:
         """Keep ``state`` in the cell of ``charge``, for as long as it counts from ``seconds`` on."""
         cell.state = state

@@ -31,6 +31,10 @@ class FakeStore:
         self._ask()
         return self._counters.take(charges)
 
+    async def give_back(self, charges: Sequence[Charge]) -> None:
+        self._ask()
+        self._counters.give_back(charges)
+
     async def peek(self, charges: Sequence[Charge]) -> Taken:
         self._ask()
         return self._counters.peek(charges)

@@ -9,8 +9,8 @@ from metaproxy.config.addresses import Urls
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
-from metaproxy.config.model.values import BlankIsNone, Entries, Secret, Text
-from metaproxy.config.units import Duration, Percent, PositiveDuration, Size
+from metaproxy.config.model.values import BlankIsNone, Count, Entries, Secret, Text
+from metaproxy.config.units import Duration, Percent, PositiveDuration, RequestRate, Size, parse_rate
 
 
 class TokenCache(Section):
@@ -48,6 +48,15 @@ class RevocationEvents(Section):
     """Time between two questions."""
 
 
+class Guesses(Section):
+    """Questions about tokens that were never valid here, for each address: anybody can make tokens up."""
+
+    rate: RequestRate | None = parse_rate("600/minute")
+    """Unknown tokens of one address that identity may reject; over it 413, unasked. null: no limit."""
+    at_once: Annotated[Count, Field(le=60)] = 32
+    """Such questions of one address at the same time. More wait, and addresses take turns."""
+
+
 class Keystone(Tokens):
     """What both versions of Keystone have."""
 
@@ -57,6 +66,8 @@ class Keystone(Tokens):
     """How long one call may take, new tries of a broken connection included; then 504 or 503."""
     cache: TokenCache = TokenCache()
     """How long an answer of the identity service is believed."""
+    guesses: Guesses = Guesses()
+    """Questions about tokens that were never valid here, for each address."""
     tls: ClientTls = ClientTls()
     """TLS towards an https:// identity service; a private cloud often has its own authority."""
     send_catalog: bool = False

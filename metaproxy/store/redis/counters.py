@@ -54,6 +54,10 @@ class RedisCounters:
         states = tuple(zip(reply[2::2], reply[3::2], strict=True))
         return Taken(admitted=reply[0] == 1, states=states, now=reply[1])
 
+    async def give_back(self, charges: Sequence[Charge]) -> None:
+        """Take back one charge of each counter; raises StoreUnavailable."""
+        await self.take(charges, cost=-1)
+
     async def peek(self, charges: Sequence[Charge]) -> Taken:
         """Return the counters as they stand, without charging anything; raises StoreUnavailable."""
         return await self.take(charges, cost=0)

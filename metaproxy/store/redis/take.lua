@@ -3,7 +3,7 @@
 -- KEYS     the counters; each holds "amount:since", as metaproxy.protocol.limits.policy describes a state.
 --          One that holds anything else counts as untouched: MGET returns nil for another type, and a text
 --          that is not two numbers is not matched.
--- ARGV     the algorithm, the cost (0 only looks), then for each key: weight, capacity, pace
+-- ARGV     the algorithm, the cost (0 only looks, less gives back), then for each key: weight, capacity, pace
 -- returns  admitted (1 or 0), now in microseconds, then for each key: amount, since
 --
 -- The server's clock is the only one, so that replicas need not agree on theirs. Numbers are doubles:
@@ -48,13 +48,17 @@ for i = 1, #KEYS do
   reply[2 * i + 1], reply[2 * i + 2] = amount, since
 end
 
-if reply[1] == 1 and cost > 0 then
+if reply[1] == 1 and cost ~= 0 then
   for i, key in ipairs(KEYS) do
-    local amount, since = reply[2 * i + 1] + cost * ARGV[3 * i], reply[2 * i + 2]
-    redis.call(
-      'SET', key, string.format('%.0f:%.0f', amount, since),
-      'PX', milliseconds_to_live(amount, since, tonumber(ARGV[3 * i + 2]))
-    )
+    local amount, since = math.max(reply[2 * i + 1] + cost * ARGV[3 * i], 0), reply[2 * i + 2]
+    if amount == 0 then
+      redis.call('DEL', key)
+    else
+      redis.call(
+        'SET', key, string.format('%.0f:%.0f', amount, since),
+        'PX', milliseconds_to_live(amount, since, tonumber(ARGV[3 * i + 2]))
+      )
+    end
     reply[2 * i + 1] = amount
   end
 end
