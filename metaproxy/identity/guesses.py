@@ -28,7 +28,7 @@ from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Metrics
 
 MAX_VOUCHED = 32_768
-"""Digests of tokens that were valid: 150 bytes each, about."""
+"""Digests of tokens that were valid: 90 bytes each."""
 
 
 class GuessesExceeded(Exception):

@@ -10,7 +10,7 @@ from metaproxy.exchange import Identity
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.guesses import Guesses, GuessesExceeded
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
-from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
+from metaproxy.identity.validator import Reason, Rejected, TokenRejected, TokenValidator, Verdict
 from metaproxy.store.guesses import GuessesByAddress
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry.metrics import Metrics
@@ -28,6 +28,7 @@ class Identities(TokenValidator):
         self.open.set()
         self.away = False
         self.known = b"good"
+        self.reason: Reason = "token_unknown"
 
     async def validate(self, token: bytes, *, allow_expired: bool = False) -> Identity:
         self.asked.append(token)
@@ -35,7 +36,7 @@ class Identities(TokenValidator):
         if self.away:
             raise IdentityUnavailable(Trouble.UNREACHABLE)
         if not token.startswith(self.known):
-            raise TokenRejected
+            raise TokenRejected(self.reason)
         return Identity(user_id="u1", project_id="p1")
 
 
@@ -289,3 +290,23 @@ async def test_all_addresses_of_one_ipv6_network_are_one_guesser() -> None:
     answers = [await line.ask(f"made-up-{n}", f"2001:db8::{n:x}") for n in range(1, 5)]
     assert [isinstance(answer, Rejected) for answer in answers] == [True, True, False, False]
     assert isinstance(await line.ask("made-up-9", "2001:db8:0:1::1"), Rejected)
+
+
+async def test_a_valid_token_between_guesses_gives_none_of_them_back() -> None:
+    line = Line(3)
+    tokens = ["made-up-1", "good-1", "made-up-2", "good-2", "made-up-3", "good-3", "made-up-4"]
+    answers = [type(await line.ask(token)).__name__ for token in tokens]
+    assert answers == ["Rejected", "Identity", "Rejected", "Identity", "Rejected", "int", "int"]
+
+
+async def test_guesses_come_back_with_time() -> None:
+    line = Line(2)
+    await line.many(5)
+    line.clock.advance(43_200)
+    assert await line.many(5) == {"Rejected": 1, "int": 4}
+
+
+async def test_a_token_that_identity_knows_and_rejects_for_what_it_is_was_no_guess() -> None:
+    line = Line(1)
+    line.identity.reason = "token_bound"
+    assert [type(await line.ask(f"bound-{number}")).__name__ for number in range(3)] == ["Rejected"] * 3
