@@ -12,6 +12,7 @@ from metaproxy.protocol.compute_api import resource_path
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.names import is_of_compute_api, is_resource_template
 from metaproxy.protocol.resource_table import ResourceTable
+from metaproxy.protocol.routes import RouteTable
 
 
 class OpenPaths:
@@ -20,23 +21,27 @@ class OpenPaths:
     Args:
         templates: the templates.
         mount: the prefix that was taken off paths.
-        exact: whether templates speak for no other versions and forms of paths.
+        exact: whether templates speak for paths as they are written alone: for no other version or form, no
+            format and no final slash.
     """
 
     def __init__(self, templates: Iterable[str], mount: Mount = NOT_MOUNTED, *, exact: bool = False) -> None:
+        self._written: RouteTable[None] = RouteTable()
         self._table: ResourceTable[None] = ResourceTable()
-        for written in templates:
-            for template in mount.templates(written):
-                self._table.add(template, None, exact=exact or not is_resource_template(template))
+        for template in (inside for written in templates for inside in mount.templates(written)):
+            if exact:
+                self._written.add(template, None)
+            else:
+                self._table.add(template, None, exact=not is_resource_template(template))
 
     @property
     def is_shaped(self) -> bool:
         """Whether paths of one kind (``compute_api.kind_of_path``) are open alike."""
-        return self._table.is_shaped
+        return self._table.is_shaped and self._written.is_shaped
 
     def has(self, path: str) -> bool:
         """Say whether ``path`` (percent-decoded) needs no token."""
-        if self._table.has(path):
+        if self._written.has(path) or self._table.has(path):
             return True
         if is_of_compute_api(path):
             return self._table.has(resource_path(path))

@@ -119,7 +119,9 @@ def test_limits_are_told_where_the_request_endpoint_was(rates: str) -> None:
     assert {(limit["verb"], limit["value"], limit["unit"]) for rate in told for limit in rate["limit"]} == {
         ("ALL", 100, "SECOND"),
         ("GET", 2, "MINUTE"),
+        ("HEAD", 2, "MINUTE"),
         ("GET", 1, "HOUR"),
+        ("HEAD", 1, "HOUR"),
     }
 
 

@@ -23,7 +23,7 @@ class RoleRule(Section):
     all_roles: bool = False
     """Whether the caller needs every one of roles, not just one."""
     exact: bool = False
-    """Whether the rule is for this version and form of path alone, not for every name of the resource."""
+    """Whether the rule is for paths as written alone: no other version or form, format or final slash."""
 
     @property
     def is_for_any_role(self) -> bool:

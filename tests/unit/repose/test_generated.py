@@ -84,6 +84,8 @@ paths += [
     "/",
     "/images/",
     "/open/12/",
+    "/images.json",
+    "/docs.xml",
     "/v2/images",
     "/v2.1/p1/images",
     "/v2/p1/docs",
@@ -122,7 +124,11 @@ def served(text: str, folder: Path) -> Config:
     values: dict[str, Any] = yaml.safe_load(text)
     identity = values["identity"]
     if identity["provider"] != "none":
-        kept = {key: value for key, value in identity.items() if key in ("anonymous", "on_missing")}
+        kept = {
+            key: value
+            for key, value in identity.items()
+            if key in ("anonymous", "anonymous_exact", "on_missing")
+        }
         values["identity"] = {"provider": "static", "tokens": TOKENS, **kept}
     file = folder / "metaproxy.yaml"
     file.write_text(yaml.safe_dump(values))
