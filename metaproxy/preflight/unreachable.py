@@ -22,9 +22,9 @@ from metaproxy.preflight.odd_paths import oddity
 from metaproxy.protocol.access_rules import AccessRules
 from metaproxy.protocol.limits.rates import RuleError
 from metaproxy.protocol.limits.table import RateTable
-from metaproxy.protocol.names import VERSIONS
+from metaproxy.protocol.names import of_resource
 from metaproxy.protocol.resource_table import ResourceTable
-from metaproxy.protocol.routes import Segment, parse_template
+from metaproxy.protocol.routes import parse_template
 
 ANY_NAME = "any-name-\N{BLACK SQUARE}"
 USUAL_NAMES = (
@@ -167,19 +167,9 @@ def sample_paths(template: str) -> Sequence[str]:
 
 def _covers(earlier: str, later: str) -> bool:
     """Whether no constraint of ``earlier`` could leave out a path of ``later`` that no sample shows."""
-    for mine, other in zip(_of_resource(earlier), _of_resource(later), strict=False):
+    for mine, other in zip(of_resource(earlier), of_resource(later), strict=False):
         if other.pattern is not None and mine.pattern is not None and mine.pattern != other.pattern:
             return False
         if other.pattern is not None and mine.literal is not None:
             return False
     return True
-
-
-def _of_resource(template: str) -> Sequence[Segment]:
-    """The segments of ``template`` without the version and a tenant that may be any."""
-    segments, _ = parse_template(template)
-    if segments and segments[0].literal in VERSIONS:
-        segments = segments[1:]
-        if segments and segments[0].literal is None and segments[0].pattern is None:
-            segments = segments[1:]
-    return segments

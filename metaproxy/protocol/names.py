@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from metaproxy.protocol.compute_api import is_top_level_resource, resource_path
-from metaproxy.protocol.routes import parse_template, segments_of
+from metaproxy.protocol.routes import Segment, parse_template, segments_of
 
 VERSIONS: Final = ("v2.1", "v2")
 
@@ -113,6 +113,16 @@ def text_of(source: Source, segments: Sequence[str], tenant: str) -> str:
 def is_of_compute_api(path: str) -> bool:
     """Say whether ``path`` names a resource of the compute API, which may have other names."""
     return next(readings(segments_of(path)), None) is not None
+
+
+def of_resource(template: str) -> list[Segment]:
+    """Return the segments of ``template`` without the version and a tenant that may be any."""
+    segments, _ = parse_template(template)
+    if segments and segments[0].literal in VERSIONS:
+        segments = segments[1:]
+        if segments and segments[0].literal is None and segments[0].pattern is None:
+            segments = segments[1:]
+    return segments
 
 
 def is_resource_template(template: str) -> bool:

@@ -10,7 +10,15 @@ from typing import Generic, NamedTuple, TypeVar
 
 from metaproxy.protocol.compute_api import is_top_level_resource, resource_path
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
-from metaproxy.protocol.names import ANY_TENANT, VERSIONS, Source, is_resource_template, names, text_of
+from metaproxy.protocol.names import (
+    ANY_TENANT,
+    VERSIONS,
+    Source,
+    is_resource_template,
+    names,
+    of_resource,
+    text_of,
+)
 from metaproxy.protocol.routes import (
     MEMO_ENTRIES,
     MEMO_PATH_LENGTH,
@@ -32,6 +40,8 @@ class _Entry(NamedTuple, Generic[T]):
     position: int
     value: T
     template: str
+    rank: tuple[int, ...]
+    """Lower for what is more specific, whatever the version that the template names."""
 
 
 class _Matched(NamedTuple, Generic[T]):
@@ -44,8 +54,8 @@ class _Matched(NamedTuple, Generic[T]):
 class ResourceTable(Generic[T]):
     """Path templates, each standing for a value; finds those that match any name of a resource.
 
-    Those of one name come in the order of ``RouteTable``; exact ones come first. A template is found once,
-    however many names it matches. Raises TemplateError from ``add``.
+    The most specific comes first, as in ``RouteTable``; version and tenant make a template no more specific.
+    A template is found once, however many names it matches. Raises TemplateError from ``add``.
 
     Args:
         mount: the prefix that was taken off the paths.
@@ -74,7 +84,7 @@ class ResourceTable(Generic[T]):
 
     def add(self, template: str, value: T, *, exact: bool = False) -> None:
         """Let ``template`` stand for ``value``; an ``exact`` one speaks for no other version or form."""
-        entry = _Entry(self._count, value, template)
+        entry = _Entry(self._count, value, template, _rank(template))
         self._count += 1
         self._memo.clear()
         for inside in self._mount.templates(template):
@@ -148,7 +158,22 @@ class ResourceTable(Generic[T]):
                 continue
             for match in resources.find([text_of(source, segments, tenant) for source in name]):
                 found.setdefault(match[0][0].position, _matched(match, name))
-        return tuple(found.values())
+        return tuple(sorted(found.values(), key=_rank_of))
+
+
+LITERAL, CONSTRAINED, CAPTURED, REST = range(4)
+
+
+def _rank(template: str) -> tuple[int, ...]:
+    ranks = [
+        LITERAL if segment.literal is not None else CONSTRAINED if segment.pattern else CAPTURED
+        for segment in of_resource(template)
+    ]
+    return (*ranks, REST) if template.endswith("/**") else tuple(ranks)
+
+
+def _rank_of(matched: _Matched[T]) -> tuple[int, ...]:
+    return matched.entry.rank
 
 
 def _admits(segment: Segment, text: str) -> bool:

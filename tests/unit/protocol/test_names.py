@@ -162,3 +162,12 @@ def test_a_link_to_the_api_gets_the_prefix_back(link: bytes, told: bytes) -> Non
         (b"location", told),
         (b"via", b"/v2.1"),
     ]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_the_most_specific_template_comes_first_whatever_its_version(prefix: str) -> None:
+    written = ["/v2.1/**", "/images/{image_id}/**", "/v2/{tenant_id}/images/{image_id}/metadata/{key}", "/**"]
+
+    found = [match.template for match in table(*written).matches(f"{prefix}/{ITEM}", "p1")]
+
+    assert found == [written[2], written[1], written[0], written[3]]
