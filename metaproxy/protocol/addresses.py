@@ -24,8 +24,7 @@ def parse(text: str) -> IPv4Address | IPv6Address | None:
 
 def canonical(text: str) -> str:
     """Return the one spelling of an address; a text that is no address as it is."""
-    found = parse(text)
-    return text if found is None else str(found)
+    return _canonical(text) if len(text) <= LONGEST_TEXT else _spelled(text)
 
 
 def counted_as(address: str, ipv6_prefix: int) -> str:
@@ -57,7 +56,13 @@ def _read(text: str) -> IPv4Address | IPv6Address | None:
     return IPv6Address(int(found)) if found.scope_id is not None else found
 
 
+def _spelled(text: str) -> str:
+    found = _read(text)
+    return text if found is None else str(found)
+
+
 _parse = lru_cache(MEMO_ENTRIES)(_read)
+_canonical = lru_cache(MEMO_ENTRIES)(_spelled)
 
 
 @lru_cache(MEMO_ENTRIES)

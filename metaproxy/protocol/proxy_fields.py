@@ -10,6 +10,7 @@ does not contradict what the proxy says in the fields that are believed by name.
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from metaproxy.memo import Memo
 from metaproxy.protocol.addresses import canonical
 from metaproxy.protocol.headers import Header, list_members
 
@@ -116,6 +117,8 @@ OTHERS = frozenset(
 
 NAMES = ADDRESSES | SCHEMES | OTHERS
 
+_told: Memo[bytes, bool] = Memo(max_size=64)
+
 _OLD_FAMILY = (b"x-forwarded-", b"x-forwarded")
 _UNKEYED = ADDRESSES | {b"forwarded", b"forwarded-for", b"x-forward-for", b"x-forwarded-for"}
 _LAST_COUNTS = frozenset({b"x-forwarded-host", b"x-forwarded-port"})
@@ -124,7 +127,8 @@ _SECURE = frozenset({b"https", b"ssl", b"on", b"1", b"true", b"yes", b"wss"})
 
 def is_told_by_proxies(name: bytes) -> bool:
     """Say whether the field ``name`` (lower case) is one that only a proxy in front may write."""
-    return name in NAMES or name.startswith(PREFIXES)
+    told = _told.get(name)
+    return _told.keep(name, name in NAMES or name.startswith(PREFIXES), len(name)) if told is None else told
 
 
 def without_told(headers: Iterable[Header]) -> list[Header]:

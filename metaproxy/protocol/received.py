@@ -16,16 +16,22 @@ _NEVER_NOMINATED = frozenset({b"content-length", b"host", b"transfer-encoding", 
 _USUAL = frozenset({b"close", b"keep-alive", b"te", b"upgrade"})
 """Options for which nothing is to be done here: a field of that name ends at this hop anyway, or is none."""
 
+_QUIET = frozenset({b"keep-alive", b"Keep-Alive", b"close", b""})
+"""What Connection says in nearly every head that has it."""
+
 
 def settled(headers: list[Header]) -> list[Header]:
     """Return ``headers`` without blanks around values and without the fields that Connection names.
 
-    The same list where there is nothing to do. A Connection that names fields is taken off with them.
+    The same list if there is nothing to do. A Connection that names fields is taken off with them.
     """
-    values = [value for _, value in headers]
-    stripped = [value.strip(BLANKS) for value in values]
-    if stripped != values:
-        headers = [(header[0], value) for header, value in zip(headers, stripped, strict=True)]
+    for name, value in headers:
+        if value.strip(BLANKS) != value or (name == b"connection" and value not in _QUIET):
+            return _settled([(name, value.strip(BLANKS)) for name, value in headers])
+    return headers
+
+
+def _settled(headers: list[Header]) -> list[Header]:
     nominated = _nominated(headers)
     if not nominated:
         return headers
