@@ -6,7 +6,7 @@ to which every hop appends (RFC 9110 §7.6.3, RFC 7239 §4); the guard has taken
 for. The expectation of 100-continue is met by our server (RFC 9110 §10.1.1). Host comes first (§7.2).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
@@ -136,16 +136,19 @@ def _appended(received: Headers, names: set[bytes], name: bytes, element: bytes)
 def _forwarded(exchange: Exchange, scope: Scope, names: set[bytes], host: bytes | None) -> list[Header]:
     """Return Forwarded and its older kin: what came of them, and the peer that has connected to us.
 
-    The guard leaves one of the two families. The other says the same, in its own words (RFC 7239 §7.4).
+    The guard leaves one of the two families. The other says what is believed of it (RFC 7239 §7.4).
     """
     received: Headers = scope["headers"]
     peer = scope.get("client")
     address = peer[0] if peer else ""
-    told, told_old = combined(received, b"forwarded"), combined(received, b"x-forwarded-for")
-    if told_old and not told:
-        told = _from_old(received, exchange.scheme, has_scheme=b"x-forwarded-proto" in names)
-    elif told and not told_old:
-        told_old = _from_new(received)
+    # An unreadable element could swallow ours: a quote without its fellow does not end in front of it.
+    said = forwarded.readable(received) if b"forwarded" in names else []
+    told, told_old = b", ".join([forwarded.written(pairs.items()) for pairs in said]), b""
+    if b"x-forwarded-for" in names:
+        told_old = combined(received, b"x-forwarded-for")
+        told = told or _from_old(received, exchange.client_address, exchange.scheme)
+    elif said:
+        told_old = _from_new(said, exchange.client_address)
     element = _element(address, scope.get("scheme", "http"), host)
     fields = [
         (b"x-forwarded-proto", exchange.scheme.encode()),
@@ -165,16 +168,21 @@ def _element(address: str, scheme: str, host: bytes | None) -> bytes:
     return forwarded.written([*pairs, (b"host", host)] if host else pairs)
 
 
-def _from_old(received: Headers, scheme: str, *, has_scheme: bool) -> bytes:
-    """Forwarded for what came as X-Forwarded-For; ``scheme`` is what the proxy nearest to us was asked by."""
-    *before, last = [(b"for", forwarded.node(address)) for address in forwarded.old_addresses(received)] or [
-        (b"for", b"unknown")
-    ]
-    nearest = [last, (b"proto", scheme.encode())] if has_scheme else [last]
-    return b", ".join([*(forwarded.written([pair]) for pair in before), forwarded.written(nearest)])
+def _from_old(received: Headers, client: str, scheme: str) -> bytes:
+    """Forwarded for what came as X-Forwarded-For: for the client that was found, and each proxy behind it."""
+    believed = _believed(forwarded.old_addresses(received), client)
+    proto = (b"proto", scheme.encode())
+    return b", ".join([forwarded.written([(b"for", forwarded.node(address)), proto]) for address in believed])
 
 
-def _from_new(received: Headers) -> bytes:
-    """X-Forwarded-For for what came as Forwarded: an address, or ``unknown``, for each hop."""
-    addresses = [hop.address if hop else "" for hop in forwarded.hops(received)]
-    return ", ".join([address or "unknown" for address in addresses]).encode()
+def _from_new(said: Iterable[forwarded.Pairs], client: str) -> bytes:
+    """X-Forwarded-For for what came as Forwarded: the client that was found, and each proxy behind it."""
+    hops = [forwarded.hop(pairs) for pairs in said]
+    return ", ".join(_believed([hop.address if hop else "" for hop in hops], client)).encode()
+
+
+def _believed(addresses: Sequence[str], client: str) -> Sequence[str]:
+    """Return ``addresses`` from the client on: what stands in front of it proves nothing."""
+    if client not in addresses:
+        return ()
+    return addresses[len(addresses) - 1 - addresses[::-1].index(client) :]

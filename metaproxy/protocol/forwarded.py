@@ -103,7 +103,19 @@ def origin(
 
 def hops(headers: Headers) -> list[Hop | None]:
     """Return what Forwarded says of each hop, the client's first; None for an element that proves nothing."""
-    return [_hop(pairs) for line in get_all(headers, b"forwarded") for pairs in elements(line)]
+    return [hop(pairs) for line in get_all(headers, b"forwarded") for pairs in elements(line)]
+
+
+def readable(headers: Headers) -> list[Pairs]:
+    """Return the elements of Forwarded that follow the last one which is unreadable."""
+    found: list[Pairs] = []
+    for line in get_all(headers, b"forwarded"):
+        for pairs in elements(line):
+            if pairs is None:
+                found.clear()
+            else:
+                found.append(pairs)
+    return found
 
 
 def old_addresses(headers: Headers) -> list[str]:
@@ -139,15 +151,15 @@ def node(address: str) -> bytes:
 
 def _followed(chain: Sequence[Hop | None], peer: str, scheme: str, trusted: Trusted) -> Origin:
     found = Origin(peer, scheme)
-    for hop in reversed(chain):
-        if hop is None:
+    for each in reversed(chain):
+        if each is None:
             return found
-        said = hop.scheme if hop.scheme in ("http", "https") else found.scheme
-        if not hop.address:
+        said = each.scheme if each.scheme in ("http", "https") else found.scheme
+        if not each.address:
             # An obfuscated or unknown node (RFC 7239 §6): the chain cannot be followed further.
             return Origin(found.address, said)
-        found = Origin(hop.address, said)
-        if not is_trusted(hop.address, trusted):
+        found = Origin(each.address, said)
+        if not is_trusted(each.address, trusted):
             break
     return found
 
@@ -175,7 +187,8 @@ def _element(octets: bytes) -> list[Pairs | None]:
     return [pairs]
 
 
-def _hop(pairs: Pairs | None) -> Hop | None:
+def hop(pairs: Pairs | None) -> Hop | None:
+    """Return what an element of Forwarded says; None for one that proves nothing."""
     if pairs is None:
         return None
     scheme = _text(pairs.get(b"proto", b"")).lower()

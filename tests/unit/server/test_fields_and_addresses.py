@@ -29,7 +29,7 @@ async def test_a_clients_forwarded_is_nothing_beside_the_proxys_x_forwarded_for(
 
     assert [answer.status for answer in found] == [200, 200, 200, 413, 413]
     for [told] in proxy.upstream.got("forwarded"):
-        assert told.startswith("for=198.51.100.7, for=127.0.0.1;proto=http;host=")
+        assert told.startswith("for=198.51.100.7;proto=http, for=127.0.0.1;proto=http;host=")
     assert {told for [told] in proxy.upstream.got("x-forwarded-for")} == {"198.51.100.7, 127.0.0.1"}
     assert {told for [told] in proxy.upstream.got("x-forwarded-proto")} == {"http"}
 
@@ -284,3 +284,43 @@ async def test_connections_are_counted_by_network(
 
     assert answered == refused
     assert len(proxy.edge.addresses) == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "field", "forwarded", "old"),
+    [
+        # What the client wrote in front of its own address does not come into the other family.
+        (
+            "x-forwarded",
+            "X-Forwarded-For: 6.6.6.6, 198.51.100.7",
+            "for=198.51.100.7;proto=http, ",
+            "6.6.6.6, 198.51.100.7, 127.0.0.1",
+        ),
+        ("x-forwarded", "X-Forwarded-For: 6.6.6.6, unknown", "", "6.6.6.6, unknown, 127.0.0.1"),
+        (
+            "forwarded",
+            "Forwarded: for=6.6.6.6, for=198.51.100.7",
+            "for=6.6.6.6, for=198.51.100.7, ",
+            "198.51.100.7, 127.0.0.1",
+        ),
+        # A quote without its fellow would swallow the element of the next proxy.
+        ("forwarded", 'Forwarded: for=198.51.100.7, for=6.6.6.6;by="x', "", "127.0.0.1"),
+        (
+            "forwarded",
+            "Forwarded: for=6.6.6.6;for=7.7.7.7, for=198.51.100.7",
+            "for=198.51.100.7, ",
+            "198.51.100.7, 127.0.0.1",
+        ),
+    ],
+)
+async def test_the_upstream_is_told_in_both_families_what_is_believed(
+    tmp_path: Path, family: str, field: str, forwarded: str, old: str
+) -> None:
+    async with site(tmp_path, server={**BEHIND, "forwarded_header": family}) as proxy:
+        client = await proxy.client()
+
+        assert await client.statuses(AUTH, field) == [200] * 4
+
+    own = "for=127.0.0.1;proto=http;host=compute.example"
+    assert proxy.upstream.got("forwarded") == [[forwarded + own]] * 4
+    assert proxy.upstream.got("x-forwarded-for") == [[old]] * 4
