@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-keystone"
 REQUIREMENTS = ("keystone>=30,<31", "gunicorn>=23", "setuptools<81")
 INSTALL_SECONDS = 900
-START_SECONDS = 60
+START_SECONDS = 300
 ADMIN_PASSWORD = "admin-password"
 
 KEYSTONE_CONF = """\
