@@ -119,7 +119,7 @@ class KeystoneV2(TokenValidator):
             raise TokenRejected
         with self._wire.counted("validate"):
             answered = await self._get(f"/tokens/{quote(token, safe='')}", token)
-            if answered.rejects_token():
+            if answered.rejects_token(token):
                 raise TokenRejected
             if self._login is None and answered.status in {401, 403}:
                 raise TokenRejected

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from metaproxy.exchange import Identity
-from metaproxy.identity.keystone_v3_token import NULL, is_empty
+from metaproxy.identity.keystone_v3_token import NULL, access_rules, is_empty
 from metaproxy.identity.validator import TokenRejected
 
 Id = Annotated[str, msgspec.Meta(min_length=1)] | int
@@ -53,6 +53,7 @@ class Token(msgspec.Struct):
     authenticated_by: list[str | None] | None = msgspec.field(name="RAX-AUTH:authenticatedBy", default=None)
     audit_ids: list[str | None] | None = None
     bind: msgspec.Raw = NULL
+    application_credential: msgspec.Raw = NULL
 
 
 class Access(msgspec.Struct):
@@ -108,6 +109,8 @@ def identity_of(access: Access, groups: list[Group], expires_at: float, *, catal
     """
     if not is_empty(access.token.bind):
         raise TokenRejected("token_bound")
+    # This version knows no access rules. A service that tells some all the same means them.
+    access_rules(access.token.application_credential, None)
     tenants = _tenants(access)
     tenant = access.token.tenant
     return Identity(

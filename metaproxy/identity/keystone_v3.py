@@ -153,7 +153,7 @@ class KeystoneV3(TokenValidator):
             query = [*(() if self._catalog else ("nocatalog=1",)), *(("allow_expired=1",) * allow_expired)]
             path = "/auth/tokens" + ("?" + "&".join(query) if query else "")
             answered = await self._login.get(path, {b"X-Subject-Token": token} | JUDGES_ACCESS_RULES)
-            if answered.rejects_token():
+            if answered.rejects_token(token):
                 raise TokenRejected
             if answered.status != 200:
                 raise self._wire.unavailable(answered)

@@ -37,6 +37,8 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 # 400: what was asked about could not be read as a token.
 _TOKEN_UNKNOWN = frozenset({400, 404})
 _TOKEN_TOO_LONG = frozenset({414, 431})
+LONG_TOKEN_BYTES = 4096
+"""A longer token may be more than a server in front of identity reads: some answer 400 with a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,12 @@ class Answered:
         with unreadable_is_nonsense():
             return msgspec.json.decode(self.body, type=shape)
 
-    def rejects_token(self) -> bool:
-        """Say whether this is the verdict that the token asked about is none.
+    def rejects_token(self, token: bytes) -> bool:
+        """Say whether this is the verdict that ``token``, which was asked about, is none.
 
         What identity writes is JSON or nothing; a page comes from something in front of it.
         """
-        if self.status in _TOKEN_TOO_LONG:
+        if self.status in _TOKEN_TOO_LONG or (self.status == 400 and len(token) > LONG_TOKEN_BYTES):
             return True
         return self.status in _TOKEN_UNKNOWN and self._is_json()
 

@@ -124,7 +124,8 @@ async def test_the_catalog_on_demand(keystone: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", [b"nonsense", b"gAAAAABn" + b"x" * 180, b"0" * 32, b"../users", b"a" * 4096]
+    "token",
+    [b"nonsense", b"gAAAAABn" + b"x" * 180, b"0" * 32, b"../users", b"a" * 4096, b"a" * 9000, b"a" * 16384],
 )
 async def test_what_was_never_a_token_is_rejected(asking: KeystoneV3, token: bytes) -> None:
     with pytest.raises(TokenRejected):

@@ -201,6 +201,24 @@ async def test_rules_are_never_believed_where_it_is_not_known_which_service_they
     assert (await identity_of({"service_type": None}, application_credential={"id": "c"})).user_id == "u1"
 
 
+@pytest.mark.parametrize("rules", [[], [RULE], "GET /"])
+async def test_rules_that_a_service_of_v2_tells_are_never_believed(rules: Any) -> None:
+    with pytest.raises(TokenRejected):
+        await identity_of_v2({"token/application_credential": {"access_rules": rules}})
+    assert (await identity_of_v2({"token/application_credential": {"id": "c"}})).user_id == "u1"
+
+
+@pytest.mark.parametrize("status", [400, 414, 431])
+async def test_a_long_token_that_a_server_in_front_of_identity_does_not_read_is_no_failure(
+    status: int,
+) -> None:
+    routes = router()
+    routes.get(f"{KEYSTONE}/auth/tokens").respond(status, text="<html>too large</html>")
+
+    with pytest.raises(TokenRejected):
+        await keystone(routes).validate(b"x" * 4097)
+
+
 async def test_keystone_is_told_that_rules_are_judged() -> None:
     routes = router()
     route = routes.get(f"{KEYSTONE}/auth/tokens").respond(json=described())
