@@ -34,7 +34,6 @@ TOP_LEVEL = {
 TESTED_THROUGH = {
     "__main__.py": "e2e/test_lifecycle.py",
     "admin/": "e2e/test_demo.py",
-    "assembly/caching.py": "unit/assembly/test_sections.py",
     "cache/": "filters/test_cache.py",
     "cli/": "unit/test_cli.py",
     "config/": "unit/config/test_load.py",

@@ -90,7 +90,7 @@ class Admission:
         self, asked: Asked, route: CacheRoute, status: int, fields: headers.Headers, times: Times
     ) -> Admitted | NotStorable:
         """Decide on an answer whose head has arrived."""
-        silent = silent_fields(fields)
+        silent = silent_fields(fields) if route.ttl is not None else None
         if silent is not None:
             return self._judge_silent(asked, route, status, fields, silent, times)
         return self.judge_by_its_word(asked, route, status, fields, times)
@@ -108,7 +108,12 @@ class Admission:
             explicit_lifetime=freshness.explicit_lifetime(said, fields, times.received),
             unauthenticated_credentials=asked.credentials,
             cookie=asked.cookie,
-            policy=route.policy(respect_origin=self._respect_origin),
+            policy=route.policy(
+                respect_origin=self._respect_origin,
+                heuristic_ttl=freshness.heuristic_lifetime(fields, times.received)
+                if route.ttl is None
+                else 0.0,
+            ),
         )
         if isinstance(verdict, NotStorable):
             return verdict

@@ -37,7 +37,8 @@ class CacheRoute:
     Args:
         path: the template; the capture ``image_id`` ties answers to an image, where the path is none of
             the compute API's own.
-        ttl: how long an answer is fresh whose origin does not say; 0 stores only what says so itself.
+        ttl: how long an answer is fresh whose origin does not say; 0 stores only what says so itself. None:
+            a tenth of the time since its Last-Modified, at most a day.
         negative_ttl: the same for errors that may be cached (404, 410, …).
         stale_while_revalidate: how long past that a stale answer is sent while a new one is fetched.
         stale_if_error: how long past that a stale answer is sent where the origin fails.
@@ -48,16 +49,17 @@ class CacheRoute:
     """
 
     path: str
-    ttl: float = 0.0
+    ttl: float | None = 0.0
     negative_ttl: float = 0.0
     stale_while_revalidate: float = 0.0
     stale_if_error: float = 0.0
     from_collection: bool = False
     exact: bool = False
 
-    def policy(self, *, respect_origin: bool) -> Policy:
-        """Return what storing asks of the operator."""
-        return Policy(ttl=self.ttl, negative_ttl=self.negative_ttl, respect_origin=respect_origin)
+    def policy(self, *, respect_origin: bool, heuristic_ttl: float = 0.0) -> Policy:
+        """Return what storing asks of the operator; ``heuristic_ttl`` is a guess by an answer's fields."""
+        ttl = heuristic_ttl if self.ttl is None else self.ttl
+        return Policy(ttl=ttl, negative_ttl=self.negative_ttl, respect_origin=respect_origin)
 
 
 class CacheRoutes:

@@ -38,6 +38,9 @@ _PERCENT = re.compile(rf"({_NUMBER})%")
 _RATE = re.compile(rf"([0-9]{{1,15}})/({'|'.join(RATE_UNITS)})")
 
 
+HEURISTIC = "heuristic"
+
+
 def parse_duration(value: object) -> float:
     """Return the seconds of ``500ms``, ``10s``, ``5m``, ``1h`` or ``1d``."""
     if _is_zero(value):
@@ -50,6 +53,16 @@ def parse_duration(value: object) -> float:
     if seconds > LONGEST_SECONDS:
         raise NotWrittenSo("must be at most 365d")
     return seconds
+
+
+def parse_lifetime(value: object) -> float | None:
+    """Return the seconds of a duration; None for ``heuristic``."""
+    return None if value == HEURISTIC else parse_duration(value)
+
+
+def format_lifetime(seconds: float | None) -> str:
+    """Return what ``parse_lifetime`` reads back."""
+    return HEURISTIC if seconds is None else format_duration(seconds)
 
 
 def parse_positive_duration(value: object) -> float:
@@ -153,6 +166,12 @@ def _is_zero(value: object) -> bool:
 
 
 Duration = Annotated[float, Written("duration", parse_duration, format_duration, _DURATION.pattern, "10s")]
+Lifetime = Annotated[
+    float | None,
+    Written(
+        "duration-or-heuristic", parse_lifetime, format_lifetime, rf"{_DURATION.pattern}|{HEURISTIC}", "10s"
+    ),
+]
 PositiveDuration = Annotated[
     float, Written("duration", parse_positive_duration, format_duration, _DURATION.pattern, "10s")
 ]

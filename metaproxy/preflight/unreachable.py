@@ -136,7 +136,7 @@ def _idle_routes(cache: Cache, limits: Limits) -> Iterator[Note]:
                 f"{route.path} is never used: {found[0]} is for the same resource"
                 + _other_name(found, route.path),
             )
-        elif not cache.respect_origin and not route.ttl and not route.negative_ttl:
+        elif not cache.respect_origin and route.ttl == 0 and not route.negative_ttl:
             yield warning((*at, "ttl"), "nothing is ever stored: ttl is 0s and cache.respect_origin is false")
 
 

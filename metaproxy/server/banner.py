@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from metaproxy.config.model import Config
+from metaproxy.config.units import format_lifetime
 from metaproxy.version import __version__
 
 
@@ -15,7 +16,7 @@ def facts(config: Config, listening: Sequence[str], admin: Sequence[str]) -> dic
         "upstream": [str(target) for target in config.upstream.targets],
         "identity": _identity(config),
         "limits": [f"{rule.name}: {rule.rate} per {'+'.join(rule.per)}" for rule in config.limits.rates],
-        "cache": [f"{route.path} {route.ttl:g}s" for route in config.cache.routes],
+        "cache": [f"{route.path} {format_lifetime(route.ttl)}" for route in config.cache.routes],
         "store": "shared" if config.store.url else "this process",
         "workers": config.server.workers,
     }

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.values import NumberInText, Template
-from metaproxy.config.units import Duration, Size, format_size
+from metaproxy.config.units import Duration, Lifetime, Size, format_size
 from metaproxy.protocol.routes import parse_template, template_shape
 
 
@@ -14,8 +14,8 @@ class CacheRoute(Section):
 
     path: Template
     """Path template; the most specific counts. Under a prefix of your own, call the image {image_id}."""
-    ttl: Duration = 60.0
-    """How long an answer is fresh where the origin does not say; 0s stores only what says so itself."""
+    ttl: Lifetime = 60.0
+    """Freshness where the origin names none; 0s: none; heuristic: a tenth of its age by Last-Modified."""
     negative_ttl: Duration = 0.0
     """How long a 404 is fresh; 0s stores none."""
     stale_while_revalidate: Duration = 0.0

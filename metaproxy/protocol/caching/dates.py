@@ -1,8 +1,8 @@
 """HTTP dates (RFC 9110 §5.6.7).
 
 Three forms are read: IMF-fixdate, the obsolete RFC 850 form and asctime. Only IMF-fixdate is written.
-Names are case-sensitive and the zone is GMT: what looks otherwise is no date, and a cache must take
-an answer with an invalid Expires for stale (RFC 9111 §5.3), so nothing is guessed here.
+A cache matches them without regard to case (RFC 9111 §4.2). The zone is GMT: what looks otherwise is no date,
+and a cache must take an answer with an invalid Expires for stale (RFC 9111 §5.3), so nothing is guessed here.
 """
 
 import re
@@ -16,12 +16,13 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _MONTH = f"(?P<month>{'|'.join(MONTHS)})"
 _FORMS = (
-    re.compile(rf"(?:{'|'.join(DAYS)}), (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT"),
+    re.compile(rf"(?:{'|'.join(DAYS)}), (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT", re.IGNORECASE),
     re.compile(
         r"(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday), "
-        rf"(?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT"
+        rf"(?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT",
+        re.IGNORECASE,
     ),
-    re.compile(rf"(?:{'|'.join(DAYS)}) {_MONTH} (?P<day>\d\d| \d) {_TIME} (?P<year>\d{{4}})"),
+    re.compile(rf"(?:{'|'.join(DAYS)}) {_MONTH} (?P<day>\d\d| \d) {_TIME} (?P<year>\d{{4}})", re.IGNORECASE),
 )
 
 
@@ -69,7 +70,7 @@ def _seconds(found: re.Match[str], this_year: int) -> float | None:
         if year > this_year + 50:
             year -= 100
     second = min(int(found["second"]), 59)  # a leap second is told as the one before it
-    month = MONTHS.index(found["month"]) + 1
+    month = MONTHS.index(found["month"].title()) + 1
     try:
         moment = datetime(
             year, month, int(found["day"]), int(found["hour"]), int(found["minute"]), second, tzinfo=UTC

@@ -3,7 +3,8 @@
 Facts this file rests on. In a shared cache s-maxage goes before max-age, and both before Expires minus
 Date (§4.2.1). An invalid Expires, above all "0", means already expired (§5.3). The age at arrival is
 the larger of what the dates say and what the Age field says plus the time on the way (§4.2.3). Where
-the origin says nothing a cache may guess (§4.2.2): here the operator's ttl is the guess.
+the origin says nothing a cache may guess (§4.2.2): here the operator's ttl is the guess, or a tenth of the
+time since the content was last modified.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,11 @@ from typing import NamedTuple
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import dates
 from metaproxy.protocol.caching.directives import ResponseDirectives, delta_seconds
+
+HEURISTIC_SHARE = 0.1
+"""What of the time since the last modification an answer is taken to be fresh for (§4.2.2)."""
+
+HEURISTIC_MAX_SECONDS = 86_400.0
 
 
 class Times(NamedTuple):
@@ -35,6 +41,15 @@ def explicit_lifetime(
         return 0.0
     expiry = dates.parse(expires[0])
     return 0.0 if expiry is None else max(0.0, expiry - date_of(fields, received))
+
+
+def heuristic_lifetime(fields: headers.Headers, received: float) -> float:
+    """Return the seconds for which an answer may be fresh by its Last-Modified; 0 if it has none (§4.2.2)."""
+    value = headers.get(fields, b"last-modified")
+    modified = dates.parse(value) if value is not None else None
+    if modified is None:
+        return 0.0
+    return min(HEURISTIC_MAX_SECONDS, max(0.0, date_of(fields, received) - modified) * HEURISTIC_SHARE)
 
 
 def initial_age(fields: headers.Headers, times: Times) -> float:

@@ -16,6 +16,21 @@ def date(offset: float) -> bytes:
     return dates.render(NOW + offset)
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param([], 0, id="nothing said"),
+        pytest.param([(b"last-modified", date(-1000))], 100, id="a tenth since then"),
+        pytest.param([(b"last-modified", date(-1000)), (b"date", date(-500))], 50, id="until Date"),
+        pytest.param([(b"last-modified", date(-10_000_000))], 86_400, id="at most a day"),
+        pytest.param([(b"last-modified", date(60))], 0, id="in the future"),
+        pytest.param([(b"last-modified", b"yesterday")], 0, id="not a date"),
+    ],
+)
+def test_the_lifetime_that_last_modified_lets_guess(fields: Fields, expected: float) -> None:
+    assert freshness.heuristic_lifetime(fields, NOW) == expected
+
+
 def lifetime(fields: Fields) -> float | None:
     return freshness.explicit_lifetime(directives.of_response(fields), fields, NOW)
 
