@@ -115,7 +115,7 @@ class Guesses:
         *,
         at_once: int = 32,
         places: int = 60,
-        max_waiting: int = 1024,
+        max_waiting: int = 4096,
         patience: float = 5.0,
         ipv6_prefix: int = IPV6_PREFIX,
         metrics: Metrics | None = None,

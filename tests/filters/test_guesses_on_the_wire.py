@@ -174,6 +174,17 @@ async def test_made_up_tokens_cost_keystone_the_configured_number_and_slow_nobod
         assert (await line.statuses(["good-newer"])) == [200]
 
 
+async def test_an_operator_can_give_an_address_its_guesses_anew(tmp_path: Path) -> None:
+    keystone = Keystone()
+    async with upstream(keystone) as identity, proxy(tmp_path, identity.origin) as line:
+        await line.statuses(made_up(110), connections=20)
+        assert await line.statuses(["good"]) == [413]
+
+        assert await line.application.rates.reset(f"address:{GUESSER}") == 1
+
+        assert await line.statuses(["good", "made-up"]) == [200, 401]
+
+
 async def test_a_reload_gives_no_new_guesses(tmp_path: Path) -> None:
     keystone = Keystone()
     async with upstream(keystone) as identity, proxy(tmp_path, identity.origin) as line:
