@@ -64,7 +64,7 @@ class RedisEntries:
         """Let no entry with any of ``tags`` count from now on."""
         names = [self._generation(tag) for tag in tags]
         try:
-            await self._use.insist(lambda client: client.delete(*names), again=self._write_probe)
+            await self._use.insist(lambda client: _forget_generations(client, names), again=self._write_probe)
         except StoreUnavailable as error:
             raise ConnectionError("the shared entries cannot be reached") from error
 
@@ -91,6 +91,17 @@ async def _make_generations(client: Redis, names: Sequence[str]) -> Generations:
     pipeline.mget(*names)
     *_, generations = await pipeline.execute()
     return tuple(generation or b"" for generation in generations)
+
+
+async def _forget_generations(client: Redis, names: Sequence[str]) -> None:
+    """Delete the generations, and make new ones in the same round trip if the store takes them."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.delete(*names)
+    for name in names:
+        pipeline.set(name, secrets.token_bytes(8), ex=GENERATION_SECONDS)
+    deleted, *_ = await pipeline.execute(raise_on_error=False)
+    if isinstance(deleted, Exception):
+        raise deleted
 
 
 def _content(value: bytes | None, generations: Sequence[bytes]) -> bytes | None:

@@ -10,15 +10,19 @@ import secrets
 from collections.abc import Sequence
 from typing import TypeVar
 
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from metaproxy.store.causes import cause_of
 from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.redis.connections import Command
 from metaproxy.store.revocations import KEPT_SECONDS, MAX_RECORDED, Record, Recorded
 from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
+
+logger = structlog.get_logger(__name__)
 
 MARK = b"mark:"
 OVERLAP_SECONDS = 60.0
@@ -38,6 +42,7 @@ class RedisRecord:
     def __init__(self, store: SharedStore) -> None:
         self._use = store.use("revocations", timeout_seconds=max(store.timeout_seconds, RECORD_SECONDS))
         self._key = store.key("revocations")
+        self._is_failure_logged = False
         self._mark: bytes | None = None
         self._read_until = -math.inf
 
@@ -51,9 +56,19 @@ class RedisRecord:
 
     async def _attempt(self, command: Command[T]) -> T:
         try:
-            return await self._use.attempt(command)
+            answer = await self._use.attempt(command)
         except StoreUnavailable as error:
+            self._log(error.__cause__)
             raise ConnectionError("the recorded revocations cannot be reached") from error
+        self._is_failure_logged = False
+        return answer
+
+    def _log(self, error: BaseException | None) -> None:
+        """Log once what the server says. That it cannot be reached is logged by others."""
+        if isinstance(error, ResponseError) and not self._is_failure_logged:
+            self._is_failure_logged = True
+            reason, detail = cause_of(error)
+            logger.warning("revocations are not recorded", reason=reason, detail=detail)
 
     async def _add(self, client: Redis, entries: Sequence[Recorded]) -> None:
         now = _seconds(await client.time())

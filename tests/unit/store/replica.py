@@ -53,11 +53,12 @@ class Replica:
             self.validator, self.broadcast, RedisRecord(self.store), lease_seconds=LEASE_SECONDS
         )
         self.purges = NotedPurges()
+        self.entries = RedisEntries(self.store)
         self.cache = Replicas(
             self.broadcast,
             self.purges,
             monotonic=monotonic,
-            entries=RedisEntries(self.store),
+            entries=self.entries,
             lease_seconds=LEASE_SECONDS,
         )
         self.counters = RedisCounters(self.store, algorithm="gcra")

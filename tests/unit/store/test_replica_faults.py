@@ -5,9 +5,11 @@ asked again; and identity is asked at most once more about each token.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -24,6 +26,7 @@ from tests.unit.store.waiting import until
 pytestmark = pytest.mark.redis
 
 REVOKED = TOKENS[7]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class World:
@@ -322,6 +325,38 @@ async def test_the_end_of_every_connection_that_listens_is_told_at_once(world: W
             while not await world.there.knows_revoked(REVOKED):
                 await asyncio.sleep(0.01)
         assert world.there.asked == len(TOKENS) + 1  # about the revoked one, whose rejection is kept since
+
+
+async def test_a_user_who_may_not_record_revocations_is_logged_once_and_hears_of_them(world: World) -> None:
+    with world.redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-zadd", "-zrangebyscore")
+    with capture_logs() as logs:
+        async with running(world.here, world.there):
+            await world.here.revoke(REVOKED)
+            async with asyncio.timeout(30):
+                while not await world.there.knows_revoked(REVOKED):
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(2 * LEASE_SECONDS)
+    refused = [line for line in logs if line["event"] == "revocations are not recorded"]
+    assert [line["reason"] for line in refused] == ["permission"] * 2  # one of each replica
+
+
+async def test_a_user_with_the_documented_permissions_suffices(world: World) -> None:
+    rules = re.search(r"`(on .*)`", (ROOT / "config" / "DEPLOYING.md").read_text())
+    assert rules is not None
+    with world.redis.client() as client:
+        client.execute_command("ACL", "SETUSER", "metaproxy", *rules[1].replace("PASSWORD", "pw").split())
+    url = world.forwarders[0].url.replace("redis://", "redis://metaproxy:pw@")
+    with capture_logs() as logs:
+        async with running(replica := Replica(url)):
+            assert await replica.count()
+            assert await replica.counters.reset("project:p") > 0
+            await replica.cache.purge(("image:1",))
+            await replica.revoke(REVOKED)
+            await replica.entries.put(b"k", b"v", await replica.entries.get(b"k", ["t"]), 60)
+            assert (await replica.entries.get(b"k", ["t"])).content == b"v"
+            await asyncio.sleep(2 * LEASE_SECONDS)
+    assert [line["event"] for line in logs] == ["tokens revoked"]
 
 
 async def test_a_replica_that_is_cut_off_asks_identity_about_each_token_once_more(world: World) -> None:
