@@ -5,8 +5,10 @@ within a second or so, as NTP keeps them. The store holds answers' content: it m
 others as this process is.
 """
 
+import math
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -28,8 +30,8 @@ WITHDRAWAL_SECONDS = 1.0
 
 
 class _Content(msgspec.Struct, array_like=True, frozen=True):
-    status: int
-    shown_status: int
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)]
+    shown_status: Annotated[int, msgspec.Meta(ge=200, le=599)]
     fields: tuple[headers.Header, ...]
     body: bytes
     terms: Terms
@@ -115,7 +117,14 @@ class SecondLevel:
 
 
 def _decode(content: bytes) -> _Content:
-    return msgspec.msgpack.decode(content, type=_Content)
+    """Raises DecodeError for what is not an answer, so that it counts as absent."""
+    decoded = msgspec.msgpack.decode(content, type=_Content)
+    terms = decoded.terms
+    if not all(
+        map(math.isfinite, (decoded.born, terms.lifetime, terms.stale_while_revalidate, terms.stale_if_error))
+    ):
+        raise msgspec.ValidationError("not a moment")
+    return decoded
 
 
 def _name(key: Key) -> bytes:

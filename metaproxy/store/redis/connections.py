@@ -68,6 +68,12 @@ class Connections:
         connection: AbstractConnection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call] # it is not typed
         return connection
 
+    @property
+    def open_pipe(self) -> Pipe | None:
+        """The pipe, if it is open; None also if commands have a connection each."""
+        pipe = self._pipe
+        return pipe if pipe is not None and pipe.is_open else None
+
     def close_pipe(self, error: Exception) -> None:
         """Close the pipe; whoever waits for it gets ``error``."""
         if self._pipe is not None:
@@ -102,9 +108,7 @@ class Connections:
             return await self.pooled(
                 lambda client: _execute(client, command), self._timeout_seconds, may_go_on
             )
-        pipe = self._pipe
-        if pipe is None or not pipe.is_open:
-            pipe = await self._opened(self._timeout_seconds, may_go_on)
+        pipe = self.open_pipe or await self._opened(self._timeout_seconds, may_go_on)
         return await pipe.ask(*command)
 
     async def drop_idle(self) -> None:
