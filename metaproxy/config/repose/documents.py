@@ -128,11 +128,13 @@ class Element:
         return [text for child in self.all(*tags) if (text := child.text)]
 
     def tell(self) -> str:
-        """Return the place, and take all that is below as asked for: the caller reports it as a whole."""
+        """Return the place, and take all that is below as asked for: the caller reports it as a whole.
+
+        An attribute whose value could not be read stays unread: the caller may have decided by it.
+        """
         self._was_read = self._text_was_read = True
         self._stray = ""
         self._asked.update(self._attributes)
-        self._unclear.clear()
         for child in self._children:
             child.tell()
         return self.place
@@ -140,14 +142,14 @@ class Element:
     def unread(self) -> Iterator[Unread]:
         """Yield every attribute, element and text that no conversion has asked about, or could not read."""
         for name in sorted((self._attributes.keys() - self._asked) | self._unclear):
-            yield Unread(name, f"{self.place} @{name}")
+            yield Unread(_names(name)[1], f"{self.place} @{name}")
         if (self._text and not self._text_was_read) or self._stray:
             yield Unread("text", f"{self.place}, its text")
         for child in self._children:
             if child._was_read:
                 yield from child.unread()
             else:
-                yield Unread(child.tag, child.place)
+                yield Unread(_names(child.tag)[1], child.place)
 
 
 class _NumberedBuilder(TreeBuilder):

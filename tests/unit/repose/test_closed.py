@@ -104,8 +104,8 @@ LETTERS = {"K": KEYSTONE, "B": RBAC, "R": RATES, "D": DERP}
 CLOSED = """
 K|keystone@|unheard-of='1'|keystone-v2/unheard-of
 K|keystone|<unheard-of/>|keystone-v2/unheard-of
-K|keystone|<x:white-list xmlns:x='urn:x'/>|keystone-v2/urn-x-white-list
-K|keystone@|xmlns:x='urn:x' x:base='1'|keystone-v2/urn-x-base
+K|keystone|<x:white-list xmlns:x='urn:x'/>|keystone-v2/white-list
+K|keystone@|xmlns:x='urn:x' x:base='1'|keystone-v2/base
 K|service@|set-groups-in-header='yes'|keystone-v2/set-groups-in-header
 K|keystone|open everything|keystone-v2/text
 K|keystone|<require-service-endpoint public-url='u'/>|keystone-v2/require-service-endpoint
@@ -141,6 +141,7 @@ KR|limit@|uri-regex='/\\p{L}+'|rate-limiting/limit
 KR|limit@|query-param-names='%zz'|rate-limiting/limit
 KR|limit@|http-methods='GET,PUT'|rate-limiting/http-methods
 KR|group@|groups='gold'|rate-limiting/groups
+KR|group@|groups='' default='yes'|rate-limiting/default
 KR|rates@|datastore='distributed/remote'|rate-limiting/datastore
 KR|rates|<request-endpoint uri-regex='/limits'/>|rate-limiting/request-endpoint
 K|filters@|bypass-uri-regex='/x'|system-model/bypass-uri-regex
