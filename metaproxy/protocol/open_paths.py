@@ -43,6 +43,8 @@ class OpenPaths:
         """Say whether ``path`` (percent-decoded) needs no token."""
         if self._written.has(path) or self._table.has(path):
             return True
-        if is_of_compute_api(path):
-            return self._table.has(resource_path(path))
+        resource = resource_path(path)
+        # Most paths are their resource's own; the names of others are worth the time.
+        if resource != path and is_of_compute_api(path):
+            return self._table.has(resource)
         return path.endswith("/") and self._table.has(path.rstrip("/") or "/")
