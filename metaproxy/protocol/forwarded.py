@@ -107,11 +107,11 @@ def hops(headers: Headers) -> list[Hop | None]:
 
 
 def readable(headers: Headers) -> list[Pairs]:
-    """Return the elements of Forwarded that follow the last one which is unreadable."""
+    """Return the elements of Forwarded that follow the last one which proves nothing."""
     found: list[Pairs] = []
     for line in get_all(headers, b"forwarded"):
         for pairs in elements(line):
-            if pairs is None:
+            if pairs is None or hop(pairs) is None:
                 found.clear()
             else:
                 found.append(pairs)

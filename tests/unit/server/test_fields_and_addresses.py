@@ -305,6 +305,7 @@ async def test_connections_are_counted_by_network(
         ),
         # A quote without its fellow would swallow the element of the next proxy.
         ("forwarded", 'Forwarded: for=198.51.100.7, for=6.6.6.6;by="x', "", "127.0.0.1"),
+        ("forwarded", 'Forwarded: for="_a b";proto=https', "", "127.0.0.1"),
         (
             "forwarded",
             "Forwarded: for=6.6.6.6;for=7.7.7.7, for=198.51.100.7",
