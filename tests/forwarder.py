@@ -72,20 +72,21 @@ class Forwarder:
         try:
             back, there = await asyncio.open_connection("127.0.0.1", self.port)
             ways = (self._pass(passage, reader, there, passage.sent), self._pass(passage, back, writer, None))
-            done, others = await asyncio.wait(
-                [asyncio.ensure_future(way) for way in ways], return_when=asyncio.FIRST_COMPLETED
-            )
-            for way in others:
-                way.cancel()
-            await asyncio.gather(*done, *others, return_exceptions=True)
+            ends = [asyncio.ensure_future(way) for way in ways]
+            try:
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for end in ends:
+                    end.cancel()
+                await asyncio.gather(*ends, return_exceptions=True)
         except OSError:
             pass
         except asyncio.CancelledError:
             return  # else asyncio logs it, because it is nobody's to catch
         finally:
-            for end in (writer, there):
-                if end is not None:
-                    end.transport.abort()
+            for open_end in (writer, there):
+                if open_end is not None:
+                    open_end.transport.abort()
 
     async def _pass(
         self,
