@@ -9,15 +9,20 @@ never against must-revalidate, proxy-revalidate, s-maxage or no-cache (§4.2.4).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching.directives import RequestDirectives, ResponseDirectives
+from metaproxy.protocol.identity_headers import TOKEN_FIELDS
 
 VaryValues = tuple[tuple[bytes, bytes | None], ...]
 """The field names that Vary lists, and what the request had there that the answer was made for."""
 
 FAILURES = frozenset({500, 502, 503, 504})
 """Answers by which an origin fails, so that a stale one may be sent instead (RFC 5861 §4)."""
+
+SECRETS = TOKEN_FIELDS | {b"authorization", b"cookie", b"proxy-authorization"}
+"""Fields of which a digest is kept, because what is stored may leave this process."""
 
 MEMO_BYTES = 256
 """Longer fields are read each time: memory is bounded in bytes, not only in entries."""
@@ -147,13 +152,18 @@ def selects(vary: VaryValues, request: Mapping[bytes, bytes]) -> bool:
 
 
 def vary_value(request: headers.Headers, name: bytes) -> bytes | None:
-    """Return one field of a request for comparison: lines combined, space around commas left out."""
+    """Return one field of a request for comparison: lines combined, space around commas left out.
+
+    Of a secret it is a digest: replicas must be able to compare it, so it has no key.
+    """
     values = headers.get_all(request, name)
     if not values:
         return None
     if len(values) == 1 and b"," not in values[0]:
-        return values[0].strip(b" \t")
-    return b",".join(part.strip(b" \t") for value in values for part in value.split(b","))
+        value = values[0].strip(b" \t")
+    else:
+        value = b",".join(part.strip(b" \t") for value in values for part in value.split(b","))
+    return b"sha256:" + sha256(value).hexdigest().encode() if name in SECRETS else value
 
 
 def _assess_stale(stored: Terms, ttl: float, asked: RequestDirectives) -> Stale | MustValidate:

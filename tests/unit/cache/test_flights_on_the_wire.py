@@ -4,7 +4,17 @@ import asyncio
 
 import pytest
 
-from tests.unit.cache.wire import CAROLS_TOKEN, ITEM, PLAIN_ROUTE, Client, Origin, Wired, response, wired
+from tests.unit.cache.wire import (
+    CAROLS_TOKEN,
+    ITEM,
+    PLAIN_ROUTE,
+    TOKEN,
+    Client,
+    Origin,
+    Wired,
+    response,
+    wired,
+)
 from tests.unit.forward.scripted import Peer
 
 BIG = 8 * 2**20
@@ -195,3 +205,14 @@ async def test_for_every_field_that_the_origin_varies_on_a_hit_means_that_it_wou
 
             would_get = field_of(proxy.upstream.heads[-1], name)
             assert "; hit" not in again.cache_status or would_get == field_of(stored_for, name), name
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["lane", "line"])
+async def test_a_token_that_an_answer_varies_on_is_told_to_no_operator(fast: bool) -> None:
+    async with wired(Origin(response(b"ok", "Vary: X-Auth-Token")), PLAIN_ROUTE, fast=fast) as proxy:
+        for _ in range(3):
+            await proxy.ask()
+        (entry,) = proxy.line.cache.inventory.entries("i1")
+
+    assert len(proxy.upstream.heads) == 1
+    assert TOKEN not in repr(entry)

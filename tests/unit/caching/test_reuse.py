@@ -178,3 +178,18 @@ def test_without_leave_nothing_stale_is_sent(lifetime: int, age: int, request_: 
     verdict = reuse.assess(Terms(lifetime=lifetime), age, directives.parse_request(request_))
 
     assert isinstance(verdict, MustValidate) or age < lifetime
+
+
+SECRET = b"f064c46a782c444cb4ba4b6434288f7c"
+
+
+@pytest.mark.parametrize(
+    "name", [b"x-auth-token", b"x-storage-token", b"x-service-token", b"authorization", b"cookie"]
+)
+def test_of_a_secret_that_an_answer_varies_on_a_digest_is_kept(name: bytes) -> None:
+    vary = reuse.vary_values([name], [(name, SECRET)])
+
+    assert SECRET not in repr(vary).encode()
+    assert reuse.selects(vary, {name: SECRET})
+    assert not reuse.selects(vary, {name: b"another"})
+    assert not reuse.selects(vary, {})
