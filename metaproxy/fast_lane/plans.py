@@ -39,6 +39,9 @@ OF_CONNECTION = ("type", "scheme", "client", "http_version")
 OF_REQUEST_LINE = ("method", "path", "raw_path", "query_string")
 """What of a scope the stages after authorize look at, beside a field of the head."""
 
+KEPT_FIELDS = (b"accept", b"host")
+"""Fields that decide how a fault is told, and which links of an answer are the API's own."""
+
 PlanKey = tuple[bytes, str, str]
 
 
@@ -120,9 +123,9 @@ def kept(scope: Scope) -> Scope:
 
 def kept_of_section(scope: Scope) -> Scope:
     """Return what a plan keeps of ``scope`` for a header section."""
-    accept = get(scope["headers"], b"accept")
+    fields = [(name, get(scope["headers"], name)) for name in KEPT_FIELDS]
     remembered = {name: scope[name] for name in OF_CONNECTION}
-    remembered["headers"] = [] if accept is None else [(b"accept", accept)]
+    remembered["headers"] = [(name, value) for name, value in fields if value is not None]
     return remembered
 
 

@@ -1,12 +1,14 @@
 import re
+from urllib.parse import unquote
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from metaproxy.exchange import ClientDisconnected, exchange_of
+from metaproxy.exchange import ClientDisconnected, Exchange, exchange_of
 from metaproxy.filters.stage import ResponseAborted
 from metaproxy.filters.trace import Trace
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.mount import Mount
 from metaproxy.protocol.routes import RouteTable
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
@@ -55,6 +57,37 @@ async def test_our_request_id_stands_in_place_of_the_upstreams() -> None:
     answer = await drive(traced(Line((b"x-compute-request-id", b"req-upstream"))), "GET", "/")
 
     assert answer.all("x-compute-request-id") == [answer.exchange.request_id]
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        ("/compute/images/i1", "/images/i1"),
+        ("/compute", "/"),
+        ("/%63ompute/images/i1", "/images/i1"),
+        ("/images/i1", "/images/i1"),
+    ],
+)
+async def test_stages_see_the_path_without_the_prefix_and_the_log_has_it_as_it_was_sent(
+    sent: str, seen: str
+) -> None:
+    paths: list[str] = []
+    logged: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        paths.append(scope["path"])
+        await Line()(scope, receive, send)
+
+    class Record(RequestRecord):
+        def ended(
+            self, exchange: Exchange, method: str, path: str, status: int, body_bytes: int, seconds: float
+        ) -> None:
+            logged.append(path)
+
+    await drive(Trace(app, record=Record(Metrics()), mount=Mount("/compute")), "GET", sent)
+
+    assert paths == [seen]
+    assert logged == [unquote(sent)]
 
 
 async def test_via_stands_after_the_upstreams_own() -> None:

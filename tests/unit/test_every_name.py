@@ -74,8 +74,8 @@ class Door:
 
 
 @asynccontextmanager
-async def door(configured: dict[str, Any], *, fast: bool) -> AsyncIterator[Door]:
-    async with upstream(answers(OK)) as origin:
+async def door(configured: dict[str, Any], *, fast: bool, answer: bytes = OK) -> AsyncIterator[Door]:
+    async with upstream(answers(answer)) as origin:
         written = {
             "server": {"listen": "127.0.0.1:0"},
             "upstream": {"targets": [origin.origin], "strip_prefix": "/compute"},
@@ -173,6 +173,16 @@ async def test_the_upstream_gets_the_name_that_was_asked_for_without_the_prefix(
         for path in paths
     ]
     assert lines == inside
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["line", "lane"])
+async def test_a_link_gets_the_prefix_back_if_the_client_has_sent_it(fast: bool) -> None:
+    moved = OK.replace(b"\r\n", b"\r\nLocation: http://api/v2.1/servers/8\r\n", 1)
+    async with door({}, fast=fast, answer=moved) as opened:
+        for path in ["/v2.1/servers/7", "/compute/v2.1/servers/7"] * 4:
+            answer = await opened.ask(asked(Row("", "", (), {}, token=OWNER), path))
+            mount = b"/compute" if path.startswith("/compute") else b""
+            assert b"\r\nlocation: http://api%b/v2.1/servers/8\r\n" % mount in answer
 
 
 def test_the_published_table_of_names_is_this_one() -> None:
