@@ -147,6 +147,18 @@ def test_the_path_is_that_of_the_whole_request_wherever_the_filter_is_mounted(li
     assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("/v2.1", ITEM.removeprefix("/v2.1"))
 
 
+def test_a_prefix_is_taken_off_for_the_line_and_not_for_the_application(
+    compute: ComputeAPI, tmp_path: Path
+) -> None:
+    line = Filter(compute, write_config(tmp_path, CONFIG + "upstream: {strip_prefix: /compute}\n"))
+
+    told = json.loads(ask(line, path="/p1/servers", SCRIPT_NAME="/compute/v2.1").body)
+
+    assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("/compute/v2.1", "/p1/servers")
+    assert ask(line, path="/p2/servers", SCRIPT_NAME="/compute/v2.1").status == 403
+    line.close()
+
+
 @pytest.mark.parametrize("variable", ["RAW_URI", "REQUEST_URI"])
 def test_an_escaped_slash_is_refused_where_the_server_tells_of_it(line: Filter, variable: str) -> None:
     told = ITEM.replace("/metadata", "%2Fmetadata")
