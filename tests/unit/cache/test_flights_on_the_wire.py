@@ -57,7 +57,7 @@ async def test_who_does_not_read_holds_nobody_up(answer: bytes, stalled: str, wa
             assert len((await healthy.answer()).body) == BIG
 
 
-async def test_a_hundred_readers_that_stall_leave_the_memory_of_a_flight_bounded() -> None:
+async def test_while_all_readers_stall_an_endless_answer_is_held_back() -> None:
     sent = 0
 
     async def endless(peer: Peer) -> None:
