@@ -61,6 +61,10 @@ class Cycle(RequestResponseCycle):
 
     def _begin(self, status: int, headers: Any) -> None:
         self.response_started = True
+        if self.waiting_for_100_continue and self.more_body:
+            # A client that waited for 100 (Continue) may send the body now, or never: no reader could tell it
+            # from the next request (RFC 9110 §10.1.1).
+            self.keep_alive = False
         self.waiting_for_100_continue = False
         lines, says_close = [STATUS_LINE[status]], False
         is_old = self.scope.get("http_version") == "1.0"

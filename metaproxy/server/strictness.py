@@ -16,6 +16,7 @@ from metaproxy.protocol.headers import Headers, combined, get_all, list_members
 
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(\?[^#]*)?", re.IGNORECASE)
+_DEFAULT_PORTS = {b"http:": b":80", b"https": b":443"}
 
 _MEMO_ENTRIES = 1024
 _MEMO_BYTES = 256
@@ -99,9 +100,15 @@ def _from_absolute(target: bytes, host: bytes | None) -> bytes:
     authority, path, query = parts.groups()
     if not _AUTHORITY.fullmatch(authority):
         _refuse_target()
-    if host is not None and authority.lower() != host.strip(b" \t").lower():
+    default = _DEFAULT_PORTS[target[:5].lower()]
+    if host is not None and _without(default, authority) != _without(default, host.strip(b" \t")):
         raise _fault(400, "The target and the Host field disagree.", "host_ambiguous")
     return (path or b"/") + (query or b"")
+
+
+def _without(port: bytes, authority: bytes) -> bytes:
+    """Return ``authority`` in the form in which two of the same meaning are the same (RFC 9110 §4.2.3)."""
+    return authority.lower().removesuffix(port).removesuffix(b":")
 
 
 def _refuse_target() -> NoReturn:

@@ -21,7 +21,9 @@ class Flow:
         """Nothing was paused."""
 
 
-def cycle(method: str = "GET", *, keep_alive: bool = True, version: str = "1.1") -> tuple[Cycle, Wire]:
+def cycle(
+    method: str = "GET", *, keep_alive: bool = True, version: str = "1.1", expects: bool = False
+) -> tuple[Cycle, Wire]:
     wire = Wire()
     made = Cycle(
         loop=asyncio.get_running_loop(),
@@ -33,7 +35,7 @@ def cycle(method: str = "GET", *, keep_alive: bool = True, version: str = "1.1")
         access_log=False,
         default_headers=[],
         message_event=asyncio.Event(),
-        expect_100_continue=False,
+        expect_100_continue=expects,
         keep_alive=keep_alive,
         on_response=lambda: None,
         end=wire.close,
@@ -92,6 +94,19 @@ async def test_a_body_of_unknown_length_ends_with_the_connection_for_who_speaks_
 
     assert b"".join(wire.written) == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nok"
     assert wire.closed
+
+
+@pytest.mark.parametrize("more_body", [True, False])
+async def test_an_answer_in_place_of_100_continue_is_the_last_unless_the_body_is_here(
+    *, more_body: bool
+) -> None:
+    made, wire = cycle("PUT", expects=True)
+    made.more_body = more_body
+
+    await send(made, start(LENGTH_2, status=401), body(b"no"))
+
+    assert (b"connection: close" in b"".join(wire.written)) is more_body
+    assert wire.closed is more_body
 
 
 async def test_an_application_does_not_choose_the_framing() -> None:
