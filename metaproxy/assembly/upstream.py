@@ -40,6 +40,11 @@ def forward(section: Upstream, via: bytes, metrics: Metrics, tls: ssl.SSLContext
             healthy_after=health.healthy_after,
             eject_for=health.eject_for,
         ),
-        breaker=BreakerPolicy(failures=breaker.failures, window=breaker.window, open_for=breaker.open_for),
+        breaker=BreakerPolicy(
+            failures=breaker.failures,
+            window=breaker.window,
+            open_for=breaker.open_for,
+            statuses=frozenset(breaker.statuses),
+        ),
         metrics=metrics,
     )

@@ -12,11 +12,15 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """``failures`` inside ``window`` seconds open the breaker for ``open_for`` seconds."""
+    """``failures`` inside ``window`` seconds open the breaker for ``open_for`` seconds.
+
+    Answers with one of ``statuses`` are failures, unless there is no other target.
+    """
 
     failures: int = 20
     window: float = 10.0
     open_for: float = 5.0
+    statuses: frozenset[int] = frozenset()
 
 
 class BreakerState(Enum):

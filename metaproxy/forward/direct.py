@@ -180,7 +180,7 @@ class DirectPassage:
         exchange.waited("upstream", waited, self.started)
         exchange.upstream, exchange.upstream_request_id = target.name, upstream_request_id(fields)
         upstream.instruments.answered(target, status, waited)
-        self.attempt.completed()
+        self.attempt.completed(status)
         received = upstream.heads.links(exchange, self._scope, received)
         self._delivery.answered(status, received, b"" if is_to_head else body)
         return True

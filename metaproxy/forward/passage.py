@@ -132,7 +132,7 @@ class Passage:
     async def _take(self, response: httpx.Response, target: Target, attempt: Attempt) -> None:
         """Hand the response on that ``target`` gives."""
         upstream = self._upstream
-        attempt.answered()
+        attempt.answered(response.status_code)
         upstream.instruments.answered(target, response.status_code, self._note_wait())
         self._exchange.upstream = target.name
         self._client.watch()

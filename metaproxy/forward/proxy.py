@@ -59,8 +59,15 @@ class Forward:
         metrics: Metrics | None = None,
         clock: Clock = monotonic,
     ) -> None:
+        failing = breaker.statuses if len(targets) > 1 else frozenset[int]()
         self.targets = tuple(
-            Target(name, breaker=Breaker(breaker), health=Health(health or HealthPolicy()), monotonic=clock)
+            Target(
+                name,
+                breaker=Breaker(breaker),
+                health=Health(health or HealthPolicy()),
+                monotonic=clock,
+                failing=failing,
+            )
             for name in targets
         )
         self._upstream = Upstream(

@@ -19,12 +19,21 @@ class Target:
         breaker: decides whether requests may pass; it learns from them.
         health: the verdict of the checks.
         monotonic: the breaker's clock.
+        failing: statuses of answers that the breaker takes for failures.
 
     ``busy`` is the number of requests that it has to answer right now. Raises ValueError for a name of
     another form.
     """
 
-    def __init__(self, name: str, *, breaker: Breaker, health: Health, monotonic: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        breaker: Breaker,
+        health: Health,
+        monotonic: Clock,
+        failing: frozenset[int] = frozenset(),
+    ) -> None:
         self.name = name
         self.url = httpx.URL(name)
         if self.url.scheme == "unix":
@@ -36,6 +45,7 @@ class Target:
         self.breaker = breaker
         self.health = health
         self.monotonic = monotonic
+        self.failing = failing
         self.busy = 0
 
     @property
@@ -61,16 +71,20 @@ class Attempt:
     def __enter__(self) -> Self:
         return self
 
-    def answered(self) -> None:
-        """The head of an answer is there: a target on trial has passed, however long its body takes."""
-        self._target.breaker.succeeded(trial=self._is_trial)
+    def answered(self, status: int) -> None:
+        """The head of an answer is there: it decides about a target on trial, however long its body takes."""
+        target = self._target
+        if status in target.failing:
+            target.breaker.failed(target.monotonic(), trial=self._is_trial)
+        else:
+            target.breaker.succeeded(trial=self._is_trial)
         self._is_trial = False
 
-    def completed(self) -> None:
+    def completed(self, status: int) -> None:
         """The whole answer is there: ``answered`` and ``ended`` in one."""
         self._target.busy -= 1
-        if self._is_trial:
-            self.answered()
+        if self._is_trial or status in self._target.failing:
+            self.answered(status)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -598,3 +598,21 @@ async def test_connections_are_shown() -> None:
         assert numbers["metaproxy_upstream_connections", compute.origin, "busy"] == 0
         assert numbers["metaproxy_upstream_queued", compute.origin] == 0
         await forward.close()
+
+
+async def test_a_target_whose_answers_count_as_failures_is_left_alone() -> None:
+    transport = Targets(a=responds(503, {}, b""), b=fine)
+    policy = BreakerPolicy(failures=2, statuses=frozenset({503}))
+    forward = forward_to(transport, "a", "b", breaker=policy, clock=lambda: 0.0)
+
+    statuses = [(await ask(forward)).status for _ in range(20)]
+
+    assert statuses.count(503) == 2
+    assert set(statuses[-10:]) == {200}
+
+
+async def test_no_answer_of_the_only_target_counts_as_a_failure() -> None:
+    policy = BreakerPolicy(failures=2, statuses=frozenset({503}))
+    forward = forward_to(Targets(a=responds(503, {}, b"told")), breaker=policy, clock=lambda: 0.0)
+
+    assert [(await ask(forward)).body for _ in range(5)] == [b"told"] * 5

@@ -26,6 +26,7 @@ Prefix = Annotated[
 
 
 Failures = Annotated[Number, Field(ge=1, le=1_000_000)]
+FailureStatus = Annotated[Number, Field(ge=500, le=599)]
 
 
 class ClientTls(Section):
@@ -82,6 +83,8 @@ class Breaker(Section):
     """The time over which failures are counted."""
     open_for: PositiveDuration = 5.0
     """How long an open breaker refuses; then one request tries."""
+    statuses: tuple[FailureStatus, ...] = ()
+    """Answers that count as failures of a target, such as [502, 503]; never of the only one."""
 
 
 class Upstream(Section):

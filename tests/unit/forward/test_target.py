@@ -73,7 +73,7 @@ def test_a_target_on_trial_has_passed_with_the_head_of_its_answer() -> None:
     compute = on_trial()
 
     with Attempt(compute) as attempt:
-        attempt.answered()
+        attempt.answered(200)
 
         assert compute.breaker.state is BreakerState.CLOSED
 
@@ -83,7 +83,7 @@ def test_an_answer_that_comes_as_a_whole_ends_its_attempt_and_passes_a_trial(sta
     compute = target()
     compute.breaker.state = state
 
-    Attempt(compute).completed()
+    Attempt(compute).completed(200)
 
     assert (compute.busy, compute.breaker.state) == (0, BreakerState.CLOSED)
 
@@ -93,7 +93,7 @@ def test_a_body_that_breaks_off_is_a_failure_all_the_same() -> None:
 
     def answer_and_break_off() -> None:
         with Attempt(compute) as attempt:
-            attempt.answered()
+            attempt.answered(200)
             raise httpx.ReadError("")
 
     with pytest.raises(httpx.ReadError):
@@ -110,3 +110,48 @@ def test_a_trial_that_the_client_breaks_off_is_left_to_the_next() -> None:
 
     assert compute.breaker.state is BreakerState.OPEN
     assert compute.breaker.allows(100.0)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize(
+    ("status", "state"), [(503, BreakerState.OPEN), (500, BreakerState.CLOSED), (200, BreakerState.CLOSED)]
+)
+def test_answers_that_are_configured_as_failures_open_the_breaker(
+    status: int, state: BreakerState, *, is_whole: bool
+) -> None:
+    breaker = Breaker(BreakerPolicy(failures=2, window=1.0, open_for=5.0))
+    compute = Target(
+        "http://compute.example",
+        breaker=breaker,
+        health=Health(HealthPolicy()),
+        monotonic=lambda: 100.0,
+        failing=frozenset({503}),
+    )
+    for _ in range(2):
+        attempt = Attempt(compute)
+        if is_whole:
+            attempt.completed(status)
+        else:
+            with attempt:
+                attempt.answered(status)
+
+    assert (breaker.state, compute.busy) == (state, 0)
+
+
+def test_a_failing_answer_to_the_one_that_tries_opens_the_breaker_anew() -> None:
+    now = 0.0
+    breaker = Breaker(BreakerPolicy(failures=1, window=1.0, open_for=5.0))
+    compute = Target(
+        "http://compute.example",
+        breaker=breaker,
+        health=Health(HealthPolicy()),
+        monotonic=lambda: now,
+        failing=frozenset({503}),
+    )
+    Attempt(compute).completed(503)
+    now = 6.0
+    with Attempt(compute) as attempt:
+        attempt.answered(503)
+
+    assert breaker.state is BreakerState.OPEN
+    assert not breaker.allows(10.9)
