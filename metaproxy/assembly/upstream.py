@@ -22,6 +22,7 @@ def forward(section: Upstream, via: bytes, metrics: Metrics, tls: ssl.SSLContext
         pool_timeout=section.timeouts.pool,
         max_connections=section.max_connections,
         queue=section.queue,
+        connection_age=section.connection_age,
         ssl_context=tls,
         metrics=metrics,
     )

@@ -46,6 +46,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         pool_timeout: seconds that a request may wait for a connection.
         max_connections, queue: connections, and requests waiting for one, of each origin.
         keepalive: seconds after which an idle connection is closed.
+        connection_age: seconds after which a connection carries no further request.
         ssl_context: for https; the system's certificate authorities by default.
         metrics: where to show the pools, as ``metaproxy_<name>_connections`` and ``…_queued``.
         name: what the other side is, in the names of the metrics.
@@ -61,6 +62,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         max_connections: int = 256,
         queue: int = 1024,
         keepalive: float = 4.0,
+        connection_age: float = 300.0,
         ssl_context: ssl.SSLContext | None = None,
         metrics: Metrics | None = None,
         name: str = "upstream",
@@ -69,7 +71,11 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         self._connect_timeout = connect_timeout
         self._patience = Patience(read_timeout, write_timeout)
         self._limits = PoolLimits(
-            max_connections=max_connections, queue=queue, wait_seconds=pool_timeout, idle_seconds=keepalive
+            max_connections=max_connections,
+            queue=queue,
+            wait_seconds=pool_timeout,
+            idle_seconds=keepalive,
+            age_seconds=connection_age,
         )
         self._tls = ssl_context
         self._clock = clock

@@ -100,6 +100,8 @@ class Upstream(Section):
     """How long connecting, answering and queueing may take."""
     max_connections: Connections = 256
     """Connections per target; requests above it queue."""
+    connection_age: PositiveDuration = 300.0
+    """The greatest age of a connection; then the target's name is looked up again."""
     queue: Annotated[Number, Field(ge=0, le=1_000_000)] = 1024
     """Requests that may queue for a connection; one more is answered 503."""
     retries: Annotated[Number, Field(ge=0, le=10)] = 1

@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self.requests = 0
         self.answered = False
         """Whether any byte has come since the last request was written."""
-        self.idle_since = 0.0
+        self.opened_at = self.idle_since = 0.0
         self.is_closed = False
 
     def is_usable(self) -> bool:

@@ -5,10 +5,11 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
+from metaproxy.forward.engine.addresses import Resolve, connected_socket, is_address
 from metaproxy.forward.engine.connection import Connection
 from metaproxy.forward.errors import NameNotResolved, TLSFailed
 
@@ -42,20 +43,31 @@ class Origin(NamedTuple):
 
 
 async def connect(
-    origin: Origin, factory: Callable[[], Connection], *, tls: ssl.SSLContext | None, seconds: float
+    origin: Origin,
+    factory: Callable[[], Connection],
+    *,
+    tls: ssl.SSLContext | None,
+    seconds: float,
+    resolve: Resolve | None = None,
 ) -> Connection:
-    """Open a connection to ``origin`` within ``seconds``; raises httpx.TransportError."""
+    """Open a connection to ``origin`` within ``seconds``; raises httpx.TransportError.
+
+    ``resolve`` finds the addresses of a name; None asks the system.
+    """
     loop = asyncio.get_running_loop()
     with _connect_errors(origin):
         async with asyncio.timeout(seconds):
             if origin.scheme == "unix":
                 _, connection = await loop.create_unix_connection(factory, origin.host)
-            elif origin.scheme == "https":
-                _, connection = await loop.create_connection(
-                    factory, origin.host, origin.port, ssl=tls, server_hostname=origin.host
-                )
+                return connection
+            names: dict[str, Any] = (
+                {"ssl": tls, "server_hostname": origin.host} if origin.scheme == "https" else {}
+            )
+            if is_address(origin.host):
+                _, connection = await loop.create_connection(factory, origin.host, origin.port, **names)
             else:
-                _, connection = await loop.create_connection(factory, origin.host, origin.port)
+                connected = await connected_socket(loop, origin.host, origin.port, resolve)
+                _, connection = await loop.create_connection(factory, sock=connected, **names)
     return connection
 
 

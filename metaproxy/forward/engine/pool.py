@@ -26,13 +26,15 @@ class PoolLimits:
 
     ``max_connections`` are open at most; ``queue`` requests wait for one at most, each for
     ``wait_seconds``. A connection idle for ``idle_seconds`` is closed: less than the upstream's own
-    keep-alive time, so that it is seldom the upstream who closes first.
+    keep-alive time, so that it is seldom the upstream who closes first. One that was opened ``age_seconds``
+    ago carries no further request: a name that has moved is looked up again, however busy it is.
     """
 
     max_connections: int = 256
     queue: int = 1024
     wait_seconds: float = 5.0
     idle_seconds: float = 4.0
+    age_seconds: float = 300.0
 
 
 class Pool:
@@ -148,6 +150,7 @@ class Pool:
             self._free_slot()
             raise ConnectionReset("the connection ended as soon as it was there")
         self._open.add(connection)
+        connection.opened_at = self._monotonic()
         if retirements != self._retirements:
             self._retired.add(connection)
         return connection
@@ -186,7 +189,8 @@ class Pool:
         return None
 
     def _freed(self, connection: Connection) -> None:
-        if connection in self._retired:
+        now = self._monotonic()
+        if connection in self._retired or now - connection.opened_at > self._limits.age_seconds:
             self._close(connection)
             self._free_slot()
             return
@@ -194,7 +198,7 @@ class Pool:
         if waiter is not None:
             waiter.set_result(connection)
             return
-        connection.idle_since = self._monotonic()
+        connection.idle_since = now
         self._idle.append(connection)
         if self._reaper is None:
             self._reap_in(self._limits.idle_seconds)

@@ -18,7 +18,7 @@ class Fake:
     def __init__(self, freed: Callback, lost: Callback) -> None:
         self._freed, self._lost = freed, lost
         self.requests = 0
-        self.idle_since = 0.0
+        self.opened_at = self.idle_since = 0.0
         self.is_closed = False
         self.is_dead = False
 
@@ -226,3 +226,27 @@ async def test_connections_that_grow_old_are_closed_one_after_another() -> None:
     assert opened[0].is_dead
     assert opened[1].is_dead
     assert connections.busy == 0
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_connection_that_is_old_carries_no_further_request(*, waits: bool) -> None:
+    now = 0.0
+    opened = Opened()
+    limits = PoolLimits(max_connections=1, age_seconds=10.0)
+    connections = Pool("http://a", opened, limits=limits, monotonic=lambda: now)
+    await connections.acquire()
+    now = 10.0
+    opened[0].free()
+    await connections.acquire()
+    now = 10.5
+    waiting = asyncio.ensure_future(connections.acquire()) if waits else None
+    await turns()
+
+    opened[0].free()
+    await turns()
+
+    if waiting is not None:
+        await waiting
+    assert opened[0].is_dead
+    assert len(opened) == 1 + waits
+    assert (connections.busy, connections.idle) == (int(waits), 0)
