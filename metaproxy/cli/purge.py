@@ -31,4 +31,4 @@ def purge(
     if len(asked) != 1:
         raise typer.BadParameter("give one of --image, --tenant, --path and --all")
     answer = change_or_exit(url, "/cache/purge", asked)
-    say(f"purged {answer['purged']} answers here; other replicas were told")
+    say(f"purged {answer['purged']} answers here; replicas on the same store are told")

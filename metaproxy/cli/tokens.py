@@ -49,7 +49,7 @@ def revoke(
     if token == bool(named):
         raise typer.BadParameter("give either --token or at least one of the ids")
     answer = change_or_exit(url, "/tokens/revoke", {"token": _read_token()} if token else named)
-    say(f"revoked: this process knew {answer['forgotten']} such tokens; other replicas were told")
+    say(f"revoked: this process knew {answer['forgotten']} such tokens; replicas on the same store are told")
 
 
 def _read_token() -> str:

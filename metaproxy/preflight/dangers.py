@@ -20,7 +20,10 @@ from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol import cross_origin
 from metaproxy.protocol.forwarded import UNIX
+from metaproxy.protocol.open_paths import OpenPaths
 
+A_SERVER = "/v2.1/p1/servers/s1"
+"""A path of the API that nobody should reach without a token."""
 LEAST_TOKEN = 16
 LEAST_DIFFERENT = 6
 LONG_TRUST_SECONDS = 3600.0
@@ -93,8 +96,7 @@ def open_doors(
                 ("server", "trusted_proxies", index),
                 f"{network} trusts nearly everybody: any client can choose the address that it is counted by",
             )
-    if isinstance(identity, NoIdentity):
-        yield warning(("identity", "provider"), "none: no request needs a token")
+    yield from _open_paths(identity)
     absolute = limits.absolute
     if not limits.rates and absolute.concurrent is None:
         yield warning(("limits",), "there are no limits: one consumer can take the whole API")
@@ -103,6 +105,21 @@ def open_doors(
     for index, pattern in enumerate(cors.origin_patterns):
         if cross_origin.fits_everybody(pattern):
             yield warning(("cors", "origin_patterns", index), "fits every origin: any page can read answers")
+
+
+def _open_paths(identity: Tokens | NoIdentity) -> Iterator[Note]:
+    if isinstance(identity, NoIdentity):
+        yield warning(("identity", "provider"), "none: no request needs a token")
+        return
+    for index, template in enumerate(identity.anonymous):
+        if OpenPaths([template], exact=identity.anonymous_exact).has(A_SERVER):
+            yield warning(("identity", "anonymous", index), f"{template} opens {A_SERVER}: it needs no token")
+    if identity.on_missing != "reject":
+        yield warning(
+            ("identity", "on_missing"),
+            f"{identity.on_missing}: requests without a valid token reach the upstream, which must refuse "
+            "what X-Identity-Status calls Invalid",
+        )
 
 
 def peers_without_addresses(machine: Machine, server: Server, limits: Limits) -> Iterator[Note]:

@@ -59,7 +59,7 @@ async function purge(what) {
   const { purged } = await change("cache/purge", what);
   $("#answers").hidden = true;
   await showCache();
-  return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; other replicas were told.`;
+  return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; replicas on the same store are told.`;
 }
 
 $("#purge-what").addEventListener("change", () => {

@@ -64,7 +64,7 @@ def test_a_token_is_revoked_at_the_admin_listener() -> None:
         result = run("revoke", "--admin", address, "--token", stdin="secret\n")
 
     assert result.exit_code == 0
-    assert result.stdout == "revoked: this process knew 1 such tokens; other replicas were told\n"
+    assert result.stdout == "revoked: this process knew 1 such tokens; replicas on the same store are told\n"
     assert sent == [("/tokens/revoke", "Bearer admin-token", {"token": "secret"})]
 
 
