@@ -119,6 +119,8 @@ class Exchange:
     """The target that answered."""
     upstream_request_id: str = ""
     """What the upstream called the request."""
+    upstream_version: str = "1.1"
+    """The version of HTTP in which the upstream's answer came."""
     waits: dict[str, float] = NO_WAITS
     """Seconds waited for what is outside the process, by stage."""
     waits_begun: dict[str, float] = NO_WAITS

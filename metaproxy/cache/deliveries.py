@@ -48,6 +48,7 @@ class Delivery:
         flown = self.flight.exchange
         self.exchange.upstream = flown.upstream
         self.exchange.upstream_request_id = flown.upstream_request_id
+        self.exchange.upstream_version = flown.upstream_version
         self.exchange.response_headers += flown.response_headers
         flown.response_headers = []
         for stage, seconds in flown.waits.items():

@@ -15,11 +15,11 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
-from starlette.types import Message
+from starlette.types import Message, Send
 
 from metaproxy.cache.stored import Stored
 from metaproxy.exchange import ClientDisconnected, Exchange
-from metaproxy.protocol import headers
+from metaproxy.protocol import headers, interim
 from metaproxy.protocol.caching.reuse import VaryValues
 from metaproxy.protocol.faults import Fault
 
@@ -71,6 +71,7 @@ class Flight:
         self.max_kept_bytes = max_kept_bytes
         self._window = max(max_kept_bytes, WINDOW_BYTES)
         self._on_head = on_head
+        self._interim: list[Message] = []
         self._chunks: list[bytes] = []
         self._dropped = 0
         self._octets = 0
@@ -127,10 +128,21 @@ class Flight:
             self._wake_readers()
         elif message["type"] == "http.response.body" and (chunk := message.get("body", b"")):
             await self._append(chunk)
+        elif message["type"] == interim.MESSAGE:
+            self._interim.append(message)
+            self._wake_readers()
 
-    async def head(self) -> None:
-        """Wait until ``status`` is known; raises what the request ended with where there is none."""
-        while not self.status and not self.complete:
+    async def head(self, send_interim: Send | None = None) -> None:
+        """Wait until ``status`` is known; raises what the request ended with where there is none.
+
+        Interim responses are passed to ``send_interim``, which one reader alone may give: the one who leads.
+        Others have joined a request that is not theirs, and what it is told on the way may be for it alone.
+        """
+        while True:
+            while send_interim is not None and self._interim:
+                await send_interim(self._interim.pop(0))
+            if self.status or self.complete:
+                break
             await self._news()
         if not self.status:
             # An application that ended without an answer: there is nothing to pass on.

@@ -111,7 +111,7 @@ class Misses:
         """Send the flight's answer; False where this read must fly again."""
         flight, read = delivery.flight, delivery.read
         try:
-            await flight.head()
+            await flight.head(delivery.send if delivery.leads else None)
         except Exception as error:
             is_refusal = isinstance(error, Fault) and error.status not in reuse.FAILURES
             if not is_refusal and await self._sent_instead_of_error(delivery, 0):

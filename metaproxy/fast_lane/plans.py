@@ -125,6 +125,7 @@ def kept_of_section(scope: Scope) -> Scope:
     """Return what a plan keeps of ``scope`` for a header section."""
     fields = [(name, get(scope["headers"], name)) for name in KEPT_FIELDS]
     remembered = {name: scope[name] for name in OF_CONNECTION}
+    remembered["extensions"] = scope.get("extensions")
     remembered["headers"] = [(name, value) for name, value in fields if value is not None]
     return remembered
 

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaproxy.clock import monotonic
 from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
-from metaproxy.protocol import faults, headers
+from metaproxy.protocol import faults, headers, interim
 from metaproxy.protocol.addresses import canonical
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.received import settled
@@ -254,6 +254,12 @@ class Responder:
         elif message["type"] == "http.response.body":
             self.body_bytes += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
+        elif message["type"] == interim.MESSAGE:
+            fields = self.interim_head(message["headers"])
+            told = interim.for_server(self.scope, message["status"], fields)
+            if told is None:
+                return
+            message = told
         await self._send(message)
 
     def head(self, answered: headers.Headers) -> list[headers.Header]:
@@ -261,6 +267,15 @@ class Responder:
         exchange = self.exchange
         fields = [*answered, *exchange.response_headers]
         return fields if exchange.response_edits is None else exchange.response_edits.apply(fields)
+
+    def interim_head(self, answered: headers.Headers) -> list[headers.Header]:
+        """Return the header fields of an interim response, given those that the application sent.
+
+        Fields that the operator removes from answers are removed here too; none are added.
+        """
+        edits = self.exchange.response_edits
+        removed = frozenset[bytes]() if edits is None else edits.removed
+        return [field for field in answered if field[0] not in removed]
 
     async def _end_with(self, fault: Fault) -> None:
         self.exchange.reason = fault.reason

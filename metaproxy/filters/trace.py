@@ -109,7 +109,9 @@ class Trace:
         fields += exchange.response_headers
         if exchange.response_edits is not None:
             fields = exchange.response_edits.apply(fields)
-        fields.append((b"via", self.via))
+        # RFC 9110 §7.6.3: Via names the version in which the message was received.
+        is_old = exchange.upstream_version != "1.1"
+        fields.append((b"via", exchange.upstream_version.encode() + self.via[3:] if is_old else self.via))
         fields.append((b"x-compute-request-id", exchange.request_id.encode("ascii")))
         if get(answered, b"date") is None:
             fields.append((b"date", self.date()))
@@ -177,3 +179,6 @@ class _TracedResponder(Responder):
 
     def head(self, answered: Headers) -> list[Header]:
         return self._trace.head(self.exchange, answered)
+
+    def interim_head(self, answered: Headers) -> list[Header]:
+        return [*super().interim_head(answered), (b"via", self._trace.via)]

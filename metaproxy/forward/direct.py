@@ -3,10 +3,13 @@
 Most answers of an API are small and come in one piece: to carry such a one through a task and its
 coroutines costs several times what it takes to read and to write it. Here the request is written on an
 idle connection at once, and the answer handed on when its last byte is there. Whatever is more than
-that (an answer that comes piece by piece, a failure, a client that waits for nothing) is handed over to a
-``Passage``, which knows the rest of the rules. This way leads to nothing that it would not.
+that (an answer that comes piece by piece, an interim one before it, a failure, a client that waits for
+nothing) is handed over to a ``Passage``, which knows the rest of the rules. This way leads to nothing that
+it would not.
 """
 
+import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -20,12 +23,14 @@ from metaproxy.forward.engine.connection import Connection
 from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.forward.engine.pool import Pool
 from metaproxy.forward.engine.request import OutgoingRequest, message, request_line
+from metaproxy.forward.engine.waiting import OnInterim
 from metaproxy.forward.errors import ConnectionReset
 from metaproxy.forward.heads import BODILESS, upstream_request_id
 from metaproxy.forward.passage import Passage, Upstream
 from metaproxy.forward.seam import httpx_response
 from metaproxy.forward.target import Attempt, Target
 from metaproxy.forward.transport import UpstreamTransport
+from metaproxy.protocol import interim
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import HOP_BY_HOP, Header, end_to_end
 from metaproxy.tasks import TaskSet
@@ -120,7 +125,10 @@ class DirectPassage:
         "_error",
         "_exchange",
         "_head",
+        "_interim",
         "_is_over",
+        "_on_interim",
+        "_outcome",
         "_passages",
         "_scope",
         "attempt",
@@ -147,6 +155,10 @@ class DirectPassage:
         self._connection = connection
         self._head: ResponseHead | None = None
         self._error: Exception | None = None
+        self._interim: Sequence[ResponseHead] = ()
+        self._on_interim: OnInterim | None = None
+        # Set if the request is handed over before its outcome is known; then done when it is.
+        self._outcome: asyncio.Future[None] | None = None
         self._is_over = False
         self.message = sent
         self.target = target
@@ -166,7 +178,7 @@ class DirectPassage:
 
     def take(self, head: ResponseHead, body: bytes) -> bool:
         """The whole response is there; False where it is not as plain as that."""
-        status, received = head
+        status, received, version = head
         fields = dict(received)
         if not HOP_BY_HOP.isdisjoint(fields):
             fields = dict(received := end_to_end(received))
@@ -179,6 +191,8 @@ class DirectPassage:
         waited = upstream.monotonic() - self.started
         exchange.waited("upstream", waited, self.started)
         exchange.upstream, exchange.upstream_request_id = target.name, upstream_request_id(fields)
+        if version == "1.0":
+            exchange.upstream_version = version
         upstream.instruments.answered(target, status, waited)
         self.attempt.completed(status)
         received = upstream.heads.links(exchange, self._scope, received)
@@ -190,22 +204,47 @@ class DirectPassage:
         self._body = body = ResponseBody(self._connection)
         return body
 
+    def take_interim(self, head: ResponseHead) -> None:
+        """Hand the request over: a task passes the interim response on, and waits for the final one."""
+        if not interim.is_wanted(self._scope):
+            return
+        if self._on_interim is not None:
+            self._on_interim(head)
+            return
+        self._interim = (*self._interim, head)
+        if not self._is_over:
+            self._outcome = asyncio.get_running_loop().create_future()
+            self._hand_over()
+
     def done(self) -> bool:
         """Say whether nobody waits any more."""
-        return self._is_over
+        return self._is_over if self._outcome is None else self._outcome.done()
 
     def set_result(self, head: ResponseHead) -> None:
         """The head is there."""
         self._head = head
-        self._hand_over()
+        self._end()
 
     def set_exception(self, error: Exception) -> None:
         """The answer will not come."""
         self._error = error
-        self._hand_over()
+        self._end()
+
+    def pass_interim_to(self, on_interim: OnInterim) -> None:
+        """Call ``on_interim`` with the interim responses, those that have come already included."""
+        self._on_interim = on_interim
+        for head in self._interim:
+            on_interim(head)
 
     async def response(self) -> httpx.Response:
         """Return the response for the ``Passage`` that goes on; raises httpx.TransportError."""
+        if self._outcome is not None:
+            try:
+                await self._outcome
+            except asyncio.CancelledError:
+                if self._body is not None:
+                    await self._body.aclose()
+                raise
         if self._head is not None and self._body is not None:
             return httpx_response(self._head, self._body)
         if self._error is None:
@@ -213,7 +252,8 @@ class DirectPassage:
         if isinstance(self._error, ConnectionReset):
             transport = self._passages.transport
             pool = transport.pool_of(self.target.url)
-            repeated = await transport.repeat(pool, self._connection, self.message)
+            message = self.message._replace(on_interim=self._on_interim)
+            repeated = await transport.repeat(pool, self._connection, message)
             if repeated is not None:
                 return httpx_response(*repeated)
         raise self._error
@@ -224,7 +264,13 @@ class DirectPassage:
         sent = self.message
         if not passages.upstream.heads.preserves_host:
             sent = passages.message(self._exchange, self._scope, target)
-        return await passages.transport.send(target.url, sent)
+        return await passages.transport.send(target.url, sent._replace(on_interim=self._on_interim))
+
+    def _end(self) -> None:
+        if self._outcome is not None:
+            self._outcome.set_result(None)
+        else:
+            self._hand_over()
 
     def _hand_over(self) -> None:
         if not self._is_over:

@@ -11,12 +11,16 @@ from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange, exchange_of
 from metaproxy.forward.balancer import Balancer
 from metaproxy.forward.client import Client
+from metaproxy.forward.engine.parser import ResponseHead
+from metaproxy.forward.engine.waiting import OnInterim
 from metaproxy.forward.errors import NEVER_SENT, InvalidResponse, TruncatedResponse, fault_of
 from metaproxy.forward.heads import BODILESS, RequestHeads, response_fields, upstream_request_id
 from metaproxy.forward.instruments import Instruments
+from metaproxy.forward.interim import InterimResponses
 from metaproxy.forward.retry import SAFE, RetryBudget
-from metaproxy.forward.seam import httpx_headers
+from metaproxy.forward.seam import OLD_VERSION, httpx_headers
 from metaproxy.forward.target import Attempt, Target
+from metaproxy.protocol import interim
 from metaproxy.protocol.headers import Header, get
 
 
@@ -41,6 +45,9 @@ class Sent(Protocol):
     started: float
     """When it was sent (monotonic seconds)."""
 
+    def pass_interim_to(self, on_interim: OnInterim) -> None:
+        """Call ``on_interim`` with the interim responses, those that have come already included."""
+
     async def response(self) -> httpx.Response:
         """Return the response; raises httpx.TransportError."""
 
@@ -51,7 +58,7 @@ class Sent(Protocol):
 class Passage:
     """One request on its way through: made for each, because it has a state of its own."""
 
-    __slots__ = ("_begun", "_client", "_exchange", "_scope", "_send", "_started", "_upstream")
+    __slots__ = ("_begun", "_client", "_exchange", "_interim", "_scope", "_send", "_started", "_upstream")
 
     def __init__(self, upstream: Upstream, scope: Scope, client: Client, send: Send) -> None:
         self._upstream = upstream
@@ -61,16 +68,26 @@ class Passage:
         self._send = send
         self._started = upstream.monotonic()
         self._begun = False
+        self._interim: InterimResponses | None = None
 
     async def run(self) -> None:
         """Try one target after another until one answers; raises Fault."""
         self._upstream.budget.deposit()
-        await self._try_targets(self._send_to)
+        try:
+            await self._try_targets(self._send_to)
+        finally:
+            if self._interim is not None:
+                await self._interim.aclose()
 
     async def resume(self, sent: Sent) -> None:
         """Go on with a request that was sent already; raises Fault."""
         self._started = sent.started
-        await self._try_targets(sent.send_to, sent)
+        sent.pass_interim_to(self._take_interim)
+        try:
+            await self._try_targets(sent.send_to, sent)
+        finally:
+            if self._interim is not None:
+                await self._interim.aclose()
 
     async def _try_targets(
         self, send_to: Callable[[Target], Awaitable[httpx.Response]], sent: Sent | None = None
@@ -125,9 +142,18 @@ class Passage:
             target.url,
             headers=httpx_headers(upstream.heads.fields(self._exchange, self._scope, target.authority)),
             stream=self._client.body,
-            extensions={"target": upstream.heads.target(self._scope)},
+            extensions={
+                "target": upstream.heads.target(self._scope),
+                "on_interim": self._take_interim if interim.is_wanted(self._scope) else None,
+            },
         )
         return await upstream.transport.handle_async_request(request)
+
+    def _take_interim(self, head: ResponseHead) -> None:
+        """Send an interim response to the client, while the final one is awaited."""
+        if self._interim is None:
+            self._interim = InterimResponses(self._send)
+        self._interim.add(interim.message(head.status, head.headers))
 
     async def _take(self, response: httpx.Response, target: Target, attempt: Attempt) -> None:
         """Hand the response on that ``target`` gives."""
@@ -135,6 +161,8 @@ class Passage:
         attempt.answered(response.status_code)
         upstream.instruments.answered(target, response.status_code, self._note_wait())
         self._exchange.upstream = target.name
+        if response.extensions.get("http_version") == OLD_VERSION:
+            self._exchange.upstream_version = "1.0"
         self._client.watch()
         # Response.aclose() does no more, and costs more.
         stream = cast("httpx.AsyncByteStream", response.stream)
@@ -150,6 +178,8 @@ class Passage:
         fields = self._upstream.heads.links(self._exchange, self._scope, fields)
         self._exchange.upstream_request_id = upstream_request_id(dict(fields))
         self._begun = True
+        if self._interim is not None:
+            await self._interim.sent()
         await self._send({"type": "http.response.start", "status": response.status_code, "headers": fields})
         if has_no_body or self._scope["method"] == "HEAD":
             await self._send_body(b"", more=False)

@@ -10,7 +10,8 @@ import httpx
 from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.protocol.headers import Headers
 
-_EXTENSIONS = {"http_version": b"HTTP/1.1"}
+OLD_VERSION = b"HTTP/1.0"
+_EXTENSIONS = {"1.1": {"http_version": b"HTTP/1.1"}, "1.0": {"http_version": OLD_VERSION}}
 
 
 def httpx_headers(fields: Headers) -> httpx.Headers:
@@ -22,6 +23,7 @@ def httpx_headers(fields: Headers) -> httpx.Headers:
 
 def httpx_response(head: ResponseHead, body: httpx.AsyncByteStream) -> httpx.Response:
     """Return a response whose body is still to be read, as httpx's type."""
+    extensions = _EXTENSIONS[head.version]
     return httpx.Response(
-        head.status, headers=httpx_headers(head.headers), stream=body, extensions=_EXTENSIONS
+        head.status, headers=httpx_headers(head.headers), stream=body, extensions=extensions
     )

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from metaproxy.exchange import ClientDisconnected
 from metaproxy.outbox import MOST_BYTES
+from metaproxy.protocol import interim
 
 BODILESS = frozenset({204, 304})
 
@@ -56,8 +57,20 @@ class Cycle(RequestResponseCycle):
             self._begin(message["status"], message.get("headers", ()))
         elif kind == "http.response.body" and self.response_started and not self.response_complete:
             self._pass(message.get("body", b""), more=message.get("more_body", False))
+        elif kind == interim.MESSAGE and not self.response_started:
+            self._write_interim(message["status"], message["headers"])
         else:
             raise ResponseError(f"{kind} is not expected here")
+
+    def _write_interim(self, status: int, headers: Any) -> None:
+        """Write an interim response; 100 (Continue) only if the client still waits for it."""
+        if status == 100:
+            if not self.waiting_for_100_continue:
+                return
+            self.waiting_for_100_continue = False
+        head = _section([STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in headers]])
+        if not self.transport.is_closing():
+            self.transport.write(head)
 
     def _begin(self, status: int, headers: Any) -> None:
         self.response_started = True
@@ -83,11 +96,7 @@ class Cycle(RequestResponseCycle):
             self._ends_with_connection, self.chunked_encoding = is_old, not is_old
         if self.chunked_encoding:
             lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        # One line break for every line and no other: a field cannot smuggle a second one in.
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
-            raise ResponseError("a header field holds a line break or NUL")
-        self._head = head + b"\r\n"
+        self._head = _section(lines)
         self._loop.call_soon(self._flush_head)
 
     def _flush_head(self) -> None:
@@ -127,3 +136,12 @@ class Cycle(RequestResponseCycle):
             return body
         chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
         return chunk if more else chunk + b"0\r\n\r\n"
+
+
+def _section(lines: list[bytes]) -> bytes:
+    """Return the head made of ``lines``; raises ResponseError."""
+    head = b"".join(lines)
+    # One line break for every line and no other: a field cannot smuggle a second one in.
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        raise ResponseError("a header field holds a line break or NUL")
+    return head + b"\r\n"

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 from metaproxy.exchange import EMPTY_QUERY
 from metaproxy.protocol.addresses import canonical, counted_as
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.interim import EXTENSIONS
 from metaproxy.protocol.received import BLANKS
 from metaproxy.server.answering import AnsweringProtocol
 from metaproxy.server.deadlines import body_deadline
@@ -194,6 +195,8 @@ class EdgeProtocol(AnsweringProtocol):
         raw_path, mark, query = target.partition(b"?")
         path = raw_path.decode("ascii")
         scope: dict[str, Any] = {EMPTY_QUERY: True} if mark and not query else {}
+        if http_version != "1.0":
+            scope["extensions"] = EXTENSIONS  # RFC 9110 §15.2: HTTP/1.0 has no interim responses
         return scope | {
             "type": "http",
             "asgi": ASGI,

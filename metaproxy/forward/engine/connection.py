@@ -16,7 +16,7 @@ from metaproxy.forward.engine.parser import ResponseHead, ResponseParser
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.engine.sending import send_body
 from metaproxy.forward.engine.stall import StallTimer
-from metaproxy.forward.engine.waiting import HeadWaiter, Patience, Taker
+from metaproxy.forward.engine.waiting import HeadWaiter, OnInterim, Patience, Taker
 from metaproxy.forward.errors import ConnectionReset, InvalidResponse, TruncatedResponse
 from metaproxy.outbox import Outbox
 from metaproxy.tasks import TaskSet
@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._body: ResponseBody | None = None
         # In place of both, until the first bytes have come.
         self._taker: Taker | None = None
+        self._on_interim: OnInterim | None = None
         self.requests = 0
         self.answered = False
         """Whether any byte has come since the last request was written."""
@@ -93,13 +94,13 @@ class Connection(asyncio.Protocol):
     def begin(self, request: OutgoingRequest, head: HeadWaiter, body: ResponseBody) -> None:
         """Send ``request``, and let ``head`` and ``body`` know what comes; raises ConnectionReset."""
         self._send_head(request)
-        self._head, self._body = head, body
+        self._head, self._body, self._on_interim = head, body, request.on_interim
         self._upload = self._begin_upload(request)
 
     def begin_whole(self, request: OutgoingRequest, taker: Taker) -> None:
         """Send ``request``, which has no body, and let ``taker`` know what comes; raises ConnectionReset."""
         self._send_head(request)
-        self._taker, self._upload = taker, None
+        self._taker, self._upload, self._on_interim = taker, None, taker.take_interim
         self._stall.begin(self._patience.read)
 
     def _send_head(self, request: OutgoingRequest) -> None:
@@ -133,7 +134,7 @@ class Connection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """Nobody will read the rest of the response."""
-        self._head = self._body = self._taker = None
+        self._head = self._body = self._taker = self._on_interim = None
         self._end_upload()
         self.abort()
 
@@ -176,6 +177,8 @@ class Connection(asyncio.Protocol):
         body = body or self._by_pieces()
         if body is None:
             return
+        if self._parser.interim:
+            self._pass_interim()
         if self._head is not None and self._parser.head is not None:
             self._answer(self._head, self._parser.head)
         if received:
@@ -221,9 +224,11 @@ class Connection(asyncio.Protocol):
     def _is_taken(self, taker: Taker, received: bytes) -> bool:
         """Let ``taker`` have the response if it is there as a whole; say whether it is taken."""
         head = self._parser.head
-        if head is None or not self._parser.complete or not taker.take(head, received):
+        if head is None or self._parser.interim or not self._parser.complete:
             return False
-        self._taker = None
+        if not taker.take(head, received):
+            return False
+        self._taker = self._on_interim = None
         self._stall.end()
         self._free()
         return True
@@ -235,6 +240,13 @@ class Connection(asyncio.Protocol):
             self._head, self._body = taker, taker.by_pieces()
         return self._body
 
+    def _pass_interim(self) -> None:
+        """Deliver the interim responses that have come."""
+        heads, self._parser.interim = self._parser.interim, ()
+        if (on_interim := self._on_interim) is not None:
+            for head in heads:
+                on_interim(head)
+
     def _free(self) -> None:
         if self._parser.persistent and not self._transport.is_closing():
             self._on_free(self)
@@ -242,7 +254,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _answer(self, waiting: HeadWaiter, head: ResponseHead) -> None:
-        self._head = None
+        self._head = self._on_interim = None
         self._stall.end()
         if self._end_upload():
             self._parser.persistent = False
@@ -288,7 +300,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         self._by_pieces()
         head, body = self._head, self._body
-        self._head = self._body = None
+        self._head = self._body = self._on_interim = None
         self._stall.end()
         self._end_upload()
         if head is not None and not head.done():

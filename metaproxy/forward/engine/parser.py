@@ -7,11 +7,12 @@ Content-Length, none beside Transfer-Encoding. Left to us is what needs the requ
 - we accept no transfer coding but ``chunked``, and none from HTTP/1.0 (§6.1);
 - a body with neither length nor chunks ends with the connection (§6.3), one with either must be
   complete (§8);
-- interim responses are skipped, a limited number of them (RFC 9110 §15.2); 101 answers an Upgrade
-  that we never ask for;
+- interim responses come before the final one, a limited number of them (RFC 9110 §15.2); 101 answers
+  an Upgrade that we never ask for;
 - heads, trailers and chunk extensions are limited together: a number of bytes without any body.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import httptools
@@ -29,12 +30,15 @@ class ResponseHead(NamedTuple):
 
     status: int
     headers: list[Header]
+    version: str = "1.1"
+    """The version of HTTP in which it came."""
 
 
 class ResponseParser:
     """Reads the responses of one connection, one at a time.
 
     ``head`` is set when the final response's head is there, ``complete`` when its last byte is.
+    ``interim`` are the interim responses before it; the caller empties it.
     ``persistent`` tells, from then on, whether the connection may carry another request.
     """
 
@@ -50,9 +54,10 @@ class ResponseParser:
         self.persistent = False
         self._to_head = method == "HEAD"
         self._until_eof = False
+        self.interim: Sequence[ResponseHead] = ()
         self._fields: list[Header] = []
         self._body: list[bytes] = []
-        self._interim = 0
+        self._interim_count = 0
         self._without_body = 0
         self._error = ""
 
@@ -103,10 +108,11 @@ class ResponseParser:
             return
         status, fields, self._fields = self._llhttp.get_status_code(), self._fields, []
         if 100 <= status < 200:
-            self._skip_interim(status)
+            self._take_interim(status, fields)
             return
-        self.head = ResponseHead(status, fields)
-        self._frame(status, self._llhttp.get_http_version(), fields)
+        version = self._llhttp.get_http_version()
+        self.head = ResponseHead(status, fields, version)
+        self._frame(status, version, fields)
 
     def on_body(self, data: bytes) -> None:
         """Called by llhttp."""
@@ -121,12 +127,14 @@ class ResponseParser:
         if self.head is not None:
             self.complete = True
 
-    def _skip_interim(self, status: int) -> None:
-        self._interim += 1
+    def _take_interim(self, status: int, fields: list[Header]) -> None:
+        self._interim_count += 1
         if status == 101:
             self._error = "an upgrade that was not asked for"
-        elif self._interim > MAX_INTERIM_RESPONSES:
+        elif self._interim_count > MAX_INTERIM_RESPONSES:
             self._error = "too many interim responses"
+        else:
+            self.interim = (*self.interim, ResponseHead(status, fields))
 
     def _frame(self, status: int, version: str, fields: list[Header]) -> None:
         """Find out where the response ends and whether another may follow it."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
+from metaproxy.forward.engine.waiting import OnInterim
 from metaproxy.forward.errors import UnsendableRequest
 from metaproxy.protocol.headers import Header
 
@@ -27,32 +28,42 @@ class OutgoingRequest(NamedTuple):
     """A request as the connection writes it.
 
     ``length`` is the number of body bytes, None for a chunked body; 0 means that there is no body.
+    ``on_interim`` is called with interim responses; None drops them.
     """
 
     method: str
     head: bytes
     length: int | None
     body: httpx.AsyncByteStream
+    on_interim: OnInterim | None = None
 
 
 def outgoing(request: httpx.Request) -> OutgoingRequest:
     """Return ``request`` ready to be written.
 
     The target is the documented extension ``target`` of httpx, exact to the byte, or the URL's path
-    and query. Raises UnsendableRequest.
+    and query. An extension of our own, ``on_interim``, is called with interim responses. Raises
+    UnsendableRequest.
     """
     target: bytes = request.extensions.get("target") or request.url.raw_path
     if not isinstance(request.stream, httpx.AsyncByteStream):
         raise UnsendableRequest("the body is no asynchronous stream")
-    return message(request.method, target, request.headers.raw, request.stream)
+    on_interim: OnInterim | None = request.extensions.get("on_interim")
+    return message(request.method, target, request.headers.raw, request.stream, on_interim)
 
 
-def message(method: str, target: bytes, fields: list[Header], body: httpx.AsyncByteStream) -> OutgoingRequest:
+def message(
+    method: str,
+    target: bytes,
+    fields: list[Header],
+    body: httpx.AsyncByteStream,
+    on_interim: OnInterim | None = None,
+) -> OutgoingRequest:
     """Return a request ready to be written; raises UnsendableRequest."""
     head = _head(method, target, fields)
     # One look at the whole head spares most requests a look at each name.
     length = _body_length(fields) if _FRAMING.search(head) else 0
-    return OutgoingRequest(method, head, length, body)
+    return OutgoingRequest(method, head, length, body, on_interim)
 
 
 def request_line(method: str, target: bytes) -> bytes:

@@ -1,9 +1,13 @@
 """Who waits for a response, and how long."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from metaproxy.forward.engine.body import ResponseBody
 from metaproxy.forward.engine.parser import ResponseHead
+
+OnInterim = Callable[[ResponseHead], None]
+"""Called with each interim response that comes before the final one."""
 
 
 class Patience(NamedTuple):
@@ -34,3 +38,6 @@ class Taker(HeadWaiter, Protocol):
 
     def by_pieces(self) -> ResponseBody:
         """Return what a body is fed to that comes piece by piece."""
+
+    def take_interim(self, head: ResponseHead, /) -> None:
+        """Take an interim response; the response then comes piece by piece."""
