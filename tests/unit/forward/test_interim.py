@@ -9,8 +9,10 @@ from starlette.types import Message, Scope
 
 from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.filters.stage import Responder
+from metaproxy.forward.interim import InterimResponses
 from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport
+from metaproxy.protocol import interim
 from tests.unit.cache.wire import ITEM, Client, Wired, wired
 from tests.unit.forward.scripted import OK, Peer, Script, answers, upstream
 
@@ -199,6 +201,32 @@ async def test_a_client_that_leaves_behind_an_interim_response_lets_the_upstream
 async def test_too_many_interim_responses_are_a_bad_gateway(fast: bool) -> None:
     async with wired(answers(EARLY * 17 + OK), fast=fast) as proxy:
         assert statuses(await heads(await proxy.client()))[-1] == 502
+
+
+async def test_interim_responses_are_sent_in_their_order_and_waited_for() -> None:
+    sent: list[int] = []
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0)
+        sent.append(message["status"])
+
+    responses = InterimResponses(send)
+    for status in (102, 103, 104):
+        responses.add(interim.message(status, []))
+    await responses.sent()
+
+    assert sent == [102, 103, 104]
+
+
+async def test_interim_responses_that_a_client_does_not_take_hold_nothing_up() -> None:
+    async def send(_: Message) -> None:
+        await asyncio.Event().wait()
+
+    responses = InterimResponses(send)
+    responses.add(interim.message(103, []))
+    async with asyncio.timeout(20):
+        await responses.aclose()
+        await responses.sent()
 
 
 async def sent_to_another_server(extensions: dict[str, Any] | None, script: Script) -> list[Message]:
