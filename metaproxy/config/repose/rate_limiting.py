@@ -107,13 +107,27 @@ class Rules:
             for limit in group.all("limit"):
                 self._rule(limit, "global", ["global"], [])
         defaults = 0
-        for group in self._root.all("limit-group"):
+        groups = self._root.all("limit-group")
+        self._check_names(groups)
+        for group in groups:
             self._check_ids(group)
             is_default = group.flag("default")
             defaults += is_default
             if defaults > 1 and is_default:
                 group.refuse("default")
             self._group(group, is_default=is_default)
+
+    def _check_names(self, groups: list[Element]) -> None:
+        """Report that names of v3, which are unique in their domain only, were counted; here users are."""
+        if self._draft.get("identity.provider") == "keystone-v3" and any(
+            group.all("limit") for group in groups
+        ):
+            self._draft.not_converted(
+                f"{GUARD}/user-name",
+                self._root.place,
+                "counted names, so that users of one name in several domains shared a counter; "
+                "here each user has one",
+            )
 
     def _check_ids(self, group: Element) -> None:
         ids = [limit.attribute("id") for limit in group.all("limit")]

@@ -8,6 +8,7 @@ A question mark ends a line, as a line end does. Lines of a file count only if t
 """
 
 import re
+from itertools import zip_longest
 from pathlib import Path
 
 from metaproxy.config.repose.documents import Element
@@ -50,12 +51,31 @@ def convert(root: Element, draft: Draft, folder: Path) -> None:
         for number, line in _lines(element, draft, folder)
         if (rule := _rule(line, f"{element.place}, line {number}", draft)) is not None
     ]
+    _tell_overlaps(rules, draft)
     for rule, place in _in_order(rules, root.place):
         draft.add("authorization.rules", rule, place)
     draft.differs(root.place, "what no line names is 403 (404 where masked); Repose said 404 or 405")
 
 
 Rule = dict[str, object]
+
+
+def _tell_overlaps(rules: list[tuple[Rule, str]], draft: Draft) -> None:
+    """Report lines that an earlier one may decide for: Repose let through what any line let through."""
+    for later, (rule, place) in enumerate(rules):
+        for earlier, source in rules[:later]:
+            if earlier["roles"] not in (["ANY"], rule["roles"]) and _overlap(earlier, rule):
+                line = source.rpartition(", ")[2]
+                draft.differs(place, f"{line} decides where both speak of a request; Repose took either")
+
+
+def _overlap(one: Rule, other: Rule) -> bool:
+    """Say whether both may speak of one request."""
+    pairs = zip_longest(str(one["path"]).split("/"), str(other["path"]).split("/"))
+    return not set(_methods(one)).isdisjoint(_methods(other)) and all(
+        left is not None and right is not None and (left == right or "{" in left + right)
+        for left, right in pairs
+    )
 
 
 def _in_order(rules: list[tuple[Rule, str]], place: str) -> list[tuple[Rule, str]]:

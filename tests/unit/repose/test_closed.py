@@ -99,6 +99,57 @@ def test_what_is_converted_wholly_is_not_closed(folder: Folder) -> None:
     assert guards(folder) == ()
 
 
+V3 = """\
+<openstack-identity-v3 xmlns="http://docs.openrepose.org/repose/openstack-identity-v3/v1.0">
+<openstack-identity-service uri="http://identity.internal" username="u" password="p"/>
+</openstack-identity-v3>
+"""
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ("<limit-group id='g' groups='' default='true'>{}</limit-group>", ("rate-limiting/user-name",)),
+        ("<global-limit-group>{}</global-limit-group>", ()),
+    ],
+    ids=["users", "global"],
+)
+def test_limits_of_users_by_a_name_that_two_domains_may_have_are_closed_and_global_ones_are_not(
+    folder: Folder, limits: str, named: tuple[str, ...]
+) -> None:
+    folder.write("<filter name='openstack-identity-v3'/>", RATES)
+    (folder.path / "openstack-identity-v3.cfg.xml").write_text(V3)
+    limit = "<limit id='l' uri='*' uri-regex='.*' http-methods='ALL' unit='MINUTE' value='3'/>"
+    (folder.path / "rate-limiting.cfg.xml").write_text(
+        "<rate-limiting xmlns='http://docs.openrepose.org/repose/rate-limiting/v1.0'>"
+        f"{limits.format(limit)}</rate-limiting>"
+    )
+    assert guards(folder) == named
+
+
+@pytest.mark.parametrize(
+    ("lines", "overlaps"),
+    [
+        ("/images ALL admin\n/images GET ANY", True),
+        ("/parts/{any}/x GET guest\n/parts/fixed/x GET clerk", True),
+        ("/images GET ANY\n/images GET admin", False),
+        ("/images GET admin\n/images PUT clerk", False),
+        ("/images GET admin\n/images/{id} GET clerk", False),
+        ("/images GET admin\n/images GET admin", False),
+    ],
+)
+def test_a_line_that_an_earlier_one_may_decide_for_is_told(
+    folder: Folder, lines: str, overlaps: bool
+) -> None:
+    folder.write(KEYSTONE, RBAC, lines=lines)
+    told = [
+        note
+        for note in import_folder(folder.path).notes
+        if "decides where both speak" in note.says and "line 2" in note.place
+    ]
+    assert len(told) == overlaps
+
+
 LETTERS = {"K": KEYSTONE, "B": RBAC, "R": RATES, "D": DERP}
 
 CLOSED = """
