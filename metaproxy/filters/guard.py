@@ -16,7 +16,7 @@ from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Check, DecidingStage
 from metaproxy.protocol import forwarded, identity_headers, proxy_fields
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Header, Headers, get_all, via_names
+from metaproxy.protocol.headers import Header, Headers, get, get_all, via_names
 from metaproxy.protocol.paths import ambiguity
 from metaproxy.protocol.spelling import Spellings
 
@@ -40,7 +40,7 @@ SINGLE = frozenset(
 )
 """Fields that stand once in a request; the second could be the one that the upstream reads."""
 
-_NOTEWORTHY = {b"transfer-encoding", b"expect", b"via"} | identity_headers.RESERVED
+_NOTEWORTHY = {b"transfer-encoding", b"expect", b"max-forwards", b"via"} | identity_headers.RESERVED
 T = TypeVar("T")
 
 MEMO_ENTRIES = 1024
@@ -160,6 +160,11 @@ class Guard(DecidingStage):
         expectations = get_all(headers, b"expect") if scope.get("http_version") != "1.0" else []
         if any(value.lower() != b"100-continue" for value in expectations):
             raise Fault(417, "The expectation cannot be met.", reason="expectation_unknown")
+        if scope["method"] == "OPTIONS" and _is_zero(get(headers, b"max-forwards")):
+            # RFC 9110 §7.6.2: whoever must not pass a request on answers as its final recipient.
+            raise Fault(
+                501, "OPTIONS must not be passed on, and is not answered here.", reason="method_unknown"
+            )
         if via_names(headers, self._pseudonym) > self._max_passes:
             raise Fault(508, "The request runs in a loop.", reason="loop_detected")
         if forwarded.is_trusted(exchange.client_address, self._trusted_proxies, is_unix=_is_unix(scope)):
@@ -178,6 +183,10 @@ class Guard(DecidingStage):
         headers = proxy_fields.without_contradictions(headers, told, seen.scheme)
         exchange.told_by_proxy = proxy_fields.keyed(headers)
         return headers
+
+
+def _is_zero(value: bytes | None) -> bool:
+    return value is not None and value.isdigit() and not value.strip(b"0")
 
 
 def _is_unix(scope: Scope) -> bool:

@@ -22,6 +22,9 @@ HostHeader: TypeAlias = Literal["preserve", "upstream"]
 BODILESS = frozenset({204, 304})
 """Answers that have no body, whatever their fields say (RFC 9112 §6.3)."""
 
+MOST_FORWARDS = 999_999_999
+"""The greatest Max-Forwards that is passed on."""
+
 _REQUEST_ID = b"x-openstack-request-id"
 _UPSTREAM_REQUEST_IDS = (b"x-compute-request-id", _REQUEST_ID)
 
@@ -79,6 +82,8 @@ class RequestHeads:
         received_host = get(received, b"host") if b"host" in names else None
         fields = [(b"host", (self.preserves_host and received_host) or authority)]
         fields += _passed(received, names)
+        if b"max-forwards" in names and scope["method"] == "OPTIONS":
+            fields = [_one_hop_less(field) for field in fields]
         if b"transfer-encoding" in names:
             fields.append((b"transfer-encoding", b"chunked"))
         via = b"1.0" + self._via[3:] if scope.get("http_version") == "1.0" else self._via
@@ -127,6 +132,15 @@ def _passed(received: Headers, names: set[bytes]) -> Headers:
         options = combined(received, b"connection").lower()
         dropped |= frozenset(list_members(options)) - _NEVER_NOMINATED
     return [field for field in received if field[0] not in dropped]
+
+
+def _one_hop_less(field: Header) -> Header:
+    """Return ``field``, a Max-Forwards with one hop less (RFC 9110 §7.6.2). The guard has refused zero."""
+    name, value = field
+    if name != b"max-forwards" or not value.isdigit():
+        return field
+    hops = value.lstrip(b"0")
+    return name, b"%d" % (int(hops) - 1 if 0 < len(hops) < 10 else MOST_FORWARDS)
 
 
 def _appended(received: Headers, names: set[bytes], name: bytes, element: bytes) -> bytes:
