@@ -1,15 +1,17 @@
 """An identity as header fields for the upstream.
 
 Facts this file rests on. Values are UTF-8 on the wire, as keystonemiddleware's are once they have
-passed a WSGI server. A field value holds no control character (RFC 9110 §5.5), and a list is parted
-by commas: both are percent-encoded where a name contains them, so that no name, however it came
-into identity, can add a field or a role. Fields without a value are left out.
+passed a WSGI server. A field value holds no control character and no blanks at its ends (RFC 9110 §5.5),
+and a list is parted by commas: these are percent-encoded where a name contains them, so that no name,
+however it came into identity, can add a field or a role, or pass for another. Fields without a value are
+left out.
 """
 
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from urllib.parse import quote
 
 import structlog
 
@@ -152,7 +154,7 @@ def _openstack(identity: Identity) -> list[tuple[str, str]]:
 
 def _repose(identity: Identity) -> list[tuple[str, str]]:
     tenant = _clean(identity.project_id)
-    groups = ",".join(f"{name.translate(_LIST_CONTROL)};q={quality}" for name, quality in identity.groups)
+    groups = ",".join(f"{_member(name)};q={quality}" for name, quality in identity.groups)
     pairs = [
         (names.REPOSE_AUTHORIZATION, f"Proxy {tenant}" if tenant else "Proxy"),
         (names.REPOSE_USER, _clean(identity.user_name or identity.user_id)),
@@ -165,9 +167,23 @@ def _repose(identity: Identity) -> list[tuple[str, str]]:
 
 def _value(claim: str | tuple[str, ...]) -> str:
     if isinstance(claim, tuple):
-        return ",".join(member.translate(_LIST_CONTROL) for member in claim)
+        return ",".join(_member(member) for member in claim)
     return _clean(claim)
 
 
+def _member(text: str) -> str:
+    """Return a name as a member of a list."""
+    return _edges(text.translate(_LIST_CONTROL))
+
+
 def _clean(text: str) -> str:
-    return text.translate(_CONTROL).strip(" ")
+    return _edges(text.translate(_CONTROL))
+
+
+def _edges(text: str) -> str:
+    """Return ``text`` with the blanks at its ends encoded: who reads the field would take them off."""
+    inner = text.strip()
+    if inner == text:
+        return text
+    start = len(text) - len(text.lstrip())
+    return quote(text[:start]) + inner + quote(text[start + len(inner) :])

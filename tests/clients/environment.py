@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-clients"
 REQUIREMENTS = ("openstacksdk>=4.22", "python-novaclient>=18.13")
 INSTALL_SECONDS = 600
-RUN_SECONDS = 60
+RUN_SECONDS = 180
 
 
 def install() -> Path:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 30.0
-STOP_SECONDS = 30.0
+READY_SECONDS = 90.0
+STOP_SECONDS = 90.0
 
 
 class ServerProcess:

@@ -120,7 +120,7 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
             capture_output=True,
             text=True,
             cwd=ROOT,
-            timeout=30,
+            timeout=120,
             check=False,
         )
     assert run.returncode == 1

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 VIA = f"1.1 metaproxy (metaproxy/{__version__})"
 SERVERS = f"{RED_API}/servers"
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")

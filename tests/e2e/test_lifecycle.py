@@ -37,7 +37,7 @@ def serve(folder: Path, config: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -79,7 +79,7 @@ def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert run.returncode != 0

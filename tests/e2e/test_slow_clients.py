@@ -15,7 +15,7 @@ from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection, WireClie
 
 pytestmark = pytest.mark.e2e
 
-PATIENCE_SECONDS = 15
+PATIENCE_SECONDS = 45
 
 QUICK: Sections = {
     "server": {

@@ -32,7 +32,7 @@ async def test_the_rates_are_told(busy: Operated) -> None:
     (rule,) = told(await busy.get("/limits"))["rules"]
 
     assert (rule["name"], rule["limit"], rule["unit"], rule["burst"]) == ("reads", 2, "minute", 2)
-    assert (rule["methods"], rule["per"]) == (["GET"], ["project"])
+    assert (rule["methods"], rule["per"]) == (["GET", "HEAD"], ["project"])
 
 
 async def test_who_sends_most_is_told_and_who_is_over_its_limit(busy: Operated) -> None:

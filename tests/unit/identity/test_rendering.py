@@ -186,3 +186,21 @@ def test_catalogs_that_are_left_out_are_logged_once_a_minute() -> None:
             headers.render(replace(ALICE, catalog=b"[{}]"))
 
     assert [line["field"] for line in logged] == ["x-service-catalog"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (" admin ", "%20admin%20"),
+        ("admin ", "admin%20"),
+        ("\u00a0admin", "%C2%A0admin"),
+        ("admin\u2003", "admin%E2%80%83"),
+        (" ", "%20"),
+        ("site admin", "site admin"),
+        ("admin", "admin"),
+    ],
+)
+def test_a_name_with_blanks_at_its_ends_does_not_pass_for_one_without(name: str, told: str) -> None:
+    fields = rendered(Identity(user_id="u", user_name=name, roles=("a", name)), "openstack")
+
+    assert (fields["x-roles"], fields["x-user-name"]) == (f"a,{told}", told)

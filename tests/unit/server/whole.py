@@ -19,7 +19,7 @@ from metaproxy.server.protocol import EdgeProtocol
 from metaproxy.server.serving import edge_limits, edge_of
 from metaproxy.server.switch import Switch
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 TOKEN = "f064c46a782c444cb4ba4b6434288f7c"
 ITEM = "/v2.1/p1/images/i1/metadata/k"
 
