@@ -5,6 +5,7 @@ import msgspec
 from metaproxy.admin.operation import Operation, Refusal
 from metaproxy.admin.service import Service
 from metaproxy.identity.revocation import Revocation, RevocationError
+from metaproxy.identity.revocations import NotRecorded
 
 
 class Revoke(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,6 +36,10 @@ def operations(service: Service) -> list[Operation]:
             raise Refusal(409, "tokens are not validated here: identity.provider is none")
         try:
             return Revoked(await revocations.revoke(revocation(asked)))
+        except NotRecorded as error:
+            raise Refusal(
+                503, "revoked in the replicas that run; not recorded for those that start later: try again"
+            ) from error
         except OSError as error:
             raise Refusal(
                 503, "revoked in this process; the other replicas could not be told: try again"

@@ -69,10 +69,12 @@ class Partitions:
             *roles,
             *sorted(f"{quality} {name}" for name, quality in set(identity.groups)),
         )
-        if self.scope is Scope.PROJECT:
+        acts_in = identity.project_id or identity.domain_id or identity.system_scope
+        if self.scope is Scope.PROJECT and acts_in:
             return words
+        # Also who acts in no project, domain or system: such users have nothing in common.
         user = (*words, identity.user_id, identity.user_domain_id)
-        return user if self.scope is Scope.USER else (*user, identity.token_digest.hex())
+        return (*user, identity.token_digest.hex()) if self.scope is Scope.TOKEN else user
 
 
 def _digest(kind: bytes, words: tuple[str, ...]) -> bytes:

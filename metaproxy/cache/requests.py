@@ -38,13 +38,11 @@ KEYED = frozenset(
 )
 """Fields from which frameworks make links and routes: part of the key where a request has them."""
 
-METHOD_OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
-
 UNCHECKED_CREDENTIALS = frozenset({b"authorization"})
 TOKENS = frozenset({b"x-auth-token", b"x-storage-token"})
 """Checked before a request gets here, unless nobody is known at all."""
 
-PAST_THE_CACHE = METHOD_OVERRIDES | NOT_FOR_CACHES
+PAST_THE_CACHE = headers.METHOD_OVERRIDES | NOT_FOR_CACHES
 
 ASKING = (
     PAST_THE_CACHE

@@ -16,7 +16,7 @@ from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import Check, DecidingStage
 from metaproxy.protocol import forwarded, identity_headers, proxy_fields
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Header, Headers, get, get_all, via_names
+from metaproxy.protocol.headers import METHOD_OVERRIDES, Header, Headers, get, get_all, via_names
 from metaproxy.protocol.paths import ambiguity
 from metaproxy.protocol.spelling import Spellings
 
@@ -40,7 +40,9 @@ SINGLE = frozenset(
 )
 """Fields that stand once in a request; the second could be the one that the upstream reads."""
 
-_NOTEWORTHY = {b"transfer-encoding", b"expect", b"max-forwards", b"via"} | identity_headers.RESERVED
+_NOTEWORTHY = frozenset(
+    {b"transfer-encoding", b"expect", b"max-forwards", b"via"} | METHOD_OVERRIDES | identity_headers.RESERVED
+)
 T = TypeVar("T")
 
 MEMO_ENTRIES = 1024
@@ -171,6 +173,7 @@ class Guard(DecidingStage):
             headers = self._believe(exchange, headers)
         else:
             headers = proxy_fields.without_told(headers)
+        headers = [header for header in headers if header[0] not in METHOD_OVERRIDES]
         scope["headers"] = identity_headers.strip(headers)
 
     def _believe(self, exchange: Exchange, headers: list[Header]) -> list[Header]:

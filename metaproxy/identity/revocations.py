@@ -41,6 +41,10 @@ SAME_SECONDS = 2.0
 logger = structlog.get_logger(__name__)
 
 
+class NotRecorded(ConnectionError):
+    """The replicas that run were told of a revocation, and nothing tells those that start later."""
+
+
 class Revocations:
     """Revokes tokens here and in every other process.
 
@@ -95,8 +99,8 @@ class Revocations:
     async def revoke(self, revocation: Revocation) -> int:
         """Revoke here, tell the others, and return how many verdicts this process had.
 
-        Raises OSError where the others could not be told; here it is done even then, and they are told as
-        soon as they can be reached.
+        Raises OSError where the others could not be told, NotRecorded where those that start later will not
+        know. Here it is done even then, and the rest is done as soon as the store allows it.
         """
         forgotten = self._validator.revoke(revocation)
         logger.info("tokens revoked", forgotten=forgotten)
@@ -106,6 +110,8 @@ class Revocations:
             _remember(self._unrecorded, payload)
         self._must_read = True  # what fails now is done again when the broadcast confirms the next time
         await self._announce({payload: 0.0})
+        if payload in self._unrecorded:
+            raise NotRecorded("the store takes no record of the revocation")
         return forgotten
 
     async def _announce(self, ages: Mapping[bytes, float]) -> None:

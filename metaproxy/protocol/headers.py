@@ -25,6 +25,9 @@ HOP_BY_HOP = frozenset(
     }
 )
 
+METHOD_OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
+"""Fields by which some frameworks act on another method than the request line's."""
+
 
 def get(headers: Iterable[Header], name: bytes) -> bytes | None:
     """Return the first field value of ``name``, or None."""

@@ -28,7 +28,7 @@ def ambiguity(raw_path: bytes) -> str | None:
         return "the path does not start with a slash"
     if b"//" in raw_path:
         return "the path has an empty segment"
-    if b";" in raw_path:
+    if b";" in raw_path or b"%3b" in raw_path or b"%3B" in raw_path:
         return "the path has parameters"
     if not _ALLOWED.fullmatch(raw_path):
         return "the path has an octet that must be escaped"

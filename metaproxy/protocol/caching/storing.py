@@ -134,11 +134,10 @@ def storing(
         # Nobody said that this is for all, and it looks made for one.
         return NotStorable(sign)
     lifetime = policy.heuristic_lifetime(status)
-    # An error without a lifetime is not stored, not even for the time after its freshness.
-    is_worth_it = lifetime > 0 or status not in ERRORS
-    if is_worth_it and (status in CACHEABLE_BY_DEFAULT or said.public):  # §4.2.2
-        return Storable(lifetime, explicit=False)
-    return NotStorable("status")
+    if status not in CACHEABLE_BY_DEFAULT and not said.public:  # §4.2.2
+        return NotStorable("status")
+    # Without a lifetime of anybody's it is not stored, not even for the time after its freshness.
+    return Storable(lifetime, explicit=False) if lifetime > 0 else NotStorable("no_lifetime")
 
 
 def allows_sharing(said: ResponseDirectives) -> bool:

@@ -46,6 +46,13 @@ def test_what_makes_a_partition(scope: str, change: dict[str, Any], same: bool) 
     assert (partition(scope, ALICE) == partition(scope, replace(ALICE, **change))) is same
 
 
+def test_users_who_act_in_no_project_share_nothing() -> None:
+    nowhere = replace(ALICE, project_id="", domain_id="", system_scope="", roles=())
+
+    assert partition("project", nowhere) != partition("project", replace(nowhere, user_id="bob"))
+    assert partition("project", nowhere) == partition("project", replace(nowhere, token_digest=b"t2"))
+
+
 def test_words_that_run_together_are_kept_apart() -> None:
     one = replace(ALICE, roles=("ab", "c"))
     other = replace(ALICE, roles=("a", "bc"))

@@ -110,6 +110,8 @@ def test_it_is_stored(arguments: dict[str, Any], fields: Fields, lifetime: float
             id="§3.5 credentials and max-age",
         ),
         pytest.param({"cookie": True}, [], "cookie", id="§4.2.2 a cookie and silence"),
+        pytest.param({"policy": Policy()}, [], "no_lifetime", id="§4.2.2 silence of both sides"),
+        pytest.param({"policy": Policy()}, [(b"etag", b'"1"')], "no_lifetime", id="§4.2.2 a validator alone"),
         pytest.param({}, [(b"vary", b"*")], "vary", id="§4.1 Vary: *"),
         pytest.param({}, [(b"vary", b"accept, *")], "vary", id="§4.1 * in a list"),
         pytest.param({"status": 206}, [cache_control(b"max-age=9")], "status", id="§3.3 a part"),

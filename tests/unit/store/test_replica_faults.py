@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from metaproxy.identity.revocation import Revocation
+from metaproxy.identity.revocations import NotRecorded
 from metaproxy.identity.validator import Rejected
 from metaproxy.store.redis.broadcast import RedisBroadcast
 from metaproxy.store.redis.connection import SharedStore
@@ -272,7 +273,8 @@ async def test_a_users_revocation_that_cannot_be_recorded_is_not_told_again_and_
     async with running(world.here, world.there):
         await no_memory(world)
         with world.redis.client() as client:
-            await world.here.revocations.revoke(Revocation(user_id=TOKENS[0].decode()))
+            with pytest.raises(NotRecorded):
+                await world.here.revocations.revoke(Revocation(user_id=TOKENS[0].decode()))
             for _ in range(150):
                 await world.there.ask_for_all()
                 await asyncio.sleep(0.01)
