@@ -12,6 +12,8 @@ from typing import Self
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 
+INTERIM = b"HTTP/1.1 1"
+
 
 @dataclass
 class WireAnswer:
@@ -50,10 +52,18 @@ class WireClient:
         return WireAnswer(response.status, response.getheaders(), response.read())
 
     def start(self, method: str = "GET") -> HTTPResponse:
-        """Read the head of an answer; its body can be read bit by bit."""
+        """Read the head of the final answer; its body can be read bit by bit."""
+        # http.client takes every interim answer but 100 for the final one.
+        while self.socket.recv(len(INTERIM), socket.MSG_PEEK) == INTERIM:
+            self._read_head()
         response = HTTPResponse(self.socket, method=method)
         response.begin()
         return response
+
+    def _read_head(self) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n") and (octet := self.socket.recv(1)):
+            head += octet
 
 
 class UpstreamConnection:
