@@ -14,7 +14,7 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from metaproxy.protocol.caching.storing import Policy
-from metaproxy.protocol.compute_api import ENDINGS, PREFIXES, resource_path
+from metaproxy.protocol.compute_api import BARE_TENANT, ENDINGS, PREFIXES, resource_path
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.names import common_names
 from metaproxy.protocol.resource_table import ResourceTable
@@ -75,13 +75,13 @@ class CacheRoutes:
 
     def __init__(self, routes: Iterable[CacheRoute], mount: Mount = NOT_MOUNTED) -> None:
         self._mount = mount
-        self._read: ResourceTable[CacheRoute] = ResourceTable(mount)
+        self._read: ResourceTable[CacheRoute] = ResourceTable(mount, wide=False)
         self._written: ResourceTable[None] = ResourceTable(mount)
         # One request's path is asked for several times.
         self._match = lru_cache(maxsize=1)(self._find)
         self._images: RouteTable[None] = RouteTable()
         self._lists: RouteTable[None] = RouteTable()
-        prefixes = {prefix + IMAGES for prefix in PREFIXES}
+        prefixes = {prefix + IMAGES for prefix in (*PREFIXES, BARE_TENANT)}
         for route in routes:
             self._read.add(route.path, route, exact=route.exact)
             self._written.add(route.path, None)
@@ -90,7 +90,7 @@ class CacheRoutes:
                     prefixes.add(image_prefix(template))
         for prefix in sorted(prefixes):
             self._images.add(f"{prefix}/**", None)
-        for prefix in PREFIXES:
+        for prefix in (*PREFIXES, BARE_TENANT):
             for template in LISTS:
                 self._lists.add(prefix + template, None)
 

@@ -29,7 +29,7 @@ from metaproxy.protocol.compute_api import (
 )
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
-from metaproxy.protocol.names import VERSIONS
+from metaproxy.protocol.names import VERSIONS, has_bare_tenant
 from metaproxy.protocol.routes import RouteTable, segments_of, template_names
 
 TENANT = "tenant_id"
@@ -158,16 +158,21 @@ class Authorize(DecidingStage):
         return policy
 
     def _policy_of(self, path: str, tenant: str) -> _PathPolicy:
-        named = path
-        operation = self._operations.match(path)
+        # A tenant's path without a version is judged as the one with a version that it is a name of.
+        is_bare = has_bare_tenant(segments_of(path), self._rules.collections)
+        versioned = f"/{VERSIONS[0]}{path}" if is_bare else path
+        named = versioned
+        operation = self._operations.match(named)
         if operation is None:
-            named = resource_path(path)
+            named = resource_path(versioned)
             operation = self._operations.match(named)
         first = -1
         others: list[int] = []
         if self._tenant_in_path:
-            first = self._operations.positions(named, TENANT)[0] if operation is not None else -1
+            first = self._operations.positions(named, TENANT)[0] - is_bare if operation is not None else -1
             others = self._tenant_table.positions(path, TENANT)
+            if is_bare:
+                others += [at - 1 for at in self._tenant_table.positions(versioned, TENANT) if at > 0]
         return _PathPolicy(
             first,
             others,

@@ -7,10 +7,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from metaproxy.exchange import ClientDisconnected, Exchange
 from metaproxy.filters.refusals import refusals
 from metaproxy.filters.stage import DecidingStage
-from metaproxy.protocol.compute_api import PREFIXES, resource_path
+from metaproxy.protocol.compute_api import BARE_TENANT, PREFIXES, resource_path
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.metadata import Uncountable, exceeds, most_bytes
-from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.names import has_bare_tenant
+from metaproxy.protocol.routes import RouteTable, segments_of
 from metaproxy.telemetry.metrics import Metrics
 
 COLLECTION = "/images/{image_id}/metadata"
@@ -52,6 +53,8 @@ class MetadataItemLimit(DecidingStage):
         self._collections: RouteTable[None] = RouteTable()
         for prefix in PREFIXES:
             self._collections.add(prefix + COLLECTION, None)
+        self._bare_collections: RouteTable[None] = RouteTable()
+        self._bare_collections.add(BARE_TENANT + COLLECTION, None)
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Return whether the request concerns no metadata collection that must be counted."""
@@ -78,7 +81,10 @@ class MetadataItemLimit(DecidingStage):
 
     def _is_collection(self, path: str) -> bool:
         # Not by the route of the Exchange: an operator's own template may stand there.
-        return self._collections.has(resource_path(path))
+        resource = resource_path(path)
+        if self._collections.has(resource):
+            return True
+        return self._bare_collections.has(resource) and has_bare_tenant(segments_of(resource))
 
     async def _hold_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         fields = [header for header in scope["headers"] if header[0] not in HIDING]

@@ -7,7 +7,7 @@ rules before it have not opened. GET speaks of HEAD too (RFC 9110 §9.3.2). The 
 simple-rbac fit this model: a path template, methods or ALL, roles of which any is enough, or ANY.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -96,6 +96,11 @@ class AccessRules:
     def tells_tenants(self) -> bool:
         """Whether which rules a path meets rests on the token's tenant, too."""
         return self._table.tells_tenants
+
+    @property
+    def collections(self) -> Collection[str]:
+        """Collections that rules name and that are none of Nova's own."""
+        return self._table.collections
 
     def for_path(self, path: str, tenant: str = "") -> PathRules:
         """Return the rules that speak of the resource of ``path``, in order, for each way to read it.

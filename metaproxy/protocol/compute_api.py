@@ -14,6 +14,9 @@ from metaproxy.protocol.routes import RouteTable, shape
 
 PREFIXES = ("", "/v2", "/v2.1", "/v2/{tenant_id}", "/v2.1/{tenant_id}")
 
+BARE_TENANT = "/{tenant_id}"
+"""What precedes a resource at an origin that is mounted at a version; what it captures may be none."""
+
 OPERATIONS: tuple[tuple[str, frozenset[str]], ...] = (
     ("/limits", frozenset({"GET"})),
     ("/images", frozenset({"GET"})),

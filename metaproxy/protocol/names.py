@@ -7,8 +7,14 @@ without a version. A request without a project in its path is one for the projec
 slash are no part of a resource's name (``compute_api.resource_path``).
 
 An origin may have collections that are not listed here. They are known by the templates that name them.
+
+Nova serves nothing else outside its versions. An origin that is mounted at a version, or a server in front of
+it that writes paths anew, serves all of it there: with the project as first segment, too. So *wide* readings
+take every path outside a version for one of the resource that it would be behind a version. They are for
+what guards. Narrow readings are for what opens or stores: they take what is certain.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -16,6 +22,12 @@ from metaproxy.protocol.compute_api import is_top_level_resource, resource_path
 from metaproxy.protocol.routes import Segment, parse_template, segments_of
 
 VERSIONS: Final = ("v2.1", "v2")
+
+VERSION_FORM: Final = re.compile(r"v[0-9]{1,2}(\.[0-9]{1,3})?")
+"""The version of some API, ours or another. It is shorter than the name of a thing (``routes.shape``)."""
+
+HEALTHCHECK: Final = "healthcheck"
+"""The one path beside the versions that Nova serves."""
 
 ANY_TENANT: Final = "\1"
 """Stands for a tenant that nobody knows. No path that is let through has it."""
@@ -43,7 +55,9 @@ class Reading(NamedTuple):
     start: int
 
 
-def readings(segments: Sequence[str], collections: Collection[str] = ()) -> Iterator[Reading]:
+def readings(
+    segments: Sequence[str], collections: Collection[str] = (), *, wide: bool = True
+) -> Iterator[Reading]:
     """Yield every way to read a path of the compute API; nothing for any other path.
 
     ``collections`` are those that are known beside Nova's own.
@@ -51,8 +65,12 @@ def readings(segments: Sequence[str], collections: Collection[str] = ()) -> Iter
     if not segments:
         return
     if segments[0] not in VERSIONS:
-        if is_top_level_resource(segments[0]) or segments[0] in collections:
+        is_bare = wide and has_bare_tenant(segments, collections)
+        is_known = is_top_level_resource(segments[0]) or segments[0] in collections
+        if is_known or (wide and not is_bare and is_outside_versions(segments[0])):
             yield Reading(None, 0)
+        if is_bare:
+            yield Reading(0, 1)
         return
     if len(segments) < 2 or not segments[1]:
         return
@@ -64,19 +82,36 @@ def readings(segments: Sequence[str], collections: Collection[str] = ()) -> Iter
     yield Reading(1, 2)
 
 
-def names(segments: Sequence[str], collections: Collection[str] = ()) -> Iterator[list[Source]]:
+def is_outside_versions(segment: str) -> bool:
+    """Say whether ``segment``, the first of a path, is neither a version of an API nor Nova's health."""
+    return segment not in ("", HEALTHCHECK) and VERSION_FORM.fullmatch(segment) is None
+
+
+def has_bare_tenant(segments: Sequence[str], collections: Collection[str] = ()) -> bool:
+    """Say whether a path is one of a tenant without a version: ``/{tenant}/servers/…``."""
+    if len(segments) < 2 or is_top_level_resource(segments[0]) or not is_outside_versions(segments[0]):
+        return False
+    return is_top_level_resource(segments[1]) or segments[1] in collections
+
+
+def names(
+    segments: Sequence[str], collections: Collection[str] = (), *, wide: bool = True
+) -> Iterator[list[Source]]:
     """Yield every name of the resource that a path names, always in the same order for the same resource.
 
     A path that names no resource of the compute API has one name: itself.
     """
     is_known = False
-    for tenant, start in readings(segments, collections):
+    for tenant, start in readings(segments, collections, wide=wide):
         is_known = True
         rest: list[Source] = list(range(start, len(segments)))
+        owner = OF_TOKEN if tenant is None else tenant
         for version in VERSIONS:
-            yield [version, OF_TOKEN if tenant is None else tenant, *rest]
+            yield [version, owner, *rest]
         first = segments[start] if start < len(segments) else ""
-        if is_top_level_resource(first) or first in collections:
+        if wide and first:
+            yield [owner, *rest]
+        if tenant is None or is_top_level_resource(first) or first in collections:
             for version in VERSIONS:
                 yield [version, *rest]
             yield rest
@@ -112,7 +147,7 @@ def text_of(source: Source, segments: Sequence[str], tenant: str) -> str:
 
 def is_of_compute_api(path: str) -> bool:
     """Say whether ``path`` names a resource of the compute API, which may have other names."""
-    return next(readings(segments_of(path)), None) is not None
+    return next(readings(segments_of(path), wide=False), None) is not None
 
 
 def of_resource(template: str) -> list[Segment]:

@@ -2,7 +2,8 @@
 
 What lets in without a token must let in no more than what is written. So a template speaks for the other
 names of its resource (``resource_table``) only if it says what that is: the segment behind version and tenant
-is a literal, as in ``/v2.1/{tenant_id}/images/**``. ``/v2.1/**`` opens one version. A final slash is no
+is a literal, as in ``/v2.1/{tenant_id}/images/**``. ``/v2.1/**`` opens one version. A path with a
+tenant and no version is open if a template is written so. A final slash is no
 part of a path, a format is none of a resource of the compute API.
 """
 
@@ -27,7 +28,7 @@ class OpenPaths:
 
     def __init__(self, templates: Iterable[str], mount: Mount = NOT_MOUNTED, *, exact: bool = False) -> None:
         self._written: RouteTable[None] = RouteTable()
-        self._table: ResourceTable[None] = ResourceTable()
+        self._table: ResourceTable[None] = ResourceTable(wide=False)
         for template in (inside for written in templates for inside in mount.templates(written)):
             if exact:
                 self._written.add(template, None)

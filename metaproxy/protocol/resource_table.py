@@ -1,8 +1,8 @@
 """A table of path templates that is asked with a path and answers for the resource that the path names.
 
-A template that matches one name of a resource matches the resource: under every version, with the tenant in
-the path and without it (``names``). So a rule, a rate or a route is written once. An exact template matches
-the path alone. A final slash of a template says nothing, nor does a format behind a resource's name.
+A template that matches one name of a resource matches the resource: under every version and none, with the
+tenant in the path and without it (``names``). So a rule, a rate or a route is written once. An exact template
+matches the path alone. A final slash of a template says nothing, nor does a format behind a resource's name.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from metaproxy.protocol.compute_api import is_top_level_resource, resource_path
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.names import (
     ANY_TENANT,
+    VERSION_FORM,
     VERSIONS,
     Source,
     is_resource_template,
@@ -33,6 +34,8 @@ from metaproxy.protocol.routes import (
 
 T = TypeVar("T")
 
+TENANT = "tenant_id"
+
 
 class _Entry(NamedTuple, Generic[T]):
     """What a template stands for; ``position`` tells templates apart."""
@@ -50,6 +53,11 @@ class _Matched(NamedTuple, Generic[T]):
     entry: _Entry[T]
     sources: dict[str, Source]
 
+    @property
+    def takes_version_for_tenant(self) -> bool:
+        """Whether the tenant of ``/{tenant_id}/**`` is a version; under another name it is a tenant."""
+        return isinstance(self.sources.get(TENANT), str)
+
 
 class ResourceTable(Generic[T]):
     """Path templates, each standing for a value; finds those that match any name of a resource.
@@ -60,10 +68,14 @@ class ResourceTable(Generic[T]):
     Args:
         mount: the prefix that was taken off the paths.
         memo_entries: how many shapes of paths are remembered; 0 if whoever asks remembers.
+        wide: whether names count that only an origin mounted at a version serves (``names``).
     """
 
-    def __init__(self, mount: Mount = NOT_MOUNTED, *, memo_entries: int = MEMO_ENTRIES) -> None:
+    def __init__(
+        self, mount: Mount = NOT_MOUNTED, *, memo_entries: int = MEMO_ENTRIES, wide: bool = True
+    ) -> None:
         self._mount = mount
+        self._wide = wide
         self._memo_entries = memo_entries
         self._resources: RouteTable[_Entry[T]] = RouteTable(memo_entries=0)
         self._exact: RouteTable[_Entry[T]] = RouteTable(memo_entries=0)
@@ -120,21 +132,28 @@ class ResourceTable(Generic[T]):
     def _learn(self, template: str, entry: _Entry[T]) -> None:
         """Note which collections and tenants a template names."""
         segments, _ = parse_template(template)
-        if len(segments) < 2 or not any(_admits(segments[0], version) for version in VERSIONS):
+        if len(segments) > 1 and any(_admits(segments[0], version) for version in VERSIONS):
+            self._learn_at(1, segments, template, entry)
+        if segments and not _is_version(segments[0]):
+            self._learn_at(0, segments, template, entry)
+
+    def _learn_at(self, at: int, segments: Sequence[Segment], template: str, entry: _Entry[T]) -> None:
+        """Note what a template names whose tenant, or whose collection, is the segment at ``at``."""
+        first = segments[at]
+        if first.literal is not None and (not first.literal or is_top_level_resource(first.literal)):
             return
-        first = segments[1]
-        second = segments[2].literal if len(segments) > 2 else None
-        is_literal = first.literal is not None and not is_top_level_resource(first.literal)
-        if is_literal or first.pattern is not None:
+        if first.literal is not None or first.pattern is not None:
             self.tells_tenants = True
-        if is_literal and first.literal:
+        if first.literal is not None:
             self.collections.add(first.literal)
-        if first.literal is None and second and not is_top_level_resource(second):
+        second = segments[at + 1].literal if len(segments) > at + 1 else None
+        if second and second not in VERSIONS and not is_top_level_resource(second):
             self.collections.add(second)
         if first.pattern is not None:
             # A tenant that nobody knows may be one that fits.
             parts = template.split("/")
-            self._resources.add("/".join([*parts[:2], ANY_TENANT, *parts[3:]]), entry)
+            parts[at + 1] = ANY_TENANT
+            self._resources.add("/".join(parts), entry)
 
     def _find(self, path: str, tenant: str) -> tuple[_Matched[T], ...]:
         key = shape(path) if self.is_shaped else path, tenant if self.tells_tenants else ""
@@ -153,11 +172,14 @@ class ResourceTable(Generic[T]):
         for match in self._exact.find(segments):
             found.setdefault(match[0][0].position, _matched(match, itself))
         resources = self._resources
-        for name in names(segments, self.collections) if resources.templates else ():
+        for name in names(segments, self.collections, wide=self._wide) if resources.templates else ():
             if name and not resources.may_begin_with(text_of(name[0], segments, tenant)):
                 continue
             for match in resources.find([text_of(source, segments, tenant) for source in name]):
-                found.setdefault(match[0][0].position, _matched(match, name))
+                matched = _matched(match, name)
+                known = found.setdefault(match[0][0].position, matched)
+                if known.takes_version_for_tenant and not matched.takes_version_for_tenant:
+                    found[match[0][0].position] = matched
         return tuple(sorted(found.values(), key=_rank_of))
 
 
@@ -180,6 +202,10 @@ def _admits(segment: Segment, text: str) -> bool:
     if segment.literal is not None:
         return segment.literal == text
     return segment.pattern is None or segment.pattern.matches(text)
+
+
+def _is_version(segment: Segment) -> bool:
+    return segment.literal is not None and VERSION_FORM.fullmatch(segment.literal) is not None
 
 
 def _matched(found: Found[_Entry[T]], name: Sequence[Source]) -> _Matched[T]:

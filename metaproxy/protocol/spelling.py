@@ -17,8 +17,8 @@ class Spellings:
     """The spellings of ``templates``. Captured segments keep their case: they are names, not structure."""
 
     def __init__(self, templates: Iterable[str]) -> None:
-        self._exact: ResourceTable[str] = ResourceTable(memo_entries=0)
-        self._folded: ResourceTable[str] = ResourceTable(memo_entries=0)
+        self._exact: ResourceTable[str] = ResourceTable(memo_entries=0, wide=False)
+        self._folded: ResourceTable[str] = ResourceTable(memo_entries=0, wide=False)
         self._any_has_case = False
         for template in dict.fromkeys(templates):
             # A template that names no resource speaks of the paths that it matches, and of no other names.

@@ -8,7 +8,10 @@ PROJECT = "0f3c9a5be47d4c1fa6d2b8e17c905d34"
 IMAGE = "70a599e0-31e7-49b7-b260-868f441e862b"
 OWNER, READER, STRANGER = "owner-token", "reader-token", "stranger-token"
 
-PREFIXES = (f"/v2.1/{PROJECT}", f"/v2/{PROJECT}", "/v2.1", "/v2", "")
+PREFIXES = (f"/v2.1/{PROJECT}", f"/v2/{PROJECT}", "/v2.1", "/v2", "", f"/{PROJECT}")
+OF_TENANT = (PREFIXES[0], PREFIXES[1], PREFIXES[5])
+CERTAIN = PREFIXES[:5]
+"""All but the name that only an origin mounted at a version serves."""
 ENDINGS = ("", "/", ".json", ".xml", ".json/")
 MOUNTS = ("", "/compute", "/%63ompute")
 
@@ -29,7 +32,7 @@ def names(resource: str, prefixes: Sequence[str] = PREFIXES) -> list[str]:
 
 def some_names(resource: str, prefixes: Sequence[str] = PREFIXES) -> list[str]:
     """Return names of ``resource``, among them each prefix with each ending, spelling and mount."""
-    return names(resource, prefixes)[::5]
+    return names(resource, prefixes)[::7]
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,34 @@ ROWS = (
         rules({"path": f"/v2.1/{PROJECT}/images/**", "roles": ["none"]}),
     ),
     Row(
+        "a role by path of this tenant, for a collection that is none of Nova's",
+        "403",
+        (403,),
+        rules({"path": f"/v2.1/{PROJECT}/secret/**", "roles": ["none"]}),
+        resource="/secret/x",
+    ),
+    Row(
+        "a role by path without a version, for a collection that is none of Nova's",
+        "403",
+        (403,),
+        rules({"path": "/secret/**", "roles": ["none"]}),
+        resource="/secret/x",
+    ),
+    Row(
+        "a role by path of this tenant, `/v2.1/<project>/**`",
+        "403",
+        (403,),
+        rules({"path": f"/v2.1/{PROJECT}/**", "roles": ["none"]}),
+        resource="/servers/7",
+    ),
+    Row(
+        "nobody by version, for a collection that no template names",
+        "403",
+        (403,),
+        rules({"path": "/v2.1/**", "roles": []}),
+        resource="/hidden/x",
+    ),
+    Row(
         "a role by path of tenants of a form",
         "403",
         (403,),
@@ -117,6 +148,14 @@ ROWS = (
         rate(path=METADATA, per=["tenant_id", "image_id"]),
     ),
     Row(
+        "a rate by path of this tenant, for a collection that is none of Nova's",
+        "200, 200, then 413",
+        (200, 200, 413),
+        rate(path=f"/v2/{PROJECT}/thing/**"),
+        resource="/thing",
+        prefixes=(*PREFIXES[:2], *PREFIXES[4:]),  # /v2.1/thing is of a tenant called thing
+    ),
+    Row(
         "a rate by expression", "200, 200, then 413", (200, 200, 413), rate(regex=r"/v2\.1/[^/]+/images/(.*)")
     ),
     Row(
@@ -126,9 +165,7 @@ ROWS = (
         rate(regex=r"/v2/([0-9a-f]{32})/images/.*/metadata"),
     ),
     Row("a method that the resource has not", "405", (405,), {}, method="PATCH"),
-    Row(
-        "the tenant in the path, of another's token", "403", (403,), {}, token=STRANGER, prefixes=PREFIXES[:2]
-    ),
+    Row("the tenant in the path, of another's token", "403", (403,), {}, token=STRANGER, prefixes=OF_TENANT),
     Row(
         "items of a write, one too many",
         "413",
@@ -152,6 +189,7 @@ ROWS = (
         {"identity": {"anonymous": ["/v2.1/{tenant_id}/images"]}},
         resource="/images",
         token="",
+        prefixes=CERTAIN,
     ),
     Row(
         "a path beside one that needs no token",
@@ -160,7 +198,7 @@ ROWS = (
         {"identity": {"anonymous": ["/v2.1/{tenant_id}/images", "/v2/**"]}},
         resource="/limits",
         token="",
-        prefixes=("/v2.1", f"/v2.1/{PROJECT}", ""),
+        prefixes=("/v2.1", f"/v2.1/{PROJECT}", "", f"/{PROJECT}"),
     ),
     Row(
         "a role by path with `exact: true`, other names than its own",

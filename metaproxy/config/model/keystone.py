@@ -197,7 +197,7 @@ class KeystoneV2(Keystone):
     self_validating: bool = False
     """Whether each token is validated with itself, without an account of our own."""
     groups: bool = False
-    """Whether the user's groups are fetched (RAX-KSGRP), for limits and X-PP-Groups."""
+    """Whether the ids of the user's groups are fetched (RAX-KSGRP), for limits and X-PP-Groups."""
     tenant_prefixes: tuple[Text, ...] = ()
     """Prefixes such as "MossoCloudFS:" that are taken off tenant ids before they are compared."""
 

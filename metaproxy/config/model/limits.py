@@ -64,7 +64,7 @@ class RateRule(Section):
     burst: Count | None = None
     """Requests that may come at once (gcra); null is the number in rate."""
     groups: tuple[Text, ...] = ()
-    """Roles or groups that the rule is for; [] is the rest. Of several, the first in the file decides."""
+    """Names of roles or ids of groups; lifts all rates without groups (but global ones) from their owners."""
     exact: bool = False
     """Whether the rule is for this version and form of path or regex alone, not for every name."""
 

@@ -183,8 +183,6 @@ class Rules:
         if methods and "ALL" not in methods:
             rule["methods"] = methods
         rule |= {"per": per, "rate": rate}
-        if "regex" in rule:
-            rule["exact"] = True
         if groups:
             rule["groups"] = groups
         if rate is not None:

@@ -10,7 +10,7 @@ from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.protocol.resource_table import ResourceTable
 
 ITEM = "images/i1/metadata/label"
-PREFIXES = ("/v2.1/p1", "/v2/p1", "/v2.1", "/v2", "")
+PREFIXES = ("/v2.1/p1", "/v2/p1", "/p1", "/v2.1", "/v2", "")
 TEMPLATES = (
     "/v2.1/{tenant_id}/images/**",
     "/v2.1/{tenant_id:p[0-9]}/images/{image_id}/metadata/{key}",
@@ -23,6 +23,20 @@ TEMPLATES = (
     "/v2/**",
     "/{version}/{tenant_id}/images/**",
     "/*/images/**",
+    "/p1/images/**",
+    "/{tenant_id}/images/**",
+    "/{tenant_id}/**",
+    "/{tenant_id:p[0-9]}/images/**",
+)
+OTHERS = (
+    "/v2.1/p1/secret/**",
+    "/v2/p1/**",
+    "/v2.1/**",
+    "/v2.1/{tenant_id}/**",
+    "/v2.1/{tenant_id}/secret/{id}",
+    "/v2.1/secret/**",
+    "/p1/secret/**",
+    "/secret/{id}",
 )
 
 
@@ -40,7 +54,9 @@ def test_every_name_of_a_resource_has_the_same_names() -> None:
         assert list(names_of(name, "p1")) == names
 
 
-@pytest.mark.parametrize("path", ["/", "/v2", "/v2.1", "/v2.1/", "/healthcheck", "/v3/p1/images", "/a/b"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v2", "/v2.1", "/v2.1/", "/healthcheck", "/v3/p1/images", "/v1.1/images"]
+)
 def test_what_is_no_resource_of_the_api_has_no_other_name(path: str) -> None:
     assert list(names_of(path, "p1")) == [path]
 
@@ -53,6 +69,30 @@ def test_a_template_speaks_for_every_name_whichever_came_before(template: str, p
     found = [asked.matches(path, "p1") for path in paths]
 
     assert all(matches == found[0] and len(matches) == 1 for matches in found)
+
+
+@pytest.mark.parametrize("template", OTHERS)
+def test_a_template_speaks_for_every_name_of_a_collection_that_is_none_of_novas(template: str) -> None:
+    asked = table(template)
+    # Only a template that names the collection tells it from a tenant in /p1/secret and /v2.1/secret.
+    known = PREFIXES if "secret" in template else ("/v2.1/p1", "/v2/p1", "")
+
+    assert [prefix for prefix in known if asked.has(f"{prefix}/secret/1", "p1")] == list(known)
+
+
+@pytest.mark.parametrize("path", ["/servers/detail", "/servers/7/os-interface", "/servers/images"])
+def test_a_collection_is_not_taken_for_a_tenant(path: str) -> None:
+    assert table("/v2.1/{tenant_id}/os-interface", "/images", "/detail").matches(path, "p1") == ()
+
+
+def test_a_tenant_is_captured_and_not_the_version_before_it() -> None:
+    asked = table("/{tenant_id}/**")
+
+    captured = {
+        match.captures["tenant_id"] for name in PREFIXES for match in asked.matches(f"{name}/{ITEM}", "p1")
+    }
+
+    assert captured == {"p1"}
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -119,6 +159,8 @@ def test_a_template_may_be_written_with_the_prefix(template: str, path: str, mat
         ("/v2.1/{tenant_id}/**", "/images/1", False),
         ("/v2.1/{tenant_id}/images", "/v2/images.json", True),
         ("/v2.1/p1/images", "/v2.1/p2/images", False),
+        ("/v2.1/{tenant_id}/images", "/static/images", False),
+        ("/{tenant_id}/images", "/p1/images", True),
         ("/v2.1/{tenant_id:[0-9]+}/images", "/v2.1/images", False),
     ],
 )

@@ -91,6 +91,10 @@ def test_rackspace_limits_keep_their_groups_and_the_default_has_none(tmp_path: P
     assert limits.absolute.request_body == 512 * 1024
 
 
+def test_imported_rates_count_every_name_of_a_resource(tmp_path: Path) -> None:
+    assert not [rate.name for rate in loaded("rackspace-v2", tmp_path).limits.rates if rate.exact]
+
+
 def test_container_and_pool_become_via_times_and_connections(tmp_path: Path) -> None:
     config = loaded("rackspace-v2", tmp_path)
     assert (config.via.pseudonym, config.via.version) == ("Repose", False)

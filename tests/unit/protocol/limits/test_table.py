@@ -61,7 +61,7 @@ def test_only_expressions_that_may_match_are_tried() -> None:
 )
 def test_sorting_expressions_changes_nothing(regex: str, path: str) -> None:
     expected = ["r"] if re.fullmatch(regex, path) else []
-    assert names(table_of(rate("r", regex=regex)), path) == expected
+    assert names(table_of(rate("r", regex=regex, exact=True)), path) == expected
 
 
 def test_what_was_found_is_remembered_within_bounds() -> None:
