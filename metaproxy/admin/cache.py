@@ -7,7 +7,7 @@ import msgspec
 
 from metaproxy.admin.operation import Operation, Refusal
 from metaproxy.admin.service import Service
-from metaproxy.cache.inventory import Entry, Inventory
+from metaproxy.cache.inventory import Entry, Inventory, NotTold
 
 IMAGES = 20
 ANSWERS = 200
@@ -113,7 +113,14 @@ def operations(service: Service) -> list[Operation]:
         return Answers(asked.image, len(entries), [_answer(entry) for entry in entries[:ANSWERS]])
 
     async def purge(asked: Purge) -> Purged:
-        return Purged(await _purge(inventory(service), asked)())
+        try:
+            return Purged(await _purge(inventory(service), asked)())
+        except NotTold as error:
+            raise Refusal(
+                503,
+                f"purged {error.keys} answers in this process; the other replicas could not be told yet: "
+                "they are as soon as the store is back",
+            ) from error
 
     return [
         Operation("GET", "/cache", "Show how full the cache is, and of what.", Cache, show, AskedImages),

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from metaproxy.cache.flights import Flights
 from metaproxy.cache.memory import Key, MemoryStore
 from metaproxy.cache.purges import Purges
-from metaproxy.cache.replicas import Replicas
+from metaproxy.cache.replicas import Purged, Replicas
 from metaproxy.cache.routes import LISTS_TAG, CacheRoutes, image_tag, tenant_tag
 from metaproxy.cache.stored import Stored
 from metaproxy.telemetry.metrics import Metrics, Samples
@@ -53,6 +53,18 @@ class StoredImage:
     bytes: int
 
 
+class NotTold(OSError):
+    """A purge was done in this process, and the store or the other replicas could not be told yet.
+
+    Args:
+        keys: how many keys this process had.
+    """
+
+    def __init__(self, keys: int) -> None:
+        super().__init__("the other replicas could not be told")
+        self.keys = keys
+
+
 class Inventory:
     """Looks into the cache, and purges for every replica.
 
@@ -63,6 +75,9 @@ class Inventory:
         purges: what was purged here.
         replicas: where purges are told.
         metrics: where the numbers are shown.
+
+    Each purge raises NotTold if the others could not be told; here it is done even then, and they are told as
+    soon as they can be reached.
     """
 
     def __init__(
@@ -126,11 +141,11 @@ class Inventory:
 
     async def purge_image(self, image_id: str) -> int:
         """Purge what is stored of an image, and lists that tell of it; return how many keys were here."""
-        return await self._replicas.purge((image_tag(image_id), LISTS_TAG))
+        return _told(await self._replicas.purge((image_tag(image_id), LISTS_TAG)))
 
     async def purge_tenant(self, project_id: str) -> int:
         """Purge what is stored for a tenant; return how many keys this process had."""
-        return await self._replicas.purge((tenant_tag(project_id),))
+        return _told(await self._replicas.purge((tenant_tag(project_id),)))
 
     async def purge_path(self, path: str) -> int:
         """Purge what a write on ``path`` concerns; return how many keys this process had.
@@ -138,15 +153,21 @@ class Inventory:
         That is the whole image where the path names one, else the path's resource under all its names, with
         any query.
         """
-        return await self._replicas.purge(self._routes.concerned_by(unquote(path)))
+        return _told(await self._replicas.purge(self._routes.concerned_by(unquote(path))))
 
     async def purge_all(self) -> int:
         """Purge everything; return how many keys this process had."""
-        return await self._replicas.purge_all()
+        return _told(await self._replicas.purge_all())
 
     def _in_touch(self) -> bool:
         now = self._replicas.now()
         return self._replicas.trust.covers(now, now)
+
+
+def _told(purged: Purged) -> int:
+    if not purged.is_told:
+        raise NotTold(purged.keys)
+    return purged.keys
 
 
 def _samples(read: Callable[[], float]) -> Samples:

@@ -19,6 +19,8 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     settled: bool = True
     to: str = ""
     """Of an acknowledgement: whose message is acknowledged."""
+    leaves_entries: bool = False
+    """Whether the sender could not make the store forget the entries that the message is about."""
 
 
 class Acknowledgements:

@@ -22,18 +22,29 @@ lost, and a replica that comes back waits a lease before it trusts its memory ag
 were lost with it are back too. So the guarantee holds where all lose the broadcast. If this one alone is
 cut off, the others may answer from memory what was there before the write until it is told them, as soon
 as the broadcast is back, or until their ttl ends.
+
+**What replicas store together** is read only by a replica that is in touch, and only from a server that would
+forget an entry in the same round trip. It is emptied if it may have missed a purge:
+
+    a replica could not have entries forgotten   its message says so: every receiver counts as cut off
+    a replica was cut off and comes back         it empties the store before it trusts its memory again
+    a replica starts                             it empties the store, unless another is in touch
+
+A replica in touch leaves a sign in the store for the last one (``sign``).
 """
 
 import asyncio
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from metaproxy.cache.messages import Acknowledgements, Message
 from metaproxy.cache.purges import Purges
+from metaproxy.cache.sign import Sign
 from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
 from metaproxy.store.broadcast import LEASE_SECONDS, Broadcast
@@ -50,6 +61,15 @@ logger = structlog.get_logger(__name__)
 
 _numbers = itertools.count(1)
 """Of messages and writes, for all caches of this process: they may share a connection."""
+
+
+class Purged(NamedTuple):
+    """What became of a purge."""
+
+    keys: int
+    """How many keys this process had."""
+    is_told: bool
+    """Whether the store and the other replicas have been told; else they will be as soon as they can be."""
 
 
 class Replicas:
@@ -83,6 +103,9 @@ class Replicas:
         self._lost_at = monotonic()
         self._was_lost = False
         self._back_since = math.inf
+        self._losses = 0
+        self._sign = Sign(entries, lease_seconds) if entries is not None else None
+        self._may_trust_entries = entries is None
         self._tasks = TaskSet()
         if not broadcast.lossless:
             self.trust.end()
@@ -112,37 +135,61 @@ class Replicas:
         self._purges.end((self._broadcast.name, write), tags, settled=settled)
         await self._tell("end", tags, write=write, settled=settled)
 
-    async def purge(self, tags: Sequence[str]) -> int:
-        """Have every replica purge ``tags``; return how many keys this one had."""
+    async def purge(self, tags: Sequence[str]) -> Purged:
+        """Have every replica purge ``tags``."""
         if not tags:
-            return 0
+            return Purged(0, is_told=True)
         count = self._purges.tags(tags)
-        await self._tell("purge", tags)
-        return count
+        return Purged(count, await self._tell("purge", tags))
 
-    async def purge_all(self) -> int:
-        """Have every replica purge everything; return how many keys this one had."""
+    async def purge_all(self) -> Purged:
+        """Have every replica purge everything."""
         count = self._purges.all()
-        await self._tell("purge_all", ())
-        return count
+        return Purged(count, await self._tell("purge_all", ()))
 
-    async def _tell(self, kind: str, tags: Sequence[str], *, write: int = 0, settled: bool = True) -> None:
+    def owe(self, tags: Sequence[str]) -> None:
+        """Take note that an entry with ``tags`` could not be withdrawn: trust nothing until it is purged."""
+        self._lose_entries()
+        self._remember_untold("purge", tags)
+
+    async def _tell(self, kind: str, tags: Sequence[str], *, write: int = 0, settled: bool = True) -> bool:
+        """Have the store and the other replicas purge; return whether they could be told."""
         number = next(_numbers)
-        message = Message(kind, self._broadcast.name, number, tuple(tags), write, settled)
         acknowledged = self._waiting[number] = Acknowledgements()
         try:
-            try:
-                if self._entries is not None:
-                    await self._entries.forget(tags or (EVERYTHING,))
-            finally:  # the others purge what they have themselves in any case
-                reached = await self._publish(message)
-                await acknowledged.wait_for(reached, self._lease_seconds)
+            forgotten = await self._forget(tags)
+            # The others purge what they have themselves in any case.
+            reached = await self._publish(
+                Message(
+                    kind,
+                    self._broadcast.name,
+                    number,
+                    tuple(tags),
+                    write,
+                    settled,
+                    leaves_entries=not forgotten,
+                )
+            )
+            await acknowledged.wait_for(reached, self._lease_seconds)
         except OSError:
-            self._lose()
-            self._remember_untold(kind, tags)
-            await asyncio.sleep(max(0.0, self._lost_at + self._lease_seconds - self._monotonic()))
+            forgotten = False
         finally:
             del self._waiting[number]
+        if not forgotten:
+            self._lose_entries()
+            self._remember_untold(kind, tags)
+            await asyncio.sleep(max(0.0, self._lost_at + self._lease_seconds - self._monotonic()))
+        return forgotten
+
+    async def _forget(self, tags: Sequence[str]) -> bool:
+        """Have the store forget the entries with ``tags``, or all; return whether it has."""
+        if self._entries is None:
+            return True
+        try:
+            await self._entries.forget(tags or (EVERYTHING,))
+        except OSError:
+            return False
+        return True
 
     async def _publish(self, message: Message) -> int:
         return await self._broadcast.publish(CHANNEL, msgspec.json.encode(message))
@@ -158,8 +205,14 @@ class Replicas:
             self._lost_at = self._monotonic()
             self._was_lost = True
         self._back_since = math.inf
+        self._losses += 1
         self.trust.end()
         self._purges.doubt()
+
+    def _lose_entries(self) -> None:
+        """Count as cut off, also before the first trust: the store must be emptied."""
+        self._lose()
+        self._was_lost = self._was_lost or self._sign is not None
 
     def _receive(self, payload: bytes) -> None:
         try:
@@ -173,14 +226,20 @@ class Replicas:
                 self._waiting[message.number].add(message.sender)
         elif message.kind != "beat":  # older versions send those over this channel
             self._do(message)
+            if message.leaves_entries:
+                self._lose_entries()
             self._acknowledge(message)
 
     def _confirm(self, moment: float) -> None:
         lease_end = moment + self._lease_seconds
-        if not self._was_lost:
-            self.trust.renew(self._monotonic(), lease_end)
-        else:
+        if self._was_lost:
             self._come_back(lease_end)
+        elif not self._may_trust_entries:
+            self._tasks.start(self._trust_at_first(lease_end), name="cache-first-trust")
+        else:
+            self.trust.renew(self._monotonic(), lease_end)
+            if self._sign is not None and self._sign.is_due(moment):
+                self._tasks.start(self._sign.leave(), name="cache-sign")
         if self._untold:
             untold, self._untold = self._untold, {}
             kind = "purge_all" if "*" in untold else "purge"
@@ -195,13 +254,18 @@ class Replicas:
 
     async def _trust_again(self, lease_end: float) -> None:
         """Forget what replicas had stored together, where a write may be missing; then trust."""
-        try:
-            if self._entries is not None:
-                await self._entries.forget((EVERYTHING,))
-        except OSError:
-            return
-        if self._back_since < math.inf:
-            self._was_lost = False
+        if await self._forget(()) and self._back_since < math.inf:
+            self._was_lost, self._may_trust_entries = False, True
+            self.trust.renew(self._monotonic(), lease_end)
+
+    async def _trust_at_first(self, lease_end: float) -> None:
+        """Trust after the start; forget what replicas had stored together if nobody has watched over it."""
+        losses = self._losses
+        # A replica that did not reach the store when it started may have missed what the others were told.
+        is_prompt = self._monotonic() < self._lost_at + self._lease_seconds
+        is_watched = is_prompt and self._sign is not None and await self._sign.is_there()
+        if (is_watched or await self._forget(())) and self._losses == losses:
+            self._may_trust_entries = True
             self.trust.renew(self._monotonic(), lease_end)
 
     def _do(self, message: Message) -> None:

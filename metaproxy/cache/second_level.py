@@ -6,6 +6,7 @@ others as this process is.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated
@@ -55,10 +56,19 @@ class SecondLevel:
         entries: the store.
         monotonic: the clock of stored answers' ages.
         wall: the clock of their dates.
+        owe: called with the tags of an answer that could not be withdrawn.
     """
 
-    def __init__(self, entries: SharedEntries, *, monotonic: Clock, wall: Clock) -> None:
+    def __init__(
+        self,
+        entries: SharedEntries,
+        *,
+        monotonic: Clock,
+        wall: Clock,
+        owe: Callable[[tuple[str, ...]], None] = lambda _: None,
+    ) -> None:
         self._entries = entries
+        self._owe = owe
         self._monotonic = monotonic
         self._wall = wall
 
@@ -92,7 +102,15 @@ class SecondLevel:
             if found.content:
                 await self._entries.put(_name(key), b"", found, WITHDRAWAL_SECONDS)
         except OSError:
+            await self._forget(tags)
+
+    async def _forget(self, tags: tuple[str, ...]) -> None:
+        """Forget all answers with ``tags``: a store without memory takes no entry, but it forgets."""
+        try:
+            await self._entries.forget(tags or (EVERYTHING,))
+        except OSError:
             logger.debug("an answer was not withdrawn at the second level")
+            self._owe(tags or (EVERYTHING,))
 
     async def put(self, key: Key, stored: Stored, asked: SharedAnswer) -> None:
         """Store an answer that was fetched after ``asked`` was returned."""

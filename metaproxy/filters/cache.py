@@ -122,7 +122,9 @@ class MetadataCache(Stage):
             name=name,
             monotonic=monotonic,
         )
-        second_level = SecondLevel(entries, monotonic=monotonic, wall=wall) if entries else None
+        second_level = (
+            SecondLevel(entries, monotonic=monotonic, wall=wall, owe=self._replicas.owe) if entries else None
+        )
         self._withdrawals = Withdrawals(self._store, self._collections, second_level, monotonic)
         self._write_through = WriteThrough(self._routes, self._replicas)
         self._fetcher = Fetcher(

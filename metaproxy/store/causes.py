@@ -1,5 +1,6 @@
 """Causes of a failure of the shared store, as one word for the event log."""
 
+import re
 import ssl
 
 _WORDS = {
@@ -15,6 +16,7 @@ _WORDS = {
     "CROSSSLOT": "cross_slot",
     "NOREPLICAS": "no_replicas",
     "ClusterCrossSlotError": "cross_slot",
+    "ClusterDownError": "cluster_down",
     "MasterDownError": "no_master",
     "AuthenticationError": "authentication",
     "AuthenticationWrongNumberOfArgsError": "authentication",
@@ -34,13 +36,23 @@ _WORDS = {
 }
 """First words of Redis's error replies, and names of exceptions, those of redis-py among them."""
 
+_INSIDE = re.compile(r"(?:: -|caused error: )([A-Z]+) ")
+"""The first word of the error of a command, inside that of a script (Redis 6) or a pipeline (redis-py)."""
+
+_NO_PERMISSION = "The user executing the script can't"
+"""The error of a command in a script that the user may not run. In Redis 6 it has no word."""
+
+_VAGUE = ("ConnectionError", "ResponseError")
+
 DETAIL_CHARACTERS = 200
 
 
 def cause_of(error: BaseException) -> tuple[str, str]:
     """Return the word for ``error``, and what it says itself."""
     # Redis repeats the arguments of a command that it does not know: names of consumers, for one.
-    detail = str(error).partition(", with args beginning with")[0][:DETAIL_CHARACTERS]
+    # redis-py repeats the command before the error of a pipeline: a payload, for one.
+    said = str(error).partition(", with args beginning with")[0]
+    detail = said.rpartition("of pipeline caused error: ")[2][:DETAIL_CHARACTERS]
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -49,10 +61,13 @@ def cause_of(error: BaseException) -> tuple[str, str]:
     if any(isinstance(each, ssl.SSLError) for each in chain):
         return "tls", detail
     words = [word for each in chain for word in _names(each) if word in _WORDS]
-    # What a reply or a system call says is more than that the connection failed.
-    best = next((word for word in words if word != "ConnectionError"), words[0] if words else "")
+    # What a reply or a system call says is more than that the connection failed, or a command.
+    best = next((word for word in words if word not in _VAGUE), words[0] if words else "")
     return _WORDS.get(best, "other"), detail
 
 
 def _names(error: BaseException) -> list[str]:
-    return [str(error).partition(" ")[0], *(kind.__name__ for kind in type(error).__mro__)]
+    text = str(error)
+    permission = ["NOPERM"] if _NO_PERMISSION in text else []
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return [text.partition(" ")[0], *_INSIDE.findall(text), *permission, *kinds]

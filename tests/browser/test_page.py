@@ -65,6 +65,18 @@ def test_a_path_can_be_purged_by_its_name(page: Page, proxy: Proxy) -> None:
     expect(page.locator("#news")).to_contain_text(f"Purged {ITEM}")
 
 
+def test_a_purge_that_the_other_replicas_did_not_get_says_so(page: Page, proxy: Proxy) -> None:
+    error = "the other replicas could not be told yet"
+    page.route("**/cache/purge", lambda route: route.fulfill(status=503, json={"error": error}))
+
+    page.get_by_label("Purge", exact=True).select_option("a path")
+    page.get_by_label("Id or path").fill(ITEM)
+    page.get_by_label("Id or path").press("Enter")
+
+    expect(page.locator("#news")).to_contain_text(error)
+    expect(page.locator("#news")).not_to_contain_text("Purged")
+
+
 def test_everything_is_purged_only_after_a_question(page: Page, proxy: Proxy) -> None:
     read(proxy, ITEM)
     page.get_by_label("Purge", exact=True).select_option("everything")

@@ -8,6 +8,7 @@ from metaproxy.cache.purges import Purges
 from metaproxy.cache.replicas import Replicas
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.store.broadcast import LEASE_SECONDS, LocalBroadcast
+from metaproxy.store.entries import Found
 from tests.filters.caching import JSON, Origin, Time, make_cache, request, turn
 from tests.filters.replicating import Network, NetworkBroadcast
 
@@ -257,3 +258,40 @@ async def test_purging_nothing_tells_nobody() -> None:
     await turn()
 
     assert there.told == []
+
+
+class Unforgetting:
+    """Shared entries of which none can be forgotten."""
+
+    async def get(self, key: bytes, tags: Sequence[str]) -> Found:
+        return Found(b"stored", (b"generation",))
+
+    async def put(self, key: bytes, content: bytes, found: Found, seconds: float) -> None: ...
+
+    async def forget(self, tags: Sequence[str]) -> None:
+        raise ConnectionError("refused")
+
+
+async def test_a_replica_trusts_nothing_once_another_could_not_have_shared_entries_forgotten() -> None:
+    origin, time, network = Origin(), Time(), Network()
+    broadcasts = [network.broadcast(name, time.monotonic) for name in ("here", "there")]
+    here, there = (
+        make_cache(origin, time, broadcast=broadcast, entries=Unforgetting()) for broadcast in broadcasts
+    )
+    for broadcast in broadcasts:
+        await broadcast.beat()
+        await turn()
+    assert there.inventory.statistics().in_touch
+    writing = asyncio.create_task(request(here, method="PUT"))
+    await turn(50)
+
+    for _ in range(3):
+        await broadcasts[1].beat()
+        await turn()
+        time.seconds += LEASE_SECONDS / 2
+
+    assert not there.inventory.statistics().in_touch
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    for cache in (here, there):
+        await cache.close()

@@ -56,9 +56,13 @@ function answerRow({ path, query, status, media_type: mediaType, age, fresh_for:
 }
 
 async function purge(what) {
-  const { purged } = await change("cache/purge", what);
-  $("#answers").hidden = true;
-  await showCache();
+  let purged = 0;
+  try {
+    ({ purged } = await change("cache/purge", what));
+  } finally { // it is purged here even if the other replicas could not be told
+    $("#answers").hidden = true;
+    await showCache();
+  }
   return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; replicas on the same store are told.`;
 }
 

@@ -7,11 +7,13 @@ subscribers alone. The reply to PUBLISH counts the subscribers of that very serv
 
 So every process publishes a heartbeat to itself, on a channel of its own, ``BEATS_A_LEASE`` times a lease:
 
-    the heartbeat comes back             all that was published before it has been received: ``confirm``
+    the heartbeat comes back             all that was published before it has been received: ``confirm``, if
+                                         the server also took the write that went with it
     none came back for a lease           the connection is broken, and opened again
     the server counts no receiver        the connection listens to another server: likewise
     it counts several                    it still has a former connection, which it is told to close
-    the server is not the primary        the message counts as not sent, and the connections are closed
+    the server refuses the write         the message counts as not sent, and the connections are closed; a
+                                         heartbeat confirms nothing, although it comes back
 
 Each break is announced to the subscribers as ``lost``. The connection is tried again, each time after a
 longer pause.
@@ -64,6 +66,15 @@ class _Subscription:
     """From when on Redis has sent the messages of the channel over the connection in use."""
 
 
+@dataclass(slots=True, eq=False)
+class _Beat:
+    """A heartbeat under way. It confirms when the server has taken it and it has come back."""
+
+    sent_at: float
+    is_taken: bool = False
+    is_back: bool = False
+
+
 class RedisBroadcast:
     """Messages between all processes that share a store. Listens from ``start`` to ``close``.
 
@@ -88,7 +99,9 @@ class RedisBroadcast:
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
         self._subscriptions: list[_Subscription] = []
-        self._beats: OrderedDict[bytes, float] = OrderedDict()
+        self._beats: OrderedDict[bytes, _Beat] = OrderedDict()
+        self._beat_error: Exception | None = None
+        self._lease: asyncio.Timeout | None = None
         self._numbers = itertools.count(1)
         self._own_channel = self._channel(self.name)
         self._tasks = TaskSet()
@@ -186,37 +199,43 @@ class RedisBroadcast:
         # From here to the end, whoever subscribes is added by ``_update``; those before, by the first call.
         self._link = link
         beating: asyncio.Task[None] | None = None
-        loop = asyncio.get_running_loop()
+        self._beat_error = None
         try:
-            async with asyncio.timeout(self._lease_seconds) as lease:
+            async with asyncio.timeout(self._lease_seconds) as self._lease:
                 await link.listen_to(self._wanted)
                 while True:
                     delivery = await link.next()
                     if beating is None and delivery[:2] == (b"subscribe", self._own_channel):
                         beating = self._tasks.start(self._beat_for_ever(link), name="broadcast-beat")
-                    sent_at = self._take(delivery)
-                    if sent_at is not None:
-                        lease.reschedule(loop.time() + self._lease_seconds - (self._monotonic() - sent_at))
+                    self._take(delivery)
         except TimeoutError:
-            raise ConnectionFailed(f"no heartbeat came back within {self._lease_seconds:g} s") from None
+            raise ConnectionFailed(
+                f"no heartbeat was confirmed within {self._lease_seconds:g} s"
+            ) from self._beat_error
         finally:
             if beating is not None:
                 beating.cancel()
 
-    def _take(self, delivery: Delivery) -> float | None:
-        """Act on ``delivery``; return when it was sent, if it is a heartbeat of this connection."""
+    def _take(self, delivery: Delivery) -> None:
+        """Act on ``delivery``."""
         if delivery.kind == b"subscribe":
             self._confirm_subscriptions(delivery.channel)
         elif delivery.kind == b"message" and delivery.channel == self._own_channel:
-            sent_at = self._beats.pop(delivery.payload, None)
-            if sent_at is not None:
-                self._confirm(sent_at)
-            return sent_at
+            if (beat := self._beats.get(delivery.payload)) is not None:
+                beat.is_back = True
+                self._confirm_beat(delivery.payload, beat)
         elif delivery.kind == b"message":
             for subscription in tuple(self._subscriptions):
                 if subscription.channel == delivery.channel:
                     subscription.receive(delivery.payload)
-        return None
+
+    def _confirm_beat(self, number: bytes, beat: _Beat) -> None:
+        if not (beat.is_taken and beat.is_back) or self._beats.pop(number, None) is None:
+            return
+        if self._lease is not None and not self._lease.expired():
+            age = self._monotonic() - beat.sent_at
+            self._lease.reschedule(asyncio.get_running_loop().time() + self._lease_seconds - age)
+            self._confirm(beat.sent_at)
 
     def _confirm_subscriptions(self, channel: bytes) -> None:
         for subscription in tuple(self._subscriptions):
@@ -236,7 +255,7 @@ class RedisBroadcast:
     async def _beat_for_ever(self, link: Link) -> None:
         while True:
             number = b"%d" % next(self._numbers)
-            self._beats[number] = self._monotonic()
+            beat = self._beats[number] = _Beat(self._monotonic())
             while len(self._beats) > 2 * BEATS_A_LEASE:
                 self._beats.popitem(last=False)
             try:
@@ -245,6 +264,9 @@ class RedisBroadcast:
                     logger.debug("the connection that listens is at another server")
                     link.close()
                     return
+                self._beat_error = None
+                beat.is_taken = True
+                self._confirm_beat(number, beat)
                 if reached > 1 and self._former:
                     # The server has not noticed the end of a connection, and counts it among those that a
                     # write must wait for. It has the own channel twice, so it is the server that gave the
@@ -252,8 +274,8 @@ class RedisBroadcast:
                     former = list(self._former)
                     self._former.clear()
                     await self._publisher.end_connections(former)
-            except StoreUnavailable:
-                pass  # the lease decides
+            except StoreUnavailable as error:
+                self._beat_error = error  # the lease decides
             await asyncio.sleep(self._lease_seconds / BEATS_A_LEASE)
 
     def _log_loss(self, error: Exception) -> None:

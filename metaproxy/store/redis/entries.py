@@ -4,6 +4,10 @@ The generation of a tag is a random word in the store. So forgetting a tag is to
 entries have it; and an entry made from what was read before the tag was forgotten never counts, however late
 it is stored, because a generation that the store has lost gets a new random word. A store that has no memory
 left takes no entry and no word, but it deletes: it forgets entries and revives none.
+
+A server that refuses to delete (a read-only replica, a user without the permission) cannot forget an entry.
+So each reading deletes a key that never exists, in the same round trip: an entry counts only if the server
+that has it would have forgotten it.
 """
 
 import secrets
@@ -35,13 +39,14 @@ class RedisEntries:
         self._store = store
         self._use = store.use("entries")
         self._probe = store.key("entry", "probe")
+        self._nothing = store.key("generation", "")
 
     async def get(self, key: bytes, tags: Sequence[str]) -> Found:
         """Return the entry under ``key``, if it counts: one round trip where all generations are known."""
         names = [self._generation(tag) for tag in tags]
         reply: list[Any] = await self._call(
-            lambda client: client.mget(self._entry(key), *names),
-            again=lambda client: client.mget(*([self._probe] * (1 + len(names)))),
+            lambda client: self._read(client, self._entry(key), *names),
+            again=lambda client: self._read(client, *([self._probe] * (1 + len(names)))),
         )
         content, *generations = reply
         if None in generations:
@@ -67,6 +72,16 @@ class RedisEntries:
             await self._use.insist(lambda client: _forget_generations(client, names), again=self._write_probe)
         except StoreUnavailable as error:
             raise ConnectionError("the shared entries cannot be reached") from error
+
+    async def _read(self, client: Redis, *names: str | bytes) -> list[Any]:
+        pipeline = client.pipeline(transaction=False)
+        pipeline.delete(self._nothing)
+        pipeline.mget(*names)
+        deleted, values = await pipeline.execute(raise_on_error=False)
+        for reply in (deleted, values):
+            if isinstance(reply, Exception):
+                raise reply
+        return list(values)
 
     def _entry(self, key: bytes) -> bytes:
         return self._store.key("entry", "").encode() + key

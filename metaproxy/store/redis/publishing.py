@@ -1,8 +1,9 @@
-"""Publishing to the primary, and to nothing else.
+"""Publishing to a server that forgets shared entries, and to nothing else.
 
-PUBLISH is no write, so a server that has become a replica takes it and reaches its own subscribers alone. A
-write goes with each message: DEL of a key that never exists, which a read-only server refuses and a server
-without memory takes.
+PUBLISH is not a write, so a server that has become a replica takes it and reaches its own subscribers alone.
+A write goes with each message: DEL of a key that never exists. It is the command that forgets shared entries.
+A read-only server refuses it, and so does one whose user lacks the permission; a server without memory takes
+it. A message counts as sent only if both commands succeed, although subscribers may receive it in any case.
 """
 
 from collections.abc import Sequence
@@ -10,16 +11,12 @@ from contextlib import suppress
 from functools import partial
 
 from redis.asyncio import Redis
-from redis.exceptions import ReadOnlyError
 
 from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.unavailable import StoreUnavailable
 
 PUBLISH_SECONDS = 0.5
 """A message may take longer than ``store.timeout``: a lost one costs whoever writes a lease."""
-
-NOT_THE_PRIMARY = ("READONLY", "NOREPLICAS", "MASTERDOWN")
-"""A primary without replicas refuses writes only if the operator wants it to (``min-replicas-to-write``)."""
 
 
 class Publisher:
@@ -32,7 +29,7 @@ class Publisher:
     def __init__(self, store: SharedStore) -> None:
         self._seconds = max(store.timeout_seconds, PUBLISH_SECONDS)
         self._use = store.use("messages", timeout_seconds=self._seconds)
-        self._nothing = store.key("nothing")
+        self._nothing = store.key("generation", "")
         self._probe = store.key("channel", "").encode()
 
     async def publish(self, channel: bytes, payload: bytes) -> int:
@@ -56,10 +53,9 @@ class Publisher:
         pipeline.delete(self._nothing)
         pipeline.publish(channel, payload)
         written, reached = await pipeline.execute(raise_on_error=False)
-        if isinstance(written, ReadOnlyError) or str(written).startswith(NOT_THE_PRIMARY):
-            raise written
-        if isinstance(reached, Exception):
-            raise reached
+        for reply in (written, reached):
+            if isinstance(reply, Exception):
+                raise reply
         return int(reached)
 
 

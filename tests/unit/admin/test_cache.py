@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from metaproxy.store.broadcast import LEASE_SECONDS
 from tests.filters.caching import COLLECTION_ROUTE, ITEM_ROUTE, Origin, Time, make_cache, request
+from tests.filters.replicating import Network
 from tests.unit.admin.operated import Operated, told
 
 FIRST, SECOND = "i1", "i2"
@@ -74,3 +76,25 @@ async def test_without_a_cache_there_is_nothing_to_purge(tmp_path: Path) -> None
 
     assert told(await operated.get("/cache")) == {"usage": None, "images": []}
     assert (await operated.post("/cache/purge", {"all": True})).status == 409
+
+
+@pytest.mark.parametrize(
+    "asked", [{"image": FIRST}, {"tenant": "p1"}, {"path": item(FIRST, "a")}, {"all": True}]
+)
+async def test_a_purge_that_the_other_replicas_do_not_get_is_done_here_and_answered_with_an_error(
+    tmp_path: Path, asked: dict[str, object]
+) -> None:
+    operated, time = Operated(tmp_path), Time()
+    broadcast = Network().broadcast("here", time.monotonic)
+    cache = operated.application.cache = make_cache(Origin(), time, broadcast=broadcast)
+    await broadcast.beat()
+    await request(cache, item(FIRST, "a"))
+    broadcast.cut()
+    time.seconds += LEASE_SECONDS  # for which the others may still trust their memory
+
+    answer = await operated.post("/cache/purge", asked)
+
+    assert answer.status == 503
+    assert told(answer)["error"].startswith("purged 1 answers in this process; the other replicas could not")
+    assert told(await operated.get("/cache"))["usage"]["entries"] == 0
+    await cache.close()

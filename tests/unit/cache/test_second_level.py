@@ -93,3 +93,32 @@ async def test_an_entry_with_a_wrong_octet_is_an_answer_or_absent(at: int, value
     stored = (await level.get(KEY, ("t",))).stored
 
     assert stored is None or 200 <= stored.status <= 599
+
+
+class RefusingEntry(OneEntry):
+    """A store that takes no entry, and forgets only if it ``forgets``."""
+
+    def __init__(self, *, forgets: bool) -> None:
+        super().__init__()
+        self.content = b"stored"
+        self.forgets = forgets
+        self.forgotten: tuple[str, ...] = ()
+
+    async def put(self, key: bytes, content: bytes, found: Found, seconds: float) -> None:
+        raise OSError
+
+    async def forget(self, tags: Sequence[str]) -> None:
+        if not self.forgets:
+            raise OSError
+        self.forgotten = tuple(tags)
+
+
+@pytest.mark.parametrize("forgets", [True, False])
+async def test_an_answer_that_cannot_be_withdrawn_is_purged_by_its_tags_or_owed(forgets: bool) -> None:
+    entries = RefusingEntry(forgets=forgets)
+    owed: list[tuple[str, ...]] = []
+    level = SecondLevel(entries, monotonic=lambda: 1000.0, wall=lambda: 1_800_000_000.0, owe=owed.append)
+
+    await level.withdraw(KEY, ("t",))
+
+    assert (entries.forgotten, owed) == ((("t",), []) if forgets else ((), [("t",)]))

@@ -20,7 +20,9 @@ def run(*arguments: str, stdin: str = "") -> Result:
 
 
 @contextmanager
-def admin_listener(answer: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str | None, Any]]]]:
+def admin_listener(
+    answer: dict[str, Any], status: int = 200
+) -> Iterator[tuple[str, list[tuple[str, str | None, Any]]]]:
     """A listener that answers every POST with ``answer``; yields its address and what it was sent."""
     sent: list[tuple[str, str | None, Any]] = []
 
@@ -28,7 +30,7 @@ def admin_listener(answer: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             sent.append((self.path, self.headers["Authorization"], json.loads(body)))
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -80,3 +82,14 @@ def test_a_revocation_names_a_token_or_ids(arguments: list[str]) -> None:
     result = run("revoke", "--admin", "http://127.0.0.1:1", *arguments, stdin="t\n")
 
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command", [["revoke", "--user-id", "u1"], ["purge", "--all"]], ids=lambda each: each[0]
+)
+def test_what_the_other_replicas_were_not_told_ends_with_an_error(command: list[str]) -> None:
+    with admin_listener({"error": "the other replicas could not be told"}, 503) as (address, _):
+        result = run(*command, "--admin", address)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "metaproxy: the other replicas could not be told\n"
