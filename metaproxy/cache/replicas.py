@@ -192,7 +192,11 @@ class Replicas:
         return True
 
     async def _publish(self, message: Message) -> int:
-        return await self._broadcast.publish(CHANNEL, msgspec.json.encode(message))
+        reached = await self._broadcast.publish(CHANNEL, msgspec.json.encode(message))
+        if reached == 0 and not self._broadcast.lossless:
+            # Not even this replica listens there. Others may listen to the same former server, and trust it.
+            raise ConnectionError("no replica listens to the server that took the message")
+        return reached
 
     def _remember_untold(self, kind: str, tags: Sequence[str]) -> None:
         self._untold.update(dict.fromkeys(("*",) if kind == "purge_all" else tags))

@@ -295,3 +295,23 @@ async def test_a_replica_trusts_nothing_once_another_could_not_have_shared_entri
     await asyncio.gather(writing, return_exceptions=True)
     for cache in (here, there):
         await cache.close()
+
+
+class Elsewhere(NetworkBroadcast):
+    """A broadcast whose messages go to a server that no replica listens to."""
+
+    async def publish(self, channel: str, payload: bytes) -> int:
+        return 0
+
+
+async def test_a_purge_that_reaches_no_replica_at_all_is_not_told() -> None:
+    time = Time()
+    broadcast = Elsewhere(Network(), "here", time.monotonic)
+    cache = Replicas(broadcast, Forgotten(), monotonic=time.monotonic)
+    await broadcast.beat()
+    time.seconds += LEASE_SECONDS  # so that no lease is left to wait for
+
+    assert not (await cache.purge(("image:1",))).is_told
+
+    assert not cache.trust.covers(time.monotonic(), time.monotonic())
+    await cache.close()
