@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGE := $(VENV)/.package
+NEEDED := $(VENV)/.needed
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN := $(BIN)/python $(if $(COVERAGE_FLOOR),-m coverage run) -m
@@ -22,21 +22,24 @@ TESTS := pytest -n $(WORKERS) --dist loadfile
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
-# The package alone, which is all that the demo needs; then what tests and checks need beside it.
-$(PACKAGE): pyproject.toml
+# What the package depends on, which is all that the demo needs: it runs the package from where it lies, which
+# spares to install what builds it. Then the package itself, and what tests and checks need beside it.
+$(NEEDED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e .
+	@$(BIN)/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' >$@.txt
+	$(PIP) -r $@.txt
 	@touch $@
 
 # Dependency groups need pip 25.1 or newer; Python 3.11 brings an older one.
-$(INSTALLED): $(PACKAGE)
+$(INSTALLED): $(NEEDED)
 	$(PIP) --upgrade "pip>=25.1"
 	$(PIP) -e ".[redis,otel]" --group dev
 	@touch $@
 
-demo: $(PACKAGE) ## run compute API, identity service and proxy; PORT=8774 ADMIN_PORT=9774 choose the ports
+demo: $(NEEDED) ## run compute API, identity service and proxy; PORT=8774 ADMIN_PORT=9774 choose the ports
 	@exec $(BIN)/python -m metaproxy demo $(if $(PORT),--port $(PORT)) $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT))
 
 test: $(INSTALLED) ## run the whole suite, real servers and a real Redis included
