@@ -13,8 +13,8 @@ NEEDED := $(VENV)/.needed
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN := $(BIN)/python $(if $(COVERAGE_FLOOR),-m coverage run) -m
-# One worker takes a whole file: what its tests share is started once.
-TESTS := pytest -n $(WORKERS) --dist loadfile
+# One worker takes a whole file: what its tests share is started once. tests/conftest.py has their order.
+TESTS := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check docs format unit e2e test-browser coverage bench test-keystone test-nova fuzz soak clean

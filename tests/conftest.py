@@ -16,6 +16,21 @@ settings.register_profile("metaproxy", deadline=None)
 settings.load_profile("metaproxy")
 
 
+# Files whose few tests take long: begun last, one of them would keep a single worker busy to the end.
+SLOW = ("install/", "deploy/", "clients/", "browser/", "e2e/", "fuzz/", "test_skips.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the slow files begin first; otherwise the order stays."""
+    tests = config.rootpath / "tests"
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
+        return next((rank for rank, slow in enumerate(SLOW) if name.startswith(slow)), len(SLOW))
+
+    items.sort(key=rank)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that continuous integration uses."""
     group = parser.getgroup("metaproxy")

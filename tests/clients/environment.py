@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-clients"
 REQUIREMENTS = ("openstacksdk>=4.22", "python-novaclient>=18.13")
-INSTALL_SECONDS = 600
+INSTALL_SECONDS = 900
 RUN_SECONDS = 180
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.deploy.files import DEPLOY
 
 ROOT = DEPLOY.parent
-STEP_SECONDS = 300
+STEP_SECONDS = 900
 OF_THE_CONTAINER = ("useradd ",)
 """Commands that change the system around: a container's, never this one's."""
 ABSOLUTE = re.compile(r"(?<![\w.])/(?=opt/|src\b|etc/)")

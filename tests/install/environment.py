@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD_SECONDS = 300
-INSTALL_SECONDS = 300
-RUN_SECONDS = 120
+BUILD_SECONDS = 900
+INSTALL_SECONDS = 900
+RUN_SECONDS = 300
 
 
 def build(folder: Path) -> tuple[Path, Path]:
