@@ -84,7 +84,7 @@ async def test_a_revocation_reaches_a_replica_whose_connection_died_silently(
 
     await pair.until_rejected(pair.there, ALICE.token)
     assert await pair.status(pair.there, BOB.token) in {200, 403}
-    assert requests_seen(identity) - before <= 2
+    assert requests_seen(identity) - before <= 2 * 2  # of the two tokens, each twice at most
 
 
 async def test_a_revocation_outlives_a_reload_and_is_known_to_a_replica_that_starts_later(
