@@ -173,6 +173,12 @@ async def test_query_names_must_all_be_there_in_any_case() -> None:
     assert await line.statuses(*((path, ALICE) for path in paths)) == [200, 200, 413, 200]
 
 
+@pytest.mark.parametrize("path", ["/i?a=b;marker=1", "/i?marker=1;a=b", "/i?a=b%3Bc&marker=1", "/i?;marker"])
+async def test_a_name_behind_a_semicolon_counts_because_some_servers_read_it(path: str) -> None:
+    line = Line(rate(limit=1, query=("marker",)))
+    assert await line.statuses((path, ALICE), (path, ALICE)) == [200, 413]
+
+
 async def test_a_rule_concerns_its_methods_only() -> None:
     line = Line(rate(limit=1, methods=frozenset({"PUT"})))
     answers = [await line.get(method=method) for method in ("PUT", "GET", "GET", "PUT")]

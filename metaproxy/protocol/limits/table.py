@@ -318,6 +318,7 @@ def _concerns(rule: RateRule, group: str) -> bool:
 def _with_query(targets: Targets, query_string: bytes) -> Targets:
     if not any(target.query for target in targets):
         return targets
-    pairs = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    # Some servers part parameters at a semicolon, too: what one of them would read must count.
+    pairs = parse_qsl(query_string.decode("latin-1").replace(";", "&"), keep_blank_values=True)
     names = {name.lower() for name, _ in pairs}
     return tuple(target for target in targets if target.query <= names)
