@@ -82,7 +82,7 @@ def test_every_path_of_plain_escaped_segments_is_passed_unless_its_data_look_lik
     except UnicodeEncodeError:  # a lone surrogate is no text
         return
     suspicious = any(
-        segment in (".", "..") or "%" in segment or any(c in "/\\\x7f" or c < " " for c in segment)
+        segment in (".", "..") or "%" in segment or any(c in "/;\\\x7f" or c < " " for c in segment)
         for segment in segments
     )
     if not suspicious:
