@@ -130,7 +130,8 @@ SCRIPTS: dict[str, Script] = {
     "a body that ends with the connection": answers(b"HTTP/1.1 200 OK\r\n\r\nok", close=True),
     "a kept-alive connection that is dead": then(OK, broken=b""),
     "a reset before the answer": then(OK, broken=b"", reset=True),
-    "a reset in the head": then(OK, broken=b"HTTP/1.1 200", reset=True),
+    # No reset: with one, the kernel may drop the octets before it, and it is a reset before the answer.
+    "an end in the head": then(OK, broken=b"HTTP/1.1 200"),
     "half a body": then(OK, broken=OK[:-1]),
     "no HTTP": then(OK, broken=b"220 smtp ready\r\n\r\n"),
     "two lengths": then(OK, broken=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok"),

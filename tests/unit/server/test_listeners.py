@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from metaproxy.config.addresses import ListenAddress
 from metaproxy.preflight.addresses import nth
@@ -173,14 +175,13 @@ ELSEWHERE = "203.0.113.77"
 @pytest.mark.parametrize(
     "found", [["127.0.0.1", ELSEWHERE], [ELSEWHERE, "127.0.0.1"], ["127.0.0.1", "2001:db8::1"]]
 )
-def test_an_address_of_a_name_that_this_machine_lacks_is_left_out(
-    found: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with listening(ListenAddress("a.name", 0), found=found) as (listener,):
+def test_an_address_of_a_name_that_this_machine_lacks_is_left_out(found: list[str]) -> None:
+    structlog.reset_defaults()  # other tests may have chosen a level
+    with capture_logs() as logs, listening(ListenAddress("a.name", 0), found=found) as (listener,):
         assert describe(listener) == f"http://127.0.0.1:{port_of(listener)}"
 
     (missing,) = set(found) - {"127.0.0.1"}
-    assert missing in "".join(capsys.readouterr())
+    assert missing in str(logs)
 
 
 def test_a_name_without_an_address_of_this_machine_is_an_error() -> None:
