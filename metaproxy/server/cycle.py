@@ -80,7 +80,6 @@ class Cycle(RequestResponseCycle):
             self.keep_alive = False
         self.waiting_for_100_continue = False
         lines, says_close = [STATUS_LINE[status]], False
-        is_old = self.scope.get("http_version") == "1.0"
         for name, value in headers:
             if name == b"transfer-encoding":
                 continue  # the framing is ours to choose
@@ -93,7 +92,8 @@ class Cycle(RequestResponseCycle):
             lines.append(b"connection: close\r\n")
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in BODILESS:
             # RFC 9112 §6.1: who speaks HTTP/1.0 knows no chunks; the body ends with the connection.
-            self._ends_with_connection, self.chunked_encoding = is_old, not is_old
+            self._ends_with_connection = self.scope.get("http_version") == "1.0"
+            self.chunked_encoding = not self._ends_with_connection
         if self.chunked_encoding:
             lines.append(b"transfer-encoding: chunked\r\n")
         self._head = _section(lines)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from metaproxy.config.repose.container import milliseconds
+from metaproxy.config.repose.container import STORES, milliseconds
 from metaproxy.config.repose.documents import Element
 from metaproxy.config.repose.draft import Draft
 
@@ -20,13 +20,6 @@ NO_COUNTERPART = (
 )
 
 CONNECTIONS = ("http.conn-manager.max-per-route", "http.conn-manager.max-total")
-STORES = (
-    "keystore-filename",
-    "keystore-password",
-    "key-password",
-    "truststore-filename",
-    "truststore-password",
-)
 
 
 def convert(root: Element, draft: Draft, folder: Path) -> None:
