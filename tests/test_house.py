@@ -52,6 +52,7 @@ TESTED_THROUGH = {
     "identity/keystone_v2_token.py": "unit/identity/test_keystone_v2.py",
     "identity/keystone_v3_token.py": "unit/identity/test_keystone_v3.py",
     "identity/token_cache.py": "unit/identity/test_cached.py",
+    "settings/": "unit/config/test_units.py",
     "server/": "e2e/test_lifecycle.py",
     "telemetry/channel.py": "unit/telemetry/test_outlet.py",
     "telemetry/descriptors.py": "e2e/test_logs.py",

@@ -4,13 +4,13 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator
 
-from metaproxy.config.written import NotWrittenSo, Written
 from metaproxy.protocol.addresses import Network, as_ipv4
 from metaproxy.protocol.forwarded import UNIX, Unix
+from metaproxy.settings.urls import as_list, split_http
+from metaproxy.settings.written import NotWrittenSo, Written
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]")
 
@@ -73,19 +73,10 @@ def parse_target(value: object) -> Target:
     text = value if isinstance(value, str) else ""
     if text.startswith("unix:"):
         return Target("http://localhost", _socket_path(text))
-    parts = _split_http(text, "a target is http://host:port, https://host:port or unix:/path")
+    parts = split_http(text, "a target is http://host:port, https://host:port or unix:/path")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("a target has no path of its own: write scheme, host and port alone")
     return Target(f"{parts.scheme}://{parts.netloc}")
-
-
-def parse_url(value: object) -> str:
-    """Return an http:// or https:// URL without its last slash; raises ValueError."""
-    text = value if isinstance(value, str) else ""
-    parts = _split_http(text, "a URL starts with http:// or https:// and names a host")
-    if parts.query or parts.fragment:
-        raise ValueError("a URL without '?' and '#' is expected")
-    return text.rstrip("/")
 
 
 def parse_network(value: object) -> Network | Unix:
@@ -115,35 +106,16 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) <= 65535
 
 
-def _split_http(text: str, shape: str) -> SplitResult:
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(shape) from None
-    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f\x7f]", text):
-        raise ValueError(shape)
-    if "@" in parts.netloc:
-        raise ValueError("a user or password may not stand in a URL")
-    return parts
-
-
-def _as_list(value: object) -> object:
-    return value if isinstance(value, list | tuple) else [value]
-
-
 _Listen = Annotated[
     ListenAddress,
     Written("address", parse_listen, str, r"unix:/.+|.+:[0-9]{1,5}", "127.0.0.1:8774"),
 ]
 ListenAddresses = Annotated[
-    tuple[_Listen, ...], BeforeValidator(_as_list, json_schema_input_type=_Listen | list[_Listen])
+    tuple[_Listen, ...], BeforeValidator(as_list, json_schema_input_type=_Listen | list[_Listen])
 ]
 TargetUrl = Annotated[
     Target, Written("target", parse_target, str, r"unix:/.+|https?://.+", "http://127.0.0.1:18774")
 ]
-Url = Annotated[str, Written("url", parse_url, str, r"https?://.+", "https://keystone.example/v3")]
-Urls = Annotated[tuple[Url, ...], BeforeValidator(_as_list, json_schema_input_type=Url | list[Url])]
 NetworkAddress = Annotated[
     Network | Unix, Written("network", parse_network, str, r"[0-9A-Fa-f:.]+(?:/[0-9]+)?|unix", "10.0.0.0/8")
 ]

@@ -16,7 +16,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from metaproxy.config.files import MAX_BYTES, Files
 from metaproxy.config.interpolation import InterpolationError, interpolate
-from metaproxy.config.problems import ConfigError, KeyPath, Place, Problem, Severity, dotted
+from metaproxy.config.problems import ConfigError, Place, Problem, Severity, dotted
+from metaproxy.settings.section import KeyPath
 
 MAX_NODES = 100_000
 MAX_DEPTH = 40

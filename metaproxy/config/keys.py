@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from metaproxy.config.model import Config
-from metaproxy.config.model.section import Section
+from metaproxy.settings.section import Section
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from metaproxy.config.files import Files
 from metaproxy.config.messages import findings_of, path_of, problems_of
 from metaproxy.config.model import Config
 from metaproxy.config.model.rules import cross_findings
-from metaproxy.config.model.section import Section
-from metaproxy.config.model.values import FILES, FOLDER
-from metaproxy.config.problems import ConfigError, KeyPath, Problem
+from metaproxy.config.problems import ConfigError, Problem
+from metaproxy.settings.section import KeyPath, Section
+from metaproxy.settings.values import FILES, FOLDER
 
 Overrides = Mapping[tuple[str, str], object]
 Context = dict[str, Path | Files]

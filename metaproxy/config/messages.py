@@ -13,9 +13,10 @@ from pydantic_core import ErrorDetails
 
 from metaproxy.config.document import Document
 from metaproxy.config.keys import section_at
-from metaproxy.config.problems import KeyPath, Problem
-from metaproxy.config.written import NotWrittenSo
+from metaproxy.config.problems import Problem
 from metaproxy.protocol.routes import TemplateError
+from metaproxy.settings.section import KeyPath
+from metaproxy.settings.written import NotWrittenSo
 
 Context = Mapping[str, Any]
 

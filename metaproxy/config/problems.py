@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from metaproxy.settings.section import KeyPath
 from metaproxy.telemetry.console import escaped
 
-KeyPath = tuple[str | int, ...]
 Severity = Literal["error", "warning"]
 Place = tuple[str, int, int]
 """File, line and column."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from metaproxy.config.keys import Key, every_key
 from metaproxy.config.model import Config
-from metaproxy.config.model.section import Section
 from metaproxy.config.schema import json_schema, written_defaults
+from metaproxy.settings.section import Section
 
 INTRODUCTION = """\
 # Every key of metaproxy.yaml

@@ -5,7 +5,7 @@ from typing import Any
 from metaproxy.config.keys import every_key
 from metaproxy.config.load import FREE_PREFIX
 from metaproxy.config.model import Config
-from metaproxy.config.model.section import Section
+from metaproxy.settings.section import Section
 
 
 def json_schema() -> dict[str, Any]:

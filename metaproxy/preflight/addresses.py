@@ -13,9 +13,9 @@ from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.server import Admin, Server
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
-from metaproxy.config.problems import KeyPath
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
+from metaproxy.settings.section import KeyPath
 
 WILDCARDS = ("0.0.0.0", "::")
 MOST_SOCKET_PATH = 107

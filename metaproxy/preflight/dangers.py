@@ -14,13 +14,14 @@ from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Admin, Server
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
-from metaproxy.config.problems import KeyPath, dotted
-from metaproxy.config.units import format_duration
+from metaproxy.config.problems import dotted
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol import cross_origin
 from metaproxy.protocol.forwarded import UNIX
 from metaproxy.protocol.open_paths import OpenPaths
+from metaproxy.settings.section import KeyPath
+from metaproxy.settings.units import format_duration
 
 A_SERVER = "/v2.1/p1/servers/s1"
 """A path of the API that nobody should reach without a token."""

@@ -18,10 +18,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from metaproxy.config.problems import KeyPath
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol.expressions import BACKTRACKING, ExpressionError, compiled, unmarked
+from metaproxy.settings.section import KeyPath
 
 Items = list[Any]
 

@@ -12,14 +12,13 @@ from metaproxy.config.load import Reading
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
 from metaproxy.config.model.operations import Store, Tracing
-from metaproxy.config.model.section import Section
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
-from metaproxy.config.problems import KeyPath
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.preflight.tls import client_tls, server_tls
+from metaproxy.settings.section import KeyPath, Section
 from metaproxy.store.installed import require_redis
 from metaproxy.store.unavailable import StoreNotInstalled
 

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from metaproxy.config.problems import KeyPath, Severity
+from metaproxy.config.problems import Severity
+from metaproxy.settings.section import KeyPath
 
 
 class Note(NamedTuple):

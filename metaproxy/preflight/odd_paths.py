@@ -8,10 +8,10 @@ from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.tokens import Tokens
-from metaproxy.config.problems import KeyPath
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol.routes import parse_template
+from metaproxy.settings.section import KeyPath
 
 
 def odd_paths(

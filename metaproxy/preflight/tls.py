@@ -14,8 +14,8 @@ from typing import Any
 from metaproxy.clock import Clock
 from metaproxy.config.model.server import ServerTls
 from metaproxy.config.model.upstream import ClientTls
-from metaproxy.config.problems import KeyPath
 from metaproxy.preflight.note import Note, warning
+from metaproxy.settings.section import KeyPath
 
 NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL: dates are compared here, with the clock that is passed in."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from metaproxy.config.model import Config
-from metaproxy.config.units import format_lifetime
+from metaproxy.settings.units import format_lifetime
 from metaproxy.version import __version__
 
 

@@ -18,10 +18,10 @@ from metaproxy.config.model.imported import Imported
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.rules import cross_findings
-from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.server import Admin, Server, Via
 from metaproxy.config.model.upstream import Upstream
-from metaproxy.config.model.values import FILES
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.values import FILES
 
 
 class Config(Section):

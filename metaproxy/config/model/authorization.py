@@ -5,10 +5,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from metaproxy.config.model.section import Finding, Section, alone
-from metaproxy.config.model.values import Method, Template, Text
 from metaproxy.protocol.access_rules import TENANT_EXEMPT_ROLES
+from metaproxy.protocol.option_values import Template
 from metaproxy.protocol.routes import template_names
+from metaproxy.settings.section import Finding, Section, alone
+from metaproxy.settings.values import Method, Text
 
 
 class RoleRule(Section):

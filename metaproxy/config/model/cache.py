@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from metaproxy.config.model.section import Finding, Section
-from metaproxy.config.model.values import NumberInText, Template
-from metaproxy.config.units import Duration, Lifetime, Size, format_size
+from metaproxy.protocol.option_values import Template
 from metaproxy.protocol.routes import parse_template, template_shape
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.units import Duration, Lifetime, Size, format_size
+from metaproxy.settings.values import NumberInText
 
 
 class CacheRoute(Section):

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from metaproxy.config.model.section import Finding, Section
-from metaproxy.config.model.values import Method, Regex, Secret
-from metaproxy.config.units import Duration
-from metaproxy.config.written import text_of
 from metaproxy.protocol import cross_origin
 from metaproxy.protocol.header_edits import REQUEST_RESERVED, RESPONSE_RESERVED, is_value, name_problem
+from metaproxy.protocol.option_values import Regex
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.units import Duration
+from metaproxy.settings.values import Method, Secret
+from metaproxy.settings.written import text_of
 
 VALUE = "a field's value is visible ASCII; blanks stand only inside"
 

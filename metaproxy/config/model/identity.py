@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metaproxy.config.model.keystone import KeystoneV2, KeystoneV3
-from metaproxy.config.model.section import Section
 from metaproxy.config.model.static import Static
+from metaproxy.settings.section import Section
 
 
 class NoIdentity(Section):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from metaproxy.config.model.section import Finding, Section
-from metaproxy.config.written import text_of
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.written import text_of
 
 GuardName = Annotated[
     str,

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from metaproxy.config.addresses import Urls
-from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
-from metaproxy.config.model.values import BlankIsNone, Count, Entries, Secret, Text
-from metaproxy.config.units import Duration, Percent, PositiveDuration, RequestRate, Size, parse_rate
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.units import Duration, Percent, PositiveDuration, RequestRate, Size, parse_rate
+from metaproxy.settings.urls import Urls
+from metaproxy.settings.values import BlankIsNone, Count, Entries, Secret, Text
 
 
 class TokenCache(Section):

@@ -6,22 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from metaproxy.config.model.section import Finding, Section, alone
-from metaproxy.config.model.values import (
-    BlankIsNone,
-    Connections,
-    Count,
-    Entries,
-    Method,
-    NumberInText,
-    Regex,
-    Template,
-    Text,
-)
-from metaproxy.config.units import RequestRate, Size
-from metaproxy.config.written import text_of
 from metaproxy.protocol.expressions import compiled
+from metaproxy.protocol.option_values import Regex, Template
 from metaproxy.protocol.routes import template_names
+from metaproxy.settings.section import Finding, Section, alone
+from metaproxy.settings.units import RequestRate, Size
+from metaproxy.settings.values import BlankIsNone, Connections, Count, Entries, Method, NumberInText, Text
+from metaproxy.settings.written import text_of
 
 CONSUMERS = ("project", "user", "address", "global")
 """What ``per`` may name beside a capture of the rule's own path."""

@@ -7,11 +7,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, PlainSerializer, SecretStr
 
-from metaproxy.config.addresses import Url
-from metaproxy.config.model.section import Section
-from metaproxy.config.model.values import NO_BOOLEAN, REDACTED, BlankIsNone
-from metaproxy.config.units import PositiveDuration
-from metaproxy.config.written import text_of
+from metaproxy.settings.section import Section
+from metaproxy.settings.units import PositiveDuration
+from metaproxy.settings.urls import Url
+from metaproxy.settings.values import NO_BOOLEAN, REDACTED, BlankIsNone
+from metaproxy.settings.written import text_of
 
 
 def _redis_url(value: SecretStr) -> SecretStr:

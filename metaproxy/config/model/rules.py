@@ -11,9 +11,9 @@ from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
-from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.tokens import Tokens
+from metaproxy.settings.section import Finding, Section
 
 Identity = Tokens | NoIdentity
 

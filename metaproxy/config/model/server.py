@@ -6,12 +6,12 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from metaproxy.config.addresses import ListenAddress, ListenAddresses, NetworkAddress
-from metaproxy.config.model.section import Finding, Section
-from metaproxy.config.model.values import BlankIsNone, Connections, File, Number, Token
-from metaproxy.config.units import Duration, PositiveDuration, Size
-from metaproxy.config.written import text_of
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.forwarded import ForwardedHeader
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.units import Duration, PositiveDuration, Size
+from metaproxy.settings.values import BlankIsNone, Connections, File, Number, Token
+from metaproxy.settings.written import text_of
 
 Pseudonym = Annotated[
     str,

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, SecretStr
 
-from metaproxy.config.model.section import Finding, Section
 from metaproxy.config.model.tokens import Tokens
-from metaproxy.config.model.values import File, Secret, Text, Token
 from metaproxy.identity.digests import fingerprint, parse_hash
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.values import File, Secret, Text, Token
 
 
 class Named(Section):

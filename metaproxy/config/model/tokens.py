@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from metaproxy.config.addresses import Url
-from metaproxy.config.model.section import Section
-from metaproxy.config.model.values import BlankIsNone, Template
-from metaproxy.config.units import Size
+from metaproxy.protocol.option_values import Template
+from metaproxy.settings.section import Section
+from metaproxy.settings.units import Size
+from metaproxy.settings.urls import Url
+from metaproxy.settings.values import BlankIsNone
 
 HeaderFamily = Literal["openstack", "repose"]
 

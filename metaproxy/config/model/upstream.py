@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metaproxy.config.addresses import TargetUrl
-from metaproxy.config.model.section import Finding, Section
-from metaproxy.config.model.values import Connections, File, Number
-from metaproxy.config.units import PositiveDuration
-from metaproxy.config.written import text_of
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.units import PositiveDuration
+from metaproxy.settings.values import Connections, File, Number
+from metaproxy.settings.written import text_of
 
 RequestPath = Annotated[
     str, text_of("request-path", r"/[!-~]*", "a path starts with '/' and has no spaces: /healthcheck", "/")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from metaproxy.config.repose.documents import Element
 from metaproxy.config.repose.draft import Draft
-from metaproxy.config.units import format_duration, format_size
+from metaproxy.settings.units import format_duration, format_size
 
 FILE = "container.cfg.xml"
 GUARD = "container"

@@ -15,8 +15,8 @@ from metaproxy.config.repose.documents import Element
 from metaproxy.config.repose.draft import Draft
 from metaproxy.config.repose.expressions import Untranslatable, translated
 from metaproxy.config.repose.templates import template_of
-from metaproxy.config.units import RATE_UNITS
 from metaproxy.protocol.expressions import compiled
+from metaproxy.settings.units import RATE_UNITS
 
 GUARD = "rate-limiting"
 ENDPOINT = r"\/limits\/(\d*)\/"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from metaproxy.config.repose.documents import Element
 from metaproxy.config.repose.draft import Draft
 from metaproxy.config.repose.templates import open_templates_of, tenant_template_of
-from metaproxy.config.units import format_duration
+from metaproxy.settings.units import format_duration
 
 DEFAULT_TOKEN_SECONDS = 600
 """For so long Repose believes an answer of identity where its file does not say."""

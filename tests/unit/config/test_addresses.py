@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaproxy.config.addresses import (
-    ListenAddress,
-    Target,
-    parse_listen,
-    parse_network,
-    parse_target,
-    parse_url,
-)
+from metaproxy.config.addresses import ListenAddress, Target, parse_listen, parse_network, parse_target
+from metaproxy.settings.urls import parse_url
 
 
 @pytest.mark.parametrize(

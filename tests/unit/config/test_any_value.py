@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaproxy.config import ConfigError, load_config
-from metaproxy.config.problems import KeyPath
+from metaproxy.settings.section import KeyPath
 
 REFERENCE = Path(__file__).parents[3] / "config" / "metaproxy.yaml"
 

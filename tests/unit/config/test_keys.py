@@ -6,8 +6,8 @@ from metaproxy.config.keys import every_key, section_at
 from metaproxy.config.model import Config
 from metaproxy.config.model.keystone import KeystoneV3, LoginV2
 from metaproxy.config.model.limits import RateRule
-from metaproxy.config.model.section import Section
 from metaproxy.config.model.server import Server
+from metaproxy.settings.section import Section
 
 
 def test_every_key_has_a_path_of_its_own() -> None:

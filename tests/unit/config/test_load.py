@@ -11,7 +11,7 @@ from metaproxy.config.addresses import ListenAddress, Target
 from metaproxy.config.model.keystone import KeystoneV3
 from metaproxy.config.model.limits import AbsoluteLimits, Concurrency
 from metaproxy.config.model.static import Static
-from metaproxy.config.units import Rate
+from metaproxy.settings.units import Rate
 
 LEAST = "server: {}\nupstream: {targets: [http://127.0.0.1:1]}\nidentity: {provider: none}\n"
 KEYSTONE = (

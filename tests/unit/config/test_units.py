@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaproxy.config import hints
-from metaproxy.config.units import (
+from metaproxy.settings import hints
+from metaproxy.settings.units import (
     DURATION_UNITS,
     RATE_UNITS,
     SIZE_UNITS,
@@ -24,7 +24,7 @@ from metaproxy.config.units import (
     parse_rate,
     parse_size,
 )
-from metaproxy.config.written import NotWrittenSo
+from metaproxy.settings.written import NotWrittenSo
 
 Parser = Callable[[object], object]
 

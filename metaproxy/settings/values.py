@@ -6,9 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, ValidationInfo
 
-from metaproxy.config.written import NotWrittenSo, text_of
-from metaproxy.protocol.expressions import compiled
-from metaproxy.protocol.routes import parse_template
+from metaproxy.settings.written import NotWrittenSo, text_of
 
 REDACTED = "***"
 FOLDER = "folder"
@@ -27,16 +25,6 @@ def _blank_is_none(value: object) -> object:
 
 def _redacted(_: SecretStr) -> str:
     return REDACTED
-
-
-def _template(value: str) -> str:
-    parse_template(value)
-    return value
-
-
-def _regex(value: str) -> str:
-    compiled(value)
-    return value
 
 
 def _as_number(value: object) -> object:
@@ -79,6 +67,4 @@ File = Annotated[Path, AfterValidator(_from_folder)]
 
 Token = Annotated[Secret, AfterValidator(_visible)]
 Text = Annotated[str, Field(min_length=1)]
-Template = Annotated[str, AfterValidator(_template), Field(json_schema_extra={"format": "path-template"})]
-Regex = Annotated[str, AfterValidator(_regex), Field(json_schema_extra={"format": "regex"})]
 Method = Annotated[str, text_of("method", "[A-Z]+", "a method is a word in capitals such as GET", "GET")]

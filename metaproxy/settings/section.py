@@ -6,8 +6,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from metaproxy.config.problems import KeyPath
-
+KeyPath = tuple[str | int, ...]
 Finding = tuple[KeyPath, str]
 """A key and what is wrong with it, as a sentence."""
 

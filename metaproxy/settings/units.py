@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
-from metaproxy.config import hints
-from metaproxy.config.written import NotWrittenSo, Written
+from metaproxy.settings import hints
+from metaproxy.settings.written import NotWrittenSo, Written
 
 DURATION_UNITS = {
     "ms": Decimal("0.001"),
@@ -165,16 +165,49 @@ def _is_zero(value: object) -> bool:
     return value == "0" or (isinstance(value, int) and not isinstance(value, bool) and value == 0)
 
 
-Duration = Annotated[float, Written("duration", parse_duration, format_duration, _DURATION.pattern, "10s")]
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_SECONDS:
+        raise NotWrittenSo(f"a duration is a number of seconds from 0 to {LONGEST_SECONDS}, or text: 10s")
+    return float(value)
+
+
+def _positive_seconds(value: object) -> float:
+    seconds = _seconds(value)
+    return seconds if seconds >= SHORTEST_SECONDS else parse_positive_duration("0s")
+
+
+def _bytes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_SIZE:
+        raise NotWrittenSo(f"a size is a number of bytes from 1 to {LARGEST_SIZE}, or text: 64KiB")
+    return value
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise NotWrittenSo("a share is a number from 0 to 1, or text: 10%")
+    return float(value)
+
+
+Duration = Annotated[
+    float, Written("duration", parse_duration, format_duration, _DURATION.pattern, "10s", _seconds)
+]
 Lifetime = Annotated[
     float | None,
     Written(
-        "duration-or-heuristic", parse_lifetime, format_lifetime, rf"{_DURATION.pattern}|{HEURISTIC}", "10s"
+        "duration-or-heuristic",
+        parse_lifetime,
+        format_lifetime,
+        rf"{_DURATION.pattern}|{HEURISTIC}",
+        "10s",
+        lambda value: None if value is None else _seconds(value),
     ),
 ]
 PositiveDuration = Annotated[
-    float, Written("duration", parse_positive_duration, format_duration, _DURATION.pattern, "10s")
+    float,
+    Written(
+        "duration", parse_positive_duration, format_duration, _DURATION.pattern, "10s", _positive_seconds
+    ),
 ]
-Size = Annotated[int, Written("size", parse_positive_size, format_size, _SIZE.pattern, "64KiB")]
-Percent = Annotated[float, Written("percent", parse_percent, format_percent, _PERCENT.pattern, "10%")]
+Size = Annotated[int, Written("size", parse_positive_size, format_size, _SIZE.pattern, "64KiB", _bytes)]
+Percent = Annotated[float, Written("percent", parse_percent, format_percent, _PERCENT.pattern, "10%", _share)]
 RequestRate = Annotated[Rate, Written("rate", parse_rate, str, _RATE.pattern, "1000/minute")]

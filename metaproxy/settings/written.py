@@ -25,12 +25,16 @@ class NotWrittenSo(ValueError):
 class Written:
     """Annotation for pydantic: how a value is read from YAML, written back, and described.
 
+    A file is validated with a context (``settings.values.FOLDER``), and ``parse`` reads each of its values.
+    Without a context the value comes from Python code, which may also give it as the program has it.
+
     Args:
         kind: the word for it in the key reference (``duration``).
         parse: turns the YAML value into the program's; raises ValueError with a helpful sentence.
         text: turns the program's value into what an operator would write.
         pattern: regular expression of the text, for the JSON Schema.
         example: one value as an operator would write it.
+        own: checks a value that Python code gives as the program has it: seconds for ``10s``.
     """
 
     kind: str
@@ -38,13 +42,19 @@ class Written:
     text: Callable[[Any], Any]
     pattern: str
     example: str
+    own: Callable[[Any], Any] | None = None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Let pydantic call ``parse`` and ``text``."""
-        return core_schema.no_info_plain_validator_function(
-            self.parse,
+        return core_schema.with_info_plain_validator_function(
+            self._read,
             serialization=core_schema.plain_serializer_function_ser_schema(self.text),
         )
+
+    def _read(self, value: object, info: core_schema.ValidationInfo) -> Any:
+        if self.own is not None and info.context is None and not isinstance(value, str):
+            return self.own(value)
+        return self.parse(value)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
