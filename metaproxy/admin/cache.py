@@ -25,11 +25,11 @@ class Usage(msgspec.Struct):
     fetching: int
     """Reads under way to the upstream."""
     in_touch: bool
-    """Whether writes through other replicas are heard of; else no stored answer is trusted."""
+    """True if writes through other replicas are received; else no stored answer is trusted."""
 
 
 class Image(msgspec.Struct):
-    """What is stored of one image."""
+    """The stored answers of one image."""
 
     image: str
     answers: int
@@ -71,7 +71,7 @@ class Answer(msgspec.Struct):
 
 
 class Answers(msgspec.Struct):
-    """What is stored of one image in this process, for every project; at most 200 are told."""
+    """The stored answers of one image in this process, for every project; at most 200 are listed."""
 
     image: str
     number: int
@@ -79,7 +79,7 @@ class Answers(msgspec.Struct):
 
 
 class Purge(msgspec.Struct, forbid_unknown_fields=True):
-    """What is purged: one of these."""
+    """The target of a purge: one of these."""
 
     image: str = ""
     """An image's id."""

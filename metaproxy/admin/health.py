@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether it may be given requests.
+"""Health: is the process alive, and may it be given requests?
 
 Probes are simple clients: load balancers ask with HTTP/1.0 and without Host, with HEAD or OPTIONS, and
 without a credential. They get the verdict. The reasons are for callers that may see what is behind the

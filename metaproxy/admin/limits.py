@@ -24,7 +24,7 @@ class Rule(msgspec.Struct):
 
 
 class Consumer(msgspec.Struct):
-    """What one consumer sent through this process in the last one to two minutes."""
+    """The requests that one consumer sent through this process in the last one to two minutes."""
 
     consumer: str
     requests: int

@@ -19,7 +19,7 @@ PLAIN: Mapping[str, tuple[str, str, tuple[int, ...]]] = {
     "/metrics": ("Every number, for Prometheus.", "text/plain", (200,)),
     "/openapi.json": ("This document.", "application/json", (200,)),
 }
-"""What is no operation: summary, media type, statuses."""
+"""Paths that are not operations: summary, media type, statuses."""
 
 REFUSALS = {
     "400": "What is asked cannot be read.",

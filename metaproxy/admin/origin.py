@@ -5,7 +5,7 @@ ways lead there. A page can send requests whose answers it cannot read: so what 
 be JSON, which no form can send, and must not come from another origin (Fetch Metadata, Origin). And a
 name of the attacker's can be made to point at 127.0.0.1, so that the browser takes us for the
 attacker's own server (DNS rebinding): so Host must be an address, ``localhost`` or a name that we were
-told to listen on. Where a token is needed the browser does not have it for foreign pages, and any Host
+told to listen on. If a token is needed the browser does not have it for foreign pages, and any Host
 is right. Probes may come with any Host or none, because load balancers send none; under a foreign Host they
 get the verdict without the reasons.
 """

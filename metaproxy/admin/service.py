@@ -1,4 +1,4 @@
-"""What the admin listener operates: the application that runs, which a reload may replace at any time."""
+"""The subject of the admin listener: the application that runs, which a reload may replace at any time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ from metaproxy.identity.revocations import NotRecorded
 
 
 class Revoke(msgspec.Struct, forbid_unknown_fields=True):
-    """What is revoked: one ``token``, or what all the other attributes given match together."""
+    """The tokens to revoke: one ``token``, or what all the other attributes given match together."""
 
     token: str = ""
     """A whole token; it is neither kept nor logged."""

@@ -78,7 +78,7 @@ def _write(text: str, output: Path | None) -> None:
 
 
 def _problems(imported: Imported) -> list[str]:
-    """What ``metaproxy check`` would say of all else, once the variables that the report names are set."""
+    """Return what ``metaproxy check`` would say once the variables that the report names are set."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "metaproxy.yaml"
         file.write_text(imported.yaml, encoding="utf-8")

@@ -15,7 +15,7 @@ from metaproxy.protocol.routes import RouteTable
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What an operation is given."""
+    """The arguments of an operation."""
 
     images: ImageStore
     caller: Caller
@@ -34,7 +34,7 @@ class Call:
 
 
 Result = Document | None
-"""What an operation answers: a document (200), or None (204)."""
+"""The answer of an operation: a document (200), or None (204)."""
 Operation = Callable[[Call], Result]
 Methods = Mapping[str, Operation]
 

@@ -1,4 +1,4 @@
-"""What the demo's services are made of: an answer is a function of a request, ``Service`` does the rest.
+"""The base of the demo's services: an answer is a function of a request, ``Service`` does the rest.
 
 ``Service`` counts what reaches it, and can be told to be slow or to fail, under paths of its own:
 

@@ -1,4 +1,4 @@
-"""Who and what there is in the demo: two projects, their people, their images. All ids are stable.
+"""The world of the demo: two projects, their people, their images. All ids are stable.
 
 Alice's token and the metadata item of her first image are those of the API's own documentation, so
 that its example can be repeated word for word.

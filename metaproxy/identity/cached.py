@@ -1,7 +1,7 @@
 """The token cache in front of a validator: who a token speaks for, known without asking.
 
 Facts this file rests on. However many requests wait for the same token, one validation is under way; it is a
-task of its own, which no client's hanging up can end. Where identity gives no verdict, an earlier one goes
+task of its own, which no client's hanging up can end. If identity gives no verdict, an earlier one goes
 on for a while; without one the request is refused. While identity fails, it is probed now and then, so that
 its return is noticed without any request: by the login until that has succeeded once, later by a validation
 of a made-up token.
@@ -178,7 +178,7 @@ class CachedValidator(TokenValidator):
             if known is not None:
                 return known
         validation = self._under_way(key, token, turn, allow_expired=allow_expired)
-        # Where identity is known to fail, nobody waits to hear it again; it is asked all the same.
+        # If identity is known to fail, no request waits for it; it is asked all the same.
         if (validation is None or not self.health.available) and (earlier := self._earlier(key)):
             return earlier
         if validation is None:
@@ -277,7 +277,7 @@ class CachedValidator(TokenValidator):
                 verdict = Rejected("token_revoked")
             else:
                 verdict = replace(self._headers.applied(verdict), token_digest=key)
-                # What was revoked meanwhile may be this: the answer holds for those who wait, no longer.
+                # It may have been revoked meanwhile: the answer holds for the requests that wait, no longer.
                 if revision == self._revision:
                     self._cache.keep(key, verdict, name, past_expiry=allow_expired)
         if isinstance(verdict, Rejected):

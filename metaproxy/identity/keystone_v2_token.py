@@ -1,7 +1,7 @@
-"""What the Identity API v2.0 says of a token, as types, and the identity that it makes.
+"""A token's document of the Identity API v2.0, as types, and the identity that it makes.
 
 Rackspace's extensions stand under their prefixed names. A role that names a tenant gives the token that
-tenant too; ids may be written as numbers. What is optional may be absent or null. A token that is bound to
+tenant too; ids may be written as numbers. Optional fields may be absent or null. A token that is bound to
 something (``bind``) is not valid by itself, so it is rejected. The catalog is decoded only if it is wanted.
 """
 
@@ -79,7 +79,7 @@ class IssuedToken(msgspec.Struct):
 
 
 class IssuedAccess(msgspec.Struct):
-    """What a login needs to know."""
+    """The fields that a login needs."""
 
     token: IssuedToken
 

@@ -1,7 +1,7 @@
-"""What Keystone v3 says of a token, as types, and the identity that it makes.
+"""A token's document of Keystone v3, as types, and the identity that it makes.
 
-Only what an identity needs is named. What is needed (the user's id, the expiry, the id of a project, the
-names of roles) must be there; a field of the wrong type makes the whole answer unreadable. What is optional
+Only what an identity needs is named. Required fields (the user's id, the expiry, the id of a project, the
+names of roles) must be there; a field of the wrong type makes the whole answer unreadable. Optional fields
 may be absent or null. Two things are judged rather than read, because a token that is bound to something is
 not valid by itself: the rules of its application credential, and ``bind``. The catalog is decoded only if
 it is wanted.
@@ -35,7 +35,7 @@ class Group(msgspec.Struct):
 
 
 class Federation(msgspec.Struct):
-    """What a token of a federated user says beside (OS-FEDERATION)."""
+    """Further fields of a federated user's token (OS-FEDERATION)."""
 
     groups: list[Group] | None = None
 
@@ -64,7 +64,7 @@ class Role(msgspec.Struct):
 
 
 class Endpoint(msgspec.Struct):
-    """Where a service of the catalog can be reached, for whom."""
+    """One address of a service in the catalog, with its region and interface."""
 
     interface: str | None = None
     url: str | None = None
@@ -117,7 +117,7 @@ class Envelope(msgspec.Struct):
 
 
 class IssuedToken(msgspec.Struct):
-    """What a login needs to know of the token it was given."""
+    """The fields of its own token that a login needs."""
 
     expires_at: str
     catalog: msgspec.Raw = NULL
@@ -130,7 +130,7 @@ class Issued(msgspec.Struct):
 
 
 class RevocationEvent(msgspec.Struct, frozen=True):
-    """What Keystone revoked (OS-REVOKE): every token that has all the attributes named."""
+    """A revocation event of Keystone (OS-REVOKE): every token that has all the attributes named."""
 
     audit_id: str | None = None
     audit_chain_id: str | None = None

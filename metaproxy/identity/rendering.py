@@ -31,7 +31,7 @@ logger = structlog.get_logger(__name__)
 _CONTROL = {code: f"%{code:02X}" for code in (*range(0x20), 0x7F)}
 _LIST_CONTROL = _CONTROL | {ord(","): "%2C"}
 
-# What a service token's identity is told as: the twin of each of its fields.
+# The fields of a service token's identity: the twin of each field of a user's.
 _TWINS = {
     template.format(twin="").encode(): template.format(twin="-service").encode()
     for template, _ in names.OPENSTACK
@@ -40,7 +40,7 @@ _TENANT_FIELDS = {b"x-project-id": b"", b"x-tenant-id": b"", b"x-authorization":
 _TENANT_NAMES = frozenset({b"x-project-name", b"x-tenant-name", b"x-tenant"})
 
 DELEGATED: HeaderPairs = ((names.STATUS, names.INVALID),)
-"""What the upstream is told of a request without a valid token."""
+"""The fields that the upstream gets for a request without a valid token."""
 SERVICE_DELEGATED: HeaderPairs = ((names.SERVICE_STATUS, names.INVALID),)
 """The same of a service token that is not valid."""
 

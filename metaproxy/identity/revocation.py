@@ -1,4 +1,4 @@
-"""What is revoked, as data: one token, the tokens of one login, or everything of a user or project."""
+"""Revocations as data: one token, the tokens of one login, or everything of a user or project."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -112,7 +112,7 @@ class RevokedTokens:
 
     @property
     def is_full(self) -> bool:
-        """Whether the next name pushes out the oldest."""
+        """Return True if the next name pushes out the oldest."""
         return len(self._names) >= self._names.maxsize
 
     def add(self, revocation: Revocation) -> None:
@@ -126,7 +126,7 @@ class RevokedTokens:
 
 
 class RevocationMemory:
-    """What operators have revoked, and apart from it what identity has said that it revoked.
+    """The revocations of operators, and apart from them those of identity.
 
     Anybody can have identity say so by revoking tokens of their own, and must not push out what an operator
     has revoked. The memory outlives a change of configuration.

@@ -91,6 +91,6 @@ class RevocationEventPolling:
                     logger.info("identity offers no revocation events: tokens are held until their ttl ends")
                     return
             except IdentityUnavailable as error:
-                # What was missed is asked for next time: the date of the question stays.
+                # Missed events are asked for next time, because the date of the question stays.
                 logger.debug("no revocation events", trouble=error.trouble.value)
             await asyncio.sleep(self._interval)

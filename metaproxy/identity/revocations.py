@@ -180,7 +180,7 @@ class Revocations:
             return
         made = self._validator.revoked.made()
         for entry in read.entries:
-            # What is known already would only have identity asked again.
+            # An event that is known already would only have identity asked again.
             if made.get(entry.payload, math.inf) > entry.age + SAME_SECONDS:
                 self._apply(entry)
         if not read.is_whole and self._settled_outages < outage and not self._was_doubted:

@@ -36,7 +36,7 @@ REJECTED_SHARE = 8
 class Known:
     """A verdict that is kept. Instants are monotonic seconds, ``expires_at`` is by the wall clock.
 
-    Who holds on to one need not look it up again: once it is kept no longer, it is not fresh.
+    A holder of one need not look it up again: once it is evicted, it is not fresh.
     """
 
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""What identity says wrong, and what we say then.
+"""Failures of identity, and the faults that clients get.
 
 ===================================== ==================== ====== =======================
 identity                              trouble              status reason
@@ -19,9 +19,9 @@ missing, an answer without end
 more validations at once than we hold  BUSY                503    identity_busy
 ===================================== ==================== ====== =======================
 
-Every trouble has Retry-After: identity's own where it names one, else ``RETRY_AFTER``. Where Repose and
-keystonemiddleware differ (502 or 503 for an unreachable identity, 500 or 503 for a refused login), ours
-is 503: from the client's side all of them are one thing, a service that cannot answer now. A timeout
+Every trouble has Retry-After: identity's own where it names one, else ``RETRY_AFTER``. Repose and
+keystonemiddleware differ (502 or 503 for an unreachable identity, 500 or 503 for a refused login);
+ours is 503: from the client's side all of them are one thing, a service that cannot answer now. A timeout
 is 504, as Repose has it, because a client may hold it against its own deadline. A 404 that is not JSON
 was not written by identity but by something in front of it; to call the token unknown would make
 every client throw its good token away.
@@ -61,7 +61,7 @@ class Trouble(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a client is told: status and message; the reason goes to the log and the metrics."""
+    """The status and message for the client; the reason goes to the log and the metrics."""
 
     status: int
     message: str

@@ -32,7 +32,7 @@ class Rejected:
 
 
 Verdict: TypeAlias = Identity | Rejected
-"""What identity has said of a token."""
+"""The verdict of identity on a token."""
 
 
 class TokenRejected(Exception):

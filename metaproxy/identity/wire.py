@@ -57,7 +57,7 @@ class Answered:
     def rejects_token(self, token: bytes) -> bool:
         """Say whether this is the verdict that ``token``, which was asked about, is none.
 
-        What identity writes is JSON or nothing; a page comes from something in front of it.
+        Identity writes JSON or nothing; a page comes from something in front of it.
         """
         if self.status in _TOKEN_TOO_LONG or (self.status == 400 and len(token) > LONG_TOKEN_BYTES):
             return True

@@ -89,12 +89,12 @@ class AccessRules:
 
     @property
     def is_shaped(self) -> bool:
-        """Whether paths of one shape meet the same rules."""
+        """True if paths of one shape meet the same rules."""
         return self._table.is_shaped
 
     @property
     def tells_tenants(self) -> bool:
-        """Whether which rules a path meets rests on the token's tenant, too."""
+        """True if the rules that a path meets depend on the token's tenant, too."""
         return self._table.tells_tenants
 
     @property

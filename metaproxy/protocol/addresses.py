@@ -30,7 +30,7 @@ def canonical(text: str) -> str:
 def counted_as(address: str, ipv6_prefix: int) -> str:
     """Return the name by which a client is counted: an IPv4 address, or an IPv6 network of that length.
 
-    ``2001:db8::/64`` for ``2001:db8::1``. What is no IPv6 address, networks included, stays as it is.
+    ``2001:db8::/64`` for ``2001:db8::1``. Anything else, networks included, stays as it is.
     """
     return _network(address, ipv6_prefix) if ":" in address else address
 

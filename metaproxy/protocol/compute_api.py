@@ -15,7 +15,7 @@ from metaproxy.protocol.routes import RouteTable, shape
 PREFIXES = ("", "/v2", "/v2.1", "/v2/{tenant_id}", "/v2.1/{tenant_id}")
 
 BARE_TENANT = "/{tenant_id}"
-"""What precedes a resource at an origin that is mounted at a version; what it captures may be none."""
+"""The version and tenant before a resource, which an origin that is mounted at a version may lack."""
 
 OPERATIONS: tuple[tuple[str, frozenset[str]], ...] = (
     ("/limits", frozenset({"GET"})),
@@ -27,7 +27,7 @@ OPERATIONS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 
 TENANT_PATHS = ("/v2/{tenant_id}/**", "/v2.1/{tenant_id}/**")
-"""Where a tenant may stand in a path that is no known operation."""
+"""The places of a tenant in a path that is no known operation."""
 
 FORMATS = (".json", ".xml")
 ENDINGS = ("/", *FORMATS)

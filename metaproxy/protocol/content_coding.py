@@ -16,7 +16,7 @@ WINDOWS = {
     b"x-gzip": (GZIP,),
     b"deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS),
 }
-"""What zlib is told to read, by coding: the formats in the order in which they are tried."""
+"""The formats that zlib tries, in order, by coding."""
 
 MAX_MEMBERS = 64
 """Each further member is cut off the body, so that many small ones would cost the square of its size."""

@@ -35,7 +35,7 @@ MAX_RULES_LENGTH = 16384
 """Characters of all patterns of one credential."""
 MEMO_ENTRIES = 256
 
-# What WebOb's Request.path leaves as it is (its PATH_SAFE), besides letters, digits and "-._~".
+# WebOb's Request.path leaves these as they are (its PATH_SAFE), besides letters, digits and "-._~".
 _PATH_SAFE = "/~!$&'()*+,;=:@"
 _PART = re.compile(r"(?P<segment>\{[^}]*\}|\*(?!\*))|\*\*|[^{}*]", re.DOTALL)
 

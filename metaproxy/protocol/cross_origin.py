@@ -74,7 +74,7 @@ def fits_everybody(pattern: str) -> bool:
 
 
 class CrossOriginPolicy:
-    """Who may ask from a page, and what pages are told.
+    """The origins whose pages may send requests, and the fields that pages may read.
 
     Raises ValueError for an origin that no browser sends, and where credentials would be open to every one:
     whoever runs any page could then act with a visitor's cookies or client certificate.

@@ -125,7 +125,7 @@ def _backtracking(expression: str) -> Expression:
 def _python(expression: str) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
-            # What a later Python will read otherwise (``[[a]``) is not to change its meaning one day.
+            # A later Python will read ``[[a]`` otherwise: refuse it now, so that no meaning changes one day.
             warnings.simplefilter("error", FutureWarning)
             return re.compile(expression, re.ASCII | re.DOTALL)
     except (re.error, OverflowError, ValueError, FutureWarning) as error:

@@ -1,4 +1,4 @@
-r"""Who the client is when trusted proxies stand in front: Forwarded (RFC 7239) or X-Forwarded-*.
+r"""The address of the client when trusted proxies are in front: Forwarded (RFC 7239) or X-Forwarded-*.
 
 Facts this file rests on. Each proxy appends what it saw, so the fields are read from the right: as long as
 the peer that wrote an element is trusted, the element is believed; the first address that is no trusted
@@ -8,7 +8,7 @@ one of the two families and pass the other on as the client wrote it, so one of 
 A value of Forwarded is a token or a quoted string, in which ``,`` and ``;`` separate nothing and ``\``
 escapes (RFC 7239 §4, RFC 9110 §5.6.4). A parameter stands once in an element. A node is an address, an IPv6
 address in brackets, ``unknown`` or an obfuscated identifier, with or without a port that may be obfuscated
-too (§6). Where quotes do not balance, two readers could see different elements: the rest of the line proves
+too (§6). If quotes do not balance, two readers could see different elements: the rest of the line proves
 nothing.
 """
 
@@ -60,7 +60,7 @@ Pairs = Mapping[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request comes from: the client's address and the scheme it used."""
+    """The source of a request: the client's address and the scheme it used."""
 
     address: str
     scheme: str
@@ -68,7 +68,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy says of its peer: the canonical address, "" where that is hidden, and the scheme."""
+    """One proxy's statement about its peer: the canonical address, "" if that is hidden, and the scheme."""
 
     address: str
     scheme: str

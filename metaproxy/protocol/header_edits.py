@@ -1,8 +1,8 @@
 """Header fields that an operator wants taken off, replaced or added, as data.
 
 Facts this file rests on. Some fields say where a message ends or belong to one hop (RFC 9110 §7.6.1,
-RFC 9112 §6), some say what the body is (RFC 9110 §8), some are what an upstream trusts. Whoever could
-edit those could smuggle a request or name another user, so they are nobody's to edit. A name of letters,
+RFC 9112 §6), some say what the body is (RFC 9110 §8), some are what an upstream trusts. With those
+an edit could smuggle a request or name another user, so they cannot be edited. A name of letters,
 digits and hyphens alone is the same variable to no gateway as another field (RFC 3875 §4.1.18).
 """
 
@@ -59,7 +59,7 @@ def is_value(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HeaderEdits:
-    """What is done to the fields of a message: first taken off, then added. Names are lower-case."""
+    """Edits of the fields of a message: removals first, then additions. Names are lower-case."""
 
     removed: frozenset[bytes] = frozenset()
     added: tuple[Header, ...] = field(default=(), repr=False)

@@ -2,7 +2,7 @@
 
 Clients say ``/compute/v2.1/…`` where the API behind is asked for ``/v2.1/…``. Rules, limits and the cache
 speak of the latter. The prefix is compared segment by segment, decoded (RFC 3986 §6.2.2.2): another spelling
-of it is not another path. What a template says of the prefix is taken off the template as well.
+of it is not another path. A template that contains the prefix loses it as well.
 """
 
 from typing import Final

@@ -45,7 +45,7 @@ OF_TOKEN: Final = -1
 """The source of a segment that the token tells: the tenant, if the path has none."""
 
 Source: TypeAlias = int | str
-"""Where a segment comes from: a position in the path, ``OF_TOKEN``, or the segment itself."""
+"""The origin of a segment: a position in the path, ``OF_TOKEN``, or the segment itself."""
 
 
 class Reading(NamedTuple):

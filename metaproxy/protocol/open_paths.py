@@ -1,10 +1,10 @@
 """Paths that need no token.
 
-What lets in without a token must let in no more than what is written. So a template speaks for the other
-names of its resource (``resource_table``) only if it says what that is: the segment behind version and tenant
-is a literal, as in ``/v2.1/{tenant_id}/images/**``. ``/v2.1/**`` opens one version. A path with a
-tenant and no version is open if a template is written so. A final slash is no
-part of a path, a format is none of a resource of the compute API.
+An open path lets in without a token, so it must open no more than its text says. A template speaks for the
+other names of its resource (``resource_table``) only if it says what that is: the segment behind version and
+tenant is a literal, as in ``/v2.1/{tenant_id}/images/**``. ``/v2.1/**`` opens one version. A path with a
+tenant and no version is open if a template is written so. A final slash is not part of a path, and a
+format is not part of a resource of the compute API.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class OpenPaths:
 
     @property
     def is_shaped(self) -> bool:
-        """Whether paths of one kind (``compute_api.kind_of_path``) are open alike."""
+        """True if paths of one kind (``compute_api.kind_of_path``) are open alike."""
         return self._table.is_shaped and self._written.is_shaped
 
     def has(self, path: str) -> bool:

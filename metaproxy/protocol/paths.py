@@ -1,7 +1,7 @@
 """Which request paths mean the same to everyone who reads them.
 
 A path is matched and authorised by us and read again by the upstream, perhaps by a server that
-normalises it first. Where two readers could disagree, the request is refused, not repaired:
+normalises it first. If two readers could disagree, the request is refused, not repaired:
 
 - octets outside RFC 3986's ``pchar`` and "/" (a backslash, a control, a raw non-ASCII octet, braces);
 - ``;``: some servers cut path parameters off, others keep them;

@@ -113,7 +113,7 @@ OTHERS = frozenset(
         b"x-waws-unencoded-url",
     }
 )
-"""What is none of these and has no prefix of its own."""
+"""Fields of proxies without a common prefix."""
 
 NAMES = ADDRESSES | SCHEMES | OTHERS
 

@@ -1,4 +1,4 @@
-"""What the fields of a head mean, settled before anything reads them.
+"""The meaning of a head's fields, settled before anything reads them.
 
 Facts this file rests on. White space around a value is no part of it (RFC 9110 §5.5, RFC 9112 §5.1), and
 not every server takes it off. Fields that Connection names end at this hop: whatever was decided by one of
@@ -17,7 +17,7 @@ _USUAL = frozenset({b"close", b"keep-alive", b"te", b"upgrade"})
 """Options for which nothing is to be done here: a field of that name ends at this hop anyway, or is none."""
 
 _QUIET = frozenset({b"keep-alive", b"Keep-Alive", b"close", b""})
-"""What Connection says in nearly every head that has it."""
+"""The value of Connection in nearly every head that has it."""
 
 
 def settled(headers: list[Header]) -> list[Header]:

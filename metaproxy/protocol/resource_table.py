@@ -38,7 +38,7 @@ TENANT = "tenant_id"
 
 
 class _Entry(NamedTuple, Generic[T]):
-    """What a template stands for; ``position`` tells templates apart."""
+    """The value of a template; ``position`` tells templates apart."""
 
     position: int
     value: T
@@ -55,7 +55,7 @@ class _Matched(NamedTuple, Generic[T]):
 
     @property
     def takes_version_for_tenant(self) -> bool:
-        """Whether the tenant of ``/{tenant_id}/**`` is a version; under another name it is a tenant."""
+        """True if the tenant of ``/{tenant_id}/**`` is a version; under another name it is a tenant."""
         return isinstance(self.sources.get(TENANT), str)
 
 
@@ -84,14 +84,14 @@ class ResourceTable(Generic[T]):
         self._memo: dict[tuple[str, str], tuple[_Matched[T], ...]] = {}
         self._count = 0
         self.tells_tenants = False
-        """Whether a template insists on which tenant it is: the answer then rests on the token, too."""
+        """True if a template names the token's tenant: the answer then depends on the token, too."""
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def is_shaped(self) -> bool:
-        """Whether paths of one shape match alike."""
+        """True if paths of one shape match alike."""
         return self._resources.is_shaped and self._exact.is_shaped
 
     def add(self, template: str, value: T, *, exact: bool = False) -> None:

@@ -55,7 +55,7 @@ class Segment:
 
 
 End = tuple[T, str, tuple[str, ...]]
-"""Where a template ends: its value, its text, the names of its captures."""
+"""The end of a template: its value, its text, the names of its captures."""
 
 Found = tuple[End[T], tuple[int, ...]]
 """Such an end, and which segments were captured on the way."""
@@ -97,8 +97,8 @@ class RouteTable(Generic[T]):
         self._memo_entries = memo_entries
         self._memo: dict[str, tuple[Found[T], ...]] = {}
         self.is_shaped = True
-        """Whether paths of one shape match alike: no template insists on what the name of a thing is."""
-        # What has another number of segments need not be walked.
+        """True if paths of one shape match alike: no template names a thing."""
+        # A path with another number of segments need not be walked.
         self._lengths: set[int] = set()
         self._shortest_rest: float = math.inf
         self.templates: list[str] = []

@@ -2,8 +2,8 @@
 
 Facts this file rests on. Paths are case-sensitive (RFC 3986 §6.2.2.1), and templates are matched so. Some
 origins, and some servers and file systems in front of them, ignore case all the same: to them
-``/V2.1/{tenant_id}/servers`` is the path whose tenant we check. What the two would take for different
-things is neither matched nor passed on.
+``/V2.1/{tenant_id}/servers`` is the path whose tenant we check. A path that the two would read differently is
+neither matched nor passed on.
 """
 
 from collections.abc import Iterable

@@ -32,7 +32,7 @@ def ignore(_moment: float) -> None:
 
 
 class Broadcast(Protocol):
-    """What replicas tell each other through."""
+    """The channel between replicas."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class Broadcast(Protocol):
 
     @property
     def lossless(self) -> bool:
-        """Whether every subscription has got a payload when ``publish`` returns."""
+        """True if every subscription has received a payload when ``publish`` returns."""
         ...
 
     async def publish(self, channel: str, payload: bytes) -> int:

@@ -61,7 +61,7 @@ def cause_of(error: BaseException) -> tuple[str, str]:
     if any(isinstance(each, ssl.SSLError) for each in chain):
         return "tls", detail
     words = [word for each in chain for word in _names(each) if word in _WORDS]
-    # What a reply or a system call says is more than that the connection failed, or a command.
+    # A reply or a system call says more than that the connection or a command failed.
     best = next((word for word in words if word not in _VAGUE), words[0] if words else "")
     return _WORDS.get(best, "other"), detail
 

@@ -1,4 +1,4 @@
-"""What a store of counters is asked, and what it answers."""
+"""The interface of a store of counters, with its requests and answers as types."""
 
 import re
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class SharedCounters(Protocol):
 
     @property
     def available(self) -> bool:
-        """Whether the store can be asked at all."""
+        """True if the store can be asked at all."""
 
     async def take(self, charges: Sequence[Charge]) -> Taken:
         """Charge every counter, or none if one has no room."""

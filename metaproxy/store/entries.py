@@ -13,7 +13,7 @@ Generations = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store has: the entry's content, or None; and the generations that a new one must carry."""
+    """An answer of the store: the entry's content, or None; and the generations that a new one must carry."""
 
     content: bytes | None
     generations: Generations

@@ -15,7 +15,7 @@ NEVER = float("-inf")
 class MemoryCounters:
     """Counters that live as long as what they count, and at most ``max_counters`` of them.
 
-    Where the bound is reached, the counter that was used least recently goes: the one that has leaked
+    If the bound is reached, the counter that was used least recently goes: the one that has leaked
     most. Setting an entry of the cache costs more than all the rest of a check, so a counter is a
     mutable cell that is kept for two horizons and set anew only when less than one is left.
 

@@ -17,17 +17,17 @@ class Recorded(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What was recorded since the last reading."""
+    """The revocations that were recorded since the last reading."""
 
     entries: Sequence[Recorded]
     is_whole: bool
-    """Whether nothing that was recorded since the last reading has been lost."""
+    """True if nothing that was recorded since the last reading has been lost."""
     is_everything: bool
-    """Whether these are all that are recorded, older ones too."""
+    """True if these are all that are recorded, older ones too."""
 
 
 class RevocationRecord(Protocol):
-    """Where revocations are recorded for other processes. Every method may raise OSError."""
+    """A record of revocations for other processes. Every method may raise OSError."""
 
     async def add(self, entries: Sequence[Recorded]) -> None:
         """Record ``entries``."""

@@ -1,1 +1,1 @@
-"""What operators see: counters, events, the access log. Each costs a request as little as can be."""
+"""Telemetry for operators: counters, events, the access log. Each costs a request as little as can be."""

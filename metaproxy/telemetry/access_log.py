@@ -1,7 +1,7 @@
 """Lines, encoded and written in batches.
 
 A line costs its request the making of a small object; it is encoded and written with others, when a
-batch is full or from the event loop's timer. What is not yet written is at most ``flush_seconds`` old,
+batch is full or from the event loop's timer. A line waits at most ``flush_seconds``,
 and ``close`` writes the rest. A reader that is too slow, or gone, loses lines, never requests (see
 ``outlet``): they are counted in ``dropped``.
 """

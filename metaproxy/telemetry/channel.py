@@ -28,7 +28,7 @@ class Channel:
     """A way to write to a descriptor. ``write`` raises BlockingIOError where it would wait."""
 
     takes_all = False
-    """Whether a write takes all lines at once, or fails."""
+    """True if a write takes all lines at once, or fails."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

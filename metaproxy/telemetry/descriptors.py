@@ -8,7 +8,7 @@ STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR = 0, 1, 2
 def keep_descriptors() -> None:
     """Occupy the standard descriptors that are closed, so that no file or connection gets their number.
 
-    What is written to one of them fails, as it would on a closed one.
+    A write to one of them fails, as it would on a closed one.
     """
     for descriptor in (STANDARD_INPUT, STANDARD_OUTPUT, STANDARD_ERROR):
         try:

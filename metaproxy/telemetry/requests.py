@@ -1,4 +1,4 @@
-"""What is told of every request when it has ended: a few numbers and one line of the access log."""
+"""The record of every request that has ended: a few numbers and one line of the access log."""
 
 import random
 from collections.abc import Callable, Mapping

@@ -2,9 +2,9 @@
 
 A client that sends ``traceparent`` (W3C Trace Context) has decided: its flag says whether the request is
 sampled, and the request's span becomes a child of the client's. The field itself goes on to the upstream as
-it came. Where there is none, chance decides. Below the request's span stands one for each stage that it came
+it came. Without it, chance decides. Below the request's span stands one for each stage that it came
 to, each inside the one before it, and in the stage that waited one for what it waited for outside the
-process (identity, the store, the upstream). What the fast lane has answered has the request's span alone.
+process (identity, the store, the upstream). A request that the fast lane has answered has its own span alone.
 
 Needs the extra ``otel``.
 """

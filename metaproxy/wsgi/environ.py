@@ -32,7 +32,7 @@ def scope_of(environ: Environ) -> Scope:
         "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").rpartition("/")[2],
         "method": environ["REQUEST_METHOD"],
         "scheme": environ.get("wsgi.url_scheme", "http"),
-        # What is no UTF-8 is refused by its raw path; here it must be text that can be logged.
+        # A path that is not UTF-8 is refused by its raw path; here it must be text that can be logged.
         "path": path.decode("utf-8", "replace"),
         "raw_path": _raw_path(environ, path),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
@@ -78,7 +78,7 @@ def _headers(environ: Environ) -> Iterator[Header]:
     for name, value in environ.items():
         if name.startswith("HTTP_"):
             field = name[5:].replace("_", "-").lower().encode("latin-1")
-            # What has a variable of its own is read from there: never twice, never two values.
+            # A field with a variable of its own is read from there: never twice, never two values.
             if field not in UNPREFIXED.values():
                 yield field, value.encode("latin-1")
         elif name in UNPREFIXED and value:

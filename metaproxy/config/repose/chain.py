@@ -1,4 +1,4 @@
-"""What the order of Repose's filters did, and what the line here does in its own order.
+"""The order of Repose's filters, beside the order of the stages here.
 
 Facts this file rests on. Every filter sees the request as those before it have left it. Here the order is
 fixed: token, roles, rates. A filter that delegates does not refuse: it passes the request on with

@@ -33,7 +33,7 @@ NAMESPACE = "http://docs.openrepose.org/repose"
 
 
 class Schema(NamedTuple):
-    """What a file must be for its conversion: its root and namespace."""
+    """The root and namespace that a file must have for its conversion."""
 
     root: str
     namespace: str

@@ -68,7 +68,7 @@ class Element:
 
     @property
     def place(self) -> str:
-        """Where the element is: file, line and path."""
+        """The place of the element: file, line and path."""
         return f"{self.file}:{self.line}: {self._path}"
 
     @property

@@ -19,7 +19,7 @@ class Reference(str):
 
 
 class Kind(StrEnum):
-    """What a line of the report is about, most urgent first."""
+    """The subject of a line of the report, most urgent first."""
 
     NOT_CONVERTED = "not converted"
     OPEN = "open"
@@ -47,7 +47,7 @@ class Note:
 
 @dataclass(slots=True)
 class Draft:
-    """What the conversions write into.
+    """The draft that the conversions write into.
 
     ``groups`` says where groups of users come from: none, identity, federated or address.
     ``consumer`` is what stands for Repose's X-PP-User in rate rules; ``has_identity`` says whether

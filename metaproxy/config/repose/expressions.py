@@ -70,8 +70,8 @@ def translated(java: str, *, may_match_more: bool = False) -> str:
     Args:
         java: the expression.
         may_match_more: whether possessive repeats may become greedy ones, and atomic groups plain ones.
-            What the expression matched it still matches, with the same captures, because the first try of
-            both is the same. It may match more texts, as a limit may and a permission may not.
+            All texts that the expression matched still match, with the same captures, because the first try
+            of both is the same. It may match more texts, as a limit may and a permission may not.
     """
     ours = "".join(_parts(java))
     if may_match_more:

@@ -2,7 +2,7 @@
 
 Facts this file rests on (Repose, AddHeaderFilter and HeaderNormalizationFilter). A field that is added is
 seen by the filters behind, and by the upstream. Every target whose path and method match a request strikes
-the fields of its blacklist, or all but those of its whitelist; a blacklist goes first. What stands
+the fields of its blacklist, or all but those of its whitelist; a blacklist goes first. An edit
 in a target itself, not in ``request`` or ``response``, is for requests.
 """
 

@@ -20,7 +20,7 @@ from metaproxy.settings.units import RATE_UNITS
 
 GUARD = "rate-limiting"
 ENDPOINT = r"\/limits\/(\d*)\/"
-"""Where limits are told if the file does not say."""
+"""The path of the limits if the file does not say."""
 EVERY_PATH = frozenset({".*", "/.*", "^.*$", "^/.*$"})
 METHODS = frozenset({"GET", "DELETE", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "ALL"})
 
@@ -240,4 +240,4 @@ GROUPS = {
     "federated": "here groups of federated users alone are known, and a role of such a name counts as one",
     "address": "here there are no groups by network, and all meet the limits of the default group",
 }
-"""What is otherwise here, by where Repose had groups from."""
+"""The differences here, by the source of Repose's groups."""

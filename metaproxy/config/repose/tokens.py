@@ -1,4 +1,4 @@
-"""What the two Keystone filters of Repose have in common: white list, cache, tenants, roles.
+"""The common parts of Repose's two Keystone filters: white list, cache, tenants, roles.
 
 Facts this file rests on (keystone-v2.xsd, openstack-identity-v3.xsd). An answer of identity is believed for
 ``token`` seconds, groups for ``group`` and endpoints for ``endpoints``; -1 is not at all, 0 is as long as the

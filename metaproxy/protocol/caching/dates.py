@@ -55,7 +55,7 @@ def render(seconds: float) -> bytes:
 
 @lru_cache(maxsize=8)
 def _render(seconds: int) -> bytes:
-    """What comes in one second has one date."""
+    """Return the date of a moment; all moments of one second have one date."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return (
         f"{DAYS[moment.weekday()]}, {moment.day:02} {MONTHS[moment.month - 1]} {moment.year:04} "

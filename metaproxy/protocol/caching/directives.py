@@ -45,7 +45,7 @@ _DICTIONARY_MEMBER = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDirectives:
-    """What a client asks of the cache. Numbers are seconds; ``max_stale`` may be infinite."""
+    """The directives of a request. Numbers are seconds; ``max_stale`` may be infinite."""
 
     no_cache: bool = False
     no_store: bool = False
@@ -58,7 +58,7 @@ class RequestDirectives:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseDirectives:
-    """What the origin says about storing and reusing its answer. Numbers are seconds.
+    """The directives of an answer, about storing and reusing it. Numbers are seconds.
 
     ``private_fields`` and ``no_cache_fields`` are the header fields that the qualified forms name;
     ``private`` and ``no_cache`` are the unqualified forms. ``targeted`` says that the directives come
@@ -212,7 +212,7 @@ def _dictionary_items(field_value: bytes) -> bytes:
 
 
 def _has_its_type(item: bytes) -> bool:
-    """Whether a number of seconds is an Integer (RFC 9213 §2.1): a String or a Boolean is none."""
+    """Return True if a number of seconds is an Integer (RFC 9213 §2.1), not a String or a Boolean."""
     name, _, value = item.partition(b"=")
     return name not in SECONDS or value.removeprefix(b"-").isdigit()
 

@@ -2,7 +2,7 @@
 
 Facts this file rests on. In a shared cache s-maxage goes before max-age, and both before Expires minus
 Date (§4.2.1). An invalid Expires, above all "0", means already expired (§5.3). The age at arrival is
-the larger of what the dates say and what the Age field says plus the time on the way (§4.2.3). Where
+the larger of what the dates say and what the Age field says plus the time on the way (§4.2.3). If
 the origin says nothing a cache may guess (§4.2.2): here the operator's ttl is the guess, or a tenth of the
 time since the content was last modified.
 """
@@ -14,7 +14,7 @@ from metaproxy.protocol.caching import dates
 from metaproxy.protocol.caching.directives import ResponseDirectives, delta_seconds
 
 HEURISTIC_SHARE = 0.1
-"""What of the time since the last modification an answer is taken to be fresh for (§4.2.2)."""
+"""The share of the time since the last modification for which an answer is fresh (§4.2.2)."""
 
 HEURISTIC_MAX_SECONDS = 86_400.0
 

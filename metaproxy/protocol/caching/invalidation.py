@@ -16,7 +16,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 def is_write(method: str) -> bool:
-    """Whether ``method`` may change what the origin answers."""
+    """Return True if ``method`` may change what the origin answers."""
     return method not in SAFE_METHODS
 
 

@@ -61,7 +61,7 @@ def select(range_value: bytes, length: int) -> Whole | Part | Unsatisfiable:
 
 
 def if_range_holds(if_range: bytes, etag: bytes, last_modified: bytes | None) -> bool:
-    """Whether a Range with this If-Range may be answered with a part of the stored answer."""
+    """Return True if a Range with this If-Range may be answered with a part of the stored answer."""
     if if_range.startswith(b'"'):
         return if_range == etag
     # A date is a strong validator only in its exact spelling; a weak tag never is (§13.1.5).

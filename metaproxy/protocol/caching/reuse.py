@@ -1,8 +1,8 @@
 """When a stored answer may be reused (RFC 9111 §4, §4.1, §4.2.4; RFC 5861).
 
-Facts this file rests on. An answer is fresh while its lifetime is greater than its age (§4.2). What a
-client asks for can only make a cache stricter, save max-stale (§5.2.1). A stale answer may be sent
-where the client (max-stale), the origin (RFC 5861) or the operator's contract with it allows that, and
+Facts this file rests on. An answer is fresh while its lifetime is greater than its age (§4.2). The directives
+of a client can only make a cache stricter, save max-stale (§5.2.1). A stale answer may be sent
+if the client (max-stale), the origin (RFC 5861) or the operator's contract with it allows that, and
 never against must-revalidate, proxy-revalidate, s-maxage or no-cache (§4.2.4).
 """
 
@@ -104,7 +104,7 @@ def assess(stored: Terms, age: float, asked: RequestDirectives) -> Verdict:
 
 
 def usable_on_error(stored: Terms, age: float, asked: RequestDirectives) -> bool:
-    """Whether a stale answer may be sent because the origin fails (RFC 5861 §4)."""
+    """Return True if a stale answer may be sent because the origin fails (RFC 5861 §4)."""
     if stored.always_validate or stored.never_stale or asked.no_cache:
         return False
     if asked.max_age is not None and age > asked.max_age:
@@ -142,7 +142,7 @@ def vary_values(names: Iterable[bytes], request: headers.Headers) -> VaryValues:
 
 
 def selects(vary: VaryValues, request: Mapping[bytes, bytes]) -> bool:
-    """Whether a request with these fields (lines combined) selects an answer stored with ``vary`` (§4.1)."""
+    """Return True if a request's fields (lines combined) select an answer stored with ``vary`` (§4.1)."""
     for name, value in vary:
         asked = request.get(name)
         # Most requests match byte for byte; only the others are put in order first.

@@ -79,7 +79,7 @@ class Storable:
 
     lifetime: float
     explicit: bool
-    """Whether the origin said so, rather than the operator's ttl."""
+    """True if the origin said so, rather than the operator's ttl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class NotStorable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator says where the origin may be silent. Numbers are seconds.
+    """The terms of the operator, for what the origin may be silent about. Numbers are seconds.
 
     ``ttl`` is the lifetime of an answer without one of its own, ``negative_ttl`` that of an error.
     ``respect_origin`` off: the ttl goes before the origin's lifetime; no-store and private still hold.
@@ -141,7 +141,7 @@ def storing(
 
 
 def allows_sharing(said: ResponseDirectives) -> bool:
-    """Whether the answer to a request with credentials may serve others (§3.5)."""
+    """Return True if the answer to a request with credentials may serve others (§3.5)."""
     return said.public or said.must_revalidate or said.s_maxage is not None
 
 

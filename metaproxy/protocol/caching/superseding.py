@@ -2,7 +2,7 @@
 
 Facts this file rests on. A full answer to a validation means that no stored one is suitable; only a server
 error leaves the choice to the cache (§4.3.3). An answer to HEAD whose validators or length differ from the
-stored ones makes those invalid (§4.3.5). What holds for HEAD holds for a part as well, which names its
+stored ones makes those invalid (§4.3.5). The same holds for a part, which names its
 validators and the length of the whole (RFC 9110 §14.4, §15.3.7). An answer that must not be stored leaves no
 older one in service that says the opposite.
 """
@@ -21,7 +21,7 @@ _CONTENT_RANGE = re.compile(rb"bytes [0-9-]+/([0-9]{1,19})")
 
 
 def is_final(status: int) -> bool:
-    """Whether an answer of ``status`` to a validation settles what becomes of the stored one.
+    """Return True if an answer of ``status`` to a validation settles what becomes of the stored one.
 
     It replaces the stored one if it may be stored, and removes it if not.
     """
@@ -31,7 +31,7 @@ def is_final(status: int) -> bool:
 def contradicts(
     status: int, fields: headers.Headers, *, stored: headers.Headers, stored_length: int, is_to_head: bool
 ) -> bool:
-    """Whether an answer to HEAD or to a range shows that a stored 200 must not be sent any more.
+    """Return True if an answer to HEAD or to a range shows that a stored 200 must not be sent any more.
 
     ``stored`` and ``stored_length`` are the fields of the stored one and the length of its body.
     """

@@ -4,7 +4,7 @@ Facts this file rests on. A cache asks with If-None-Match where it has an ETag a
 If-Modified-Since where it has a Last-Modified (§4.3.1). If-None-Match goes before If-Modified-Since
 and compares weakly (RFC 9110 §13.1.2, §13.1.3). An entity tag is an opaque string in quotes, and may hold
 commas (RFC 9110 §8.8.3). If-Match and If-Unmodified-Since are not for caches (§4.3.2). A 304 updates the
-stored fields, save those that describe the stored content (§3.2). Where an origin has no ETag, a strong one
+stored fields, save those that describe the stored content (§3.2). If an origin has no ETag, a strong one
 can be made here: the same bytes of the same type have the same.
 """
 
@@ -25,7 +25,7 @@ NOT_FOR_THE_WHOLE = CONDITIONAL | {b"range", b"if-range"}
 """With one of these, the answer to a GET may be less than the whole."""
 
 CONTENT_FIELDS = frozenset({b"content-length", b"content-encoding", b"content-type", b"content-range"})
-"""What describes the stored bytes: not updated by a 304 (§3.2), not sent with one (RFC 9110 §15.4.5)."""
+"""Fields of the stored bytes: not updated by a 304 (§3.2), not sent with one (RFC 9110 §15.4.5)."""
 
 
 def strong_etag(body: bytes, content_type: bytes) -> bytes:
@@ -44,7 +44,7 @@ def conditions(stored: headers.Headers) -> list[headers.Header]:
 
 
 def not_modified(request: headers.Headers, *, etag: bytes, last_modified: float | None) -> bool:
-    """Whether a stored 200 with these validators makes the answer to ``request`` a 304 (§4.3.2).
+    """Return True if a stored 200 with these validators makes the answer to ``request`` a 304 (§4.3.2).
 
     ``last_modified`` is in seconds since the epoch: of the answer's Last-Modified, or of its Date
     where it has none (RFC 9110 §13.1.3).
@@ -60,7 +60,7 @@ def not_modified(request: headers.Headers, *, etag: bytes, last_modified: float 
 
 
 def confirms(stored: headers.Headers, answer: headers.Headers) -> bool:
-    """Whether a 304 speaks of the stored answer: what it says of validators must agree (§4.3.4)."""
+    """Return True if a 304 speaks of the stored answer: what it says of validators must agree (§4.3.4)."""
     new_tag, stored_tag = headers.get(answer, b"etag"), headers.get(stored, b"etag")
     if new_tag is not None and stored_tag is not None:
         return _opaque(new_tag) == _opaque(stored_tag)

@@ -17,7 +17,7 @@ from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.routes import parse_template
 
 Document = dict[str, Any]
-"""What stands under ``limits``: ``rate``, a list, and ``absolute``, an object."""
+"""The value of ``limits``: ``rate``, a list, and ``absolute``, an object."""
 
 
 def rates_of(standings: Iterable[tuple[RateRule, Standing]], now: float) -> list[dict[str, Any]]:

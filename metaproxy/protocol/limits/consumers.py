@@ -1,4 +1,4 @@
-"""Who a request is counted for, as a text that stands in the counters' keys.
+"""The consumer that a request is charged to, as a text for the counters' keys.
 
 A consumer is ``project:<id>``, ``user:<id>``, ``address:<address>`` or ``global:``, several of them
 joined by ``+``. IPv6 addresses are counted by network: ``address:2001:db8::/64``. Ids are percent-encoded,

@@ -47,7 +47,7 @@ CHARSETS = {
     "latin1": "iso-8859-1",
     "windows-1252": "cp1252",
 }
-"""What a document may be labelled as, with the codec to use; "" leaves the encoding to the document itself.
+"""The charsets that a document may name, with the codec to use; "" leaves it to the document itself.
 
 In any other encoding, such as UTF-7, the same bytes could be another document to the upstream.
 """

@@ -1,8 +1,8 @@
-"""What the algorithms have in common: a state, and five questions about it.
+"""The interface of the algorithms: a state, and five questions about it.
 
 A state is two integers, ``(amount, since)``: what has been spent, in units of the policy's own, and a
 moment in microseconds. Integers, because a limit must hold exactly: sums of binary fractions drift by
-one request in a long burst. What each algorithm makes of a state is in its own file; one Lua script in
+one request in a long burst. The meaning of a state is in the file of its algorithm; one Lua script in
 ``store/`` says the same to Redis.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 MICROSECONDS = 1_000_000
 
 State = tuple[int, int]
-"""What has been spent, and the moment (microseconds) that this refers to."""
+"""The amount spent, and the moment (microseconds) that it refers to."""
 
 UNTOUCHED: State = (0, 0)
 
@@ -21,15 +21,15 @@ class Policy(Protocol):
 
     @property
     def weight(self) -> int:
-        """What one request spends, in units."""
+        """The amount that one request spends, in units."""
 
     @property
     def capacity(self) -> int:
-        """What may be spent at most, in units."""
+        """The greatest amount that may be spent, in units."""
 
     @property
     def pace(self) -> int:
-        """What else the algorithm needs to settle a state (what, it says itself)."""
+        """A further number that the algorithm needs to settle a state; its file says which."""
 
     @property
     def horizon(self) -> int:
@@ -55,7 +55,7 @@ class Policy(Protocol):
 
 
 class Standing(NamedTuple):
-    """Where a consumer stands with one rate: what fits now, and after how long the next one does."""
+    """The standing of a consumer with one rate: how many requests fit now, and when the next one does."""
 
     remaining: int
     wait_seconds: int

@@ -1,4 +1,4 @@
-"""What an operator says about a rate: who may send how many of which requests in what time."""
+"""Rate rules: who may send how many of which requests in what time."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 UNIT_NAMES = {seconds: name.upper() for name, seconds in UNITS.items()}
 
 IDENTITIES = frozenset({"project", "user", "address", "global"})
-"""What ``per`` may name beside what the path captures."""
+"""The names that ``per`` may use beside the captures of the path."""
 
 RATE = re.compile(r"\s*([1-9][0-9]*)\s*/\s*([a-z]+)\s*")
 
@@ -66,7 +66,7 @@ class RateRule:
 
     @property
     def is_global(self) -> bool:
-        """Whether all consumers share one counter: over it the service is full, not the consumer."""
+        """True if all consumers share one counter: over it the service is full, not the consumer."""
         return "global" in self.per
 
     @property

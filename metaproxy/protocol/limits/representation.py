@@ -1,6 +1,6 @@
 """The limits answer as bytes: JSON, and the XML of compute API v2.
 
-What an upstream sends is read with defusedxml: entities and external references of a document are never
+The upstream's XML is read with defusedxml: entities and external references of a document are never
 followed.
 """
 

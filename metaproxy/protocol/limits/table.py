@@ -37,7 +37,7 @@ LITERAL_SEGMENT = re.compile(r"\^?/((?:[A-Za-z0-9_~-]|\\[.~-])+)/(?![?*{])")
 """The beginning of an expression that admits one first segment only: the slash behind it is not optional."""
 
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,}")
-"""What an expression may call a collection."""
+"""The names that an expression may give a collection."""
 
 
 class CompiledRule:
@@ -155,9 +155,9 @@ class RateTable:
         for template in exempt:
             self._exempt.add(template, None)
         self.is_shaped = self._exempt.is_shaped and all(finder.is_shaped for finder in self._finders)
-        """Whether all paths of a kind meet the same rules."""
+        """True if all paths of a kind meet the same rules."""
         self._tells_tenants = any(finder.tells_tenants for finder in self._finders)
-        """Whether which rules a request meets, or by which counters, rests on the token's tenant, too."""
+        """True if the rules or counters that a request meets depend on the token's tenant, too."""
         self._memo: Memo[tuple[str, str, str, str], Targets] = Memo(MEMO_ENTRIES, MEMO_SIZE)
 
     def targets(self, method: str, path: str, query_string: bytes, group: str, tenant: str = "") -> Targets:

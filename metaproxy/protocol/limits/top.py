@@ -1,4 +1,4 @@
-"""Who sends most: request counts of the busiest consumers, in bounded memory.
+"""Busiest consumers: request counts of the busiest consumers, in bounded memory.
 
 Counts are kept for the current period and the one before, so that the answer is about now. A table
 that is full drops its lesser half: a heavy consumer stays and is counted exactly; one that sends little
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class ConsumerCount(NamedTuple):
-    """What one consumer sent in this period and the last."""
+    """The requests of one consumer in this period and the last."""
 
     consumer: str
     requests: int

@@ -62,7 +62,7 @@ class SharedStore:
             one_pipe=one_pipe,
         )
         self.reach = Availability("connection", monotonic=monotonic)
-        """Whether the server can be reached at all."""
+        """True if the server can be reached at all."""
         self._monotonic = monotonic
         self._uses: dict[str, StoreUse] = {}
         self._start = self.use("start")

@@ -42,7 +42,7 @@ class RedisCounters:
 
     @property
     def available(self) -> bool:
-        """Whether the store can be asked at all."""
+        """True if the store can be asked at all."""
         return self._use.available
 
     async def take(self, charges: Sequence[Charge], cost: int = 1) -> Taken:
@@ -90,7 +90,7 @@ class RedisCounters:
         return removed, int(next_cursor)
 
     def _arguments(self, charges: Sequence[Charge], cost: int) -> list[Part]:
-        """What the script is given: how many keys, the keys, then what ``take.lua`` says."""
+        """The arguments of the script: how many keys, the keys, then what ``take.lua`` says."""
         keys: list[Part] = [self._prefix + charge.key for charge in charges]
         numbers: list[Part] = []
         for charge in charges:

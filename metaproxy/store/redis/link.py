@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 
 class Delivery(NamedTuple):
-    """What Redis sends to a connection that listens: ``subscribe`` (it is done) or ``message``."""
+    """A message of Redis to a connection that listens: ``subscribe`` (it is done) or ``message``."""
 
     kind: bytes
     channel: bytes
