@@ -8,6 +8,7 @@ client. A request with a body, with another method hidden in a field, or with cr
 has checked goes past the cache. The token is never part of a key: the partition stands for it.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from starlette.types import Scope
 from metaproxy.cache.memory import Key
 from metaproxy.memo import Memo
 from metaproxy.protocol import faults, forwarded, headers
-from metaproxy.protocol.caching import directives
+from metaproxy.protocol.caching import directives, preferences
 from metaproxy.protocol.caching.directives import NOTHING_ASKED, RequestDirectives
 from metaproxy.protocol.caching.validation import CONDITIONAL, NOT_FOR_CACHES
 
@@ -54,7 +55,9 @@ ASKING = (
 
 SPECIAL = KEYED | ASKING
 
-KNOWN_RANGES = frozenset({b"*/*", b"application/*", faults.JSON, faults.XML})
+_WEIGHTED = re.compile(rb"(?:\*/\*|application/(?:\*|json|xml))(?:;q=0\.[0-9]+)?")
+"""One of the API's own media types as a member of a normal Accept, more or less preferred."""
+
 MEMO_ENTRIES = 4096
 MEMO_BYTES = 256
 """A longer Accept is read each time: memory is bounded in bytes, not only in entries."""
@@ -165,14 +168,15 @@ def has_unchecked_credentials(request: CacheRequest) -> bool:
 def representation_of(accept: bytes | None) -> bytes:
     """Return what tells apart the answers to different Accept fields: JSON, XML, or the field itself.
 
-    JSON is what the API answers unless XML is preferred. A field that names other media types is
-    taken as it is: what the origin makes of it is not known here.
+    JSON is what the API answers unless XML is preferred. A field that names other media types, has parameters
+    or excludes something is taken in its normal spelling: what the origin makes of it is not known here.
     """
     if accept is None:
         return faults.JSON
-    ranges = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")}
-    if not ranges <= KNOWN_RANGES:
-        return accept
+    spelled = preferences.normalised(b"accept", accept)
+    members = spelled.split(b", ") if spelled else ()
+    if not members or any(_WEIGHTED.fullmatch(member) is None for member in members):
+        return accept if spelled is None else spelled
     return faults.XML if faults.prefers_xml("", accept) else faults.JSON
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from metaproxy.protocol import headers
+from metaproxy.protocol.caching import preferences
 from metaproxy.protocol.caching.directives import RequestDirectives, ResponseDirectives
 from metaproxy.protocol.identity_headers import TOKEN_FIELDS
 
@@ -152,18 +153,25 @@ def selects(vary: VaryValues, request: Mapping[bytes, bytes]) -> bool:
 
 
 def vary_value(request: headers.Headers, name: bytes) -> bytes | None:
-    """Return one field of a request for comparison: lines combined, space around commas left out.
+    """Return one field of a request for comparison: lines combined, in a spelling that equal values share.
 
     Of a secret it is a digest: replicas must be able to compare it, so it has no key.
     """
     values = headers.get_all(request, name)
     if not values:
         return None
-    if len(values) == 1 and b"," not in values[0]:
-        value = values[0].strip(b" \t")
-    else:
-        value = b",".join(part.strip(b" \t") for value in values for part in value.split(b","))
-    return b"sha256:" + sha256(value).hexdigest().encode() if name in SECRETS else value
+    value = (values[0] if len(values) == 1 else b", ".join(values)).strip(b" \t")
+    if name in SECRETS:
+        return b"sha256:" + sha256(_spaced(value)).hexdigest().encode()
+    preferred = preferences.normalised(name, value) if name in preferences.NAMES else None
+    return _spaced(value) if preferred is None else preferred
+
+
+def _spaced(value: bytes) -> bytes:
+    """Return ``value`` without blanks around commas, unless commas may be a part of a string or a comment."""
+    if b"," not in value or b'"' in value or b"(" in value:
+        return value
+    return b",".join([part.strip(b" \t") for part in value.split(b",")])
 
 
 def _assess_stale(stored: Terms, ttl: float, asked: RequestDirectives) -> Stale | MustValidate:
