@@ -13,6 +13,7 @@ from metaproxy.exchange import Exchange, Identity
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import group_of, respelled
+from metaproxy.protocol.limits.early import refuse_tenants
 from metaproxy.protocol.limits.policy import Standing, standing
 from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
@@ -66,6 +67,8 @@ class Rates:
             raise RuleError("two rates have the same name")
         early = [rule for rule in rules if rule.before_identity]
         late = [rule for rule in rules if not rule.before_identity]
+        for rule in early:
+            refuse_tenants(rule, mount)
         self._early = RateTable(
             early, algorithm=algorithm, exempt=exempt, mount=mount, ipv6_prefix=ipv6_prefix
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from metaproxy.config import Config, ConfigError, Problem
 from metaproxy.config.files import Files
 from metaproxy.config.load import NO_OVERRIDES, Overrides, Reading, read_config
-from metaproxy.preflight import addresses, dangers, named_files
+from metaproxy.preflight import addresses, dangers, named_files, oversights
 from metaproxy.preflight.expressions import SECTIONS, backtracking
 from metaproxy.preflight.machine import Machine, this_machine
 from metaproxy.preflight.note import Note
@@ -31,6 +31,12 @@ RULES: tuple[Rule, ...] = (
     (("server", "limits"), dangers.peers_without_addresses),
     (("identity",), dangers.long_trust),
     (("server", "upstream", "cache", "limits", "identity"), dangers.above_the_machine),
+    (("upstream", "limits"), oversights.early_tenants),
+    (("identity",), oversights.identity_urls),
+    (("upstream",), oversights.targets_twice),
+    (("identity",), oversights.expired_tokens),
+    (("limits", "cors"), oversights.careless_expressions),
+    (("server", "limits", "identity"), oversights.unknown_clients),
     *(((name,), backtracking(name)) for name in SECTIONS),
     (("identity", "authorization", "limits", "cache"), odd_paths),
     (("authorization", "limits", "cache"), unreachable),

@@ -108,7 +108,11 @@ async def test_a_rule_before_identity_holds_for_a_consumer_with_rates_of_a_group
 
 async def test_what_the_path_captures_can_be_counted_before_identity() -> None:
     by_image = rate(
-        limit=1, per=("image_id",), path="/v2.1/p1/images/{image_id}", before_identity=True, name="images"
+        limit=1,
+        per=("image_id",),
+        path="/v2.1/{tenant_id}/images/{image_id}",
+        before_identity=True,
+        name="images",
     )
     line = Line(by_image)
     paths = ["/v2.1/p1/images/a", "/v2.1/p1/images/b", "/v2.1/p1/images/a"]
@@ -125,6 +129,21 @@ async def test_the_limits_of_a_consumer_name_the_rates_before_identity_in_the_or
 def test_a_rule_before_identity_cannot_ask_who_it_is(more: dict[str, Any]) -> None:
     with pytest.raises(RuleError, match="before identity"):
         rate(**{"per": ("address",), **more}, before_identity=True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"path": "/v2.1/{tenant_id}/images/**", "per": ("tenant_id",)},
+        {"path": "/v2.1/p1/images/**", "per": ("address",)},
+        {"regex": r"/v2\.1/([^/]+)/images/.*", "per": ("address",)},
+    ],
+)
+def test_a_rule_before_identity_cannot_ask_whose_a_path_without_a_tenant_is(more: dict[str, Any]) -> None:
+    rule = rate(**more, before_identity=True)
+
+    with pytest.raises(RuleError, match="the tenant of a path that does not name one is not known"):
+        Rates([rule])
 
 
 def test_a_stage_does_not_take_rules_that_it_would_not_hold() -> None:

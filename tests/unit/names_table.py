@@ -164,6 +164,18 @@ ROWS = (
         (200, 200, 413),
         rate(regex=r"/v2/([0-9a-f]{32})/images/.*/metadata"),
     ),
+    Row(
+        "a rate by path before identity, a counter for each image",
+        "200, 200, then 413",
+        (200, 200, 413),
+        rate(path=METADATA, per=["image_id"], before="identity"),
+    ),
+    Row(
+        "a rate by expression before identity",
+        "200, 200, then 413",
+        (200, 200, 413),
+        rate(regex=r"/v2\.1/[^/]+/images/(.*)", per=["address"], before="identity"),
+    ),
     Row("a method that the resource has not", "405", (405,), {}, method="PATCH"),
     Row("the tenant in the path, of another's token", "403", (403,), {}, token=STRANGER, prefixes=OF_TENANT),
     Row(

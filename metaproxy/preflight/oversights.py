@@ -1,0 +1,163 @@
+"""What is valid and hardly meant so: each function yields notes about the sections that it takes."""
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+from urllib.parse import urlsplit
+
+from metaproxy.assembly.limits import rate_rule
+from metaproxy.config.model.headers import Cors
+from metaproxy.config.model.identity import NoIdentity
+from metaproxy.config.model.keystone import Keystone, KeystoneV3
+from metaproxy.config.model.limits import Limits, RateRule
+from metaproxy.config.model.server import Server
+from metaproxy.config.model.static import Static
+from metaproxy.config.model.tokens import Tokens
+from metaproxy.config.model.upstream import Upstream
+from metaproxy.config.problems import KeyPath
+from metaproxy.preflight.machine import Machine
+from metaproxy.preflight.note import Note, warning
+from metaproxy.protocol.expressions import compiled
+from metaproxy.protocol.limits.early import NEEDS_TENANTS, needs_tenants
+from metaproxy.protocol.limits.rates import RuleError
+from metaproxy.protocol.limits.table import captured_apart
+from metaproxy.protocol.mount import Mount
+
+PORTS = {"http": 80, "https": 443}
+UNLIKE_PATHS = ("/v2.1/p1/servers/s1", "/v2/p2/images", "/-")
+"""Paths that have nothing in common but what every path has."""
+
+
+def early_tenants(machine: Machine, upstream: Upstream, limits: Limits) -> Iterator[Note]:
+    """Yield every rate before identity that some names of a resource would lead past."""
+    mount = Mount(upstream.strip_prefix)
+    for index, rule in enumerate(limits.rates):
+        if rule.before is None:
+            continue
+        try:
+            needed = needs_tenants(rate_rule(rule), mount)
+        except RuleError:
+            continue  # its own error is reported elsewhere
+        if needed:
+            yield Note(("limits", "rates", index, "before"), NEEDS_TENANTS)
+
+
+def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:
+    """Yield every URL at which no Keystone of this version answers, or that stands twice."""
+    if not isinstance(identity, Keystone):
+        return
+    path = ("identity", "url")
+    version, other = ("v3", "v2.0") if isinstance(identity, KeystoneV3) else ("v2.0", "v3")
+    for index, url in enumerate(identity.url):
+        where: KeyPath = (*path, index) if len(identity.url) > 1 else path
+        parts = [part for part in urlsplit(url).path.split("/") if part]
+        if parts[-1:] == [other] or (version == "v3" and parts[-1:] == ["v2"]):
+            spoken = "keystone-v2" if version == "v3" else "keystone-v3"
+            yield warning(
+                where,
+                f"{url} is the API of another version: end it with /{version}, or set provider: {spoken}",
+            )
+        elif not parts:
+            yield warning(where, f"{url} names no version: a Keystone answers at {url}/{version}")
+        elif parts[-1] == "tokens":
+            yield warning(where, f"{url} is a resource of identity: end it with the version, /{version}")
+    for index, earlier in _twice([_same(url) for url in identity.url]):
+        yield warning(
+            (*path, index), f"is the service of url[{earlier}] again: remove it, or name another one"
+        )
+
+
+def targets_twice(machine: Machine, upstream: Upstream) -> Iterator[Note]:
+    """Yield every target that is another one in another spelling."""
+    spelled = [
+        f"unix:{posixpath.normpath(target.socket)}" if target.socket else _same(target.url)
+        for target in upstream.targets
+    ]
+    for index, earlier in _twice(spelled):
+        yield warning(
+            ("upstream", "targets", index),
+            f"{upstream.targets[index]} is targets[{earlier}] in another spelling: remove one of them",
+        )
+
+
+def expired_tokens(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:
+    """Yield every static token that is refused already."""
+    for index, token in enumerate(identity.tokens if isinstance(identity, Static) else ()):
+        if token.expires is not None and token.expires.timestamp() <= machine.time():
+            ended = f"{token.expires.astimezone(UTC):%Y-%m-%d %H:%M UTC}"
+            yield warning(
+                ("identity", "tokens", index, "expires"),
+                f"expired on {ended}: the token is refused; remove it, or set a later date",
+            )
+
+
+def careless_expressions(machine: Machine, limits: Limits, cors: Cors) -> Iterator[Note]:
+    """Yield every expression that is empty, or that gives every path a counter of its own."""
+    for index, rule in enumerate(limits.rates):
+        at: KeyPath = ("limits", "rates", index, "regex")
+        if rule.regex == "":
+            yield warning(
+                at, "is empty, so that the rule is for every path: write an expression, or remove the key"
+            )
+        elif rule.regex is not None and _counts_each_path(rule):
+            yield warning(
+                at,
+                f"{rule.regex} fits every path and counts each one apart, so that a client that makes up "
+                "paths is never refused: set capture_groups: false",
+            )
+    for index, pattern in enumerate(cors.origin_patterns):
+        if pattern == "":
+            yield warning(("cors", "origin_patterns", index), "is empty and fits no origin: remove it")
+
+
+def _counts_each_path(rule: RateRule) -> bool:
+    try:
+        captured = captured_apart(rate_rule(rule))
+    except RuleError:
+        return False
+    found = [compiled(rule.regex or "").find(path) for path in UNLIKE_PATHS]
+    return bool(captured) and None not in found and len(set(found)) == len(UNLIKE_PATHS)
+
+
+def unknown_clients(
+    machine: Machine, server: Server, limits: Limits, identity: Tokens | NoIdentity
+) -> Iterator[Note]:
+    """Yield every limit by address that takes all clients of a load balancer for one.
+
+    Only what is written counts, on a listener that other machines reach without TLS, and only if
+    ``trusted_proxies`` is left out: ``trusted_proxies: []`` says that clients connect directly.
+    """
+    is_remote = any(not address.is_local for address in server.listen)
+    if server.tls is not None or not is_remote or "trusted_proxies" in server.model_fields_set:
+        return
+    for path in _by_address(limits, identity):
+        yield warning(
+            path,
+            "counts by address, and all clients of a load balancer have one: name it in "
+            "server.trusted_proxies, or set trusted_proxies: [] if clients connect directly",
+        )
+
+
+def _by_address(limits: Limits, identity: Tokens | NoIdentity) -> Iterator[KeyPath]:
+    for index, rate in enumerate(limits.rates):
+        if "address" in rate.per:
+            yield "limits", "rates", index, "per"
+    if limits.absolute.concurrent is not None and limits.absolute.concurrent.per == "address":
+        yield "limits", "absolute", "concurrent", "per"
+    if isinstance(identity, Keystone) and identity.guesses.rate and "guesses" in identity.model_fields_set:
+        yield "identity", "guesses"
+
+
+def _same(url: str) -> str:
+    """Return ``url`` as all its spellings are: host in small letters, no port that the scheme has anyway."""
+    parts = urlsplit(url)
+    port = parts.port or PORTS[parts.scheme]
+    return f"{parts.scheme}://{parts.hostname}:{port}{re.sub('/+', '/', parts.path).rstrip('/')}"
+
+
+def _twice(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield the position of every text that stands before, with the first position of it."""
+    for index, text in enumerate(texts):
+        if (earlier := texts.index(text)) != index:
+            yield index, earlier
