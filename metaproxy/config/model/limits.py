@@ -49,7 +49,7 @@ class RateRule(Section):
     capture_groups: bool = True
     """With regex: whether every distinct text of its groups has a counter of its own."""
     before: Literal["identity"] | None = None
-    """identity counts requests before their tokens are looked at: per address, global or captures but tenants."""
+    """identity counts a request before its token is looked at: per address, global, no tenant of a path."""
     rate: RequestRate
     """Requests per second, minute, hour or day: 1000/minute."""
     burst: Count | None = None
