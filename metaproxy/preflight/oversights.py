@@ -15,7 +15,6 @@ from metaproxy.config.model.server import Server
 from metaproxy.config.model.static import Static
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
-from metaproxy.config.problems import KeyPath
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol.expressions import compiled
@@ -23,6 +22,7 @@ from metaproxy.protocol.limits.early import NEEDS_TENANTS, needs_tenants
 from metaproxy.protocol.limits.rates import RuleError
 from metaproxy.protocol.limits.table import captured_apart
 from metaproxy.protocol.mount import Mount
+from metaproxy.settings.section import KeyPath
 
 PORTS = {"http": 80, "https": 443}
 UNLIKE_PATHS = ("/v2.1/p1/servers/s1", "/v2/p2/images", "/-")

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from metaproxy.app import Application, create_app
-from metaproxy.config import load_config
+from metaproxy.config import Config, load_config
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.protocol import EdgeProtocol
+from metaproxy.server.switch import Switch
 from tests.e2e.processes import ROOT
 from tests.unit.fast_lane.fronts import until
 from tests.unit.fast_lane.lines import Wire, request
@@ -50,14 +51,13 @@ class Door:
     """A whole application in front of an upstream, and one connection to it."""
 
     def __init__(self, application: Application, origin: Upstream, *, fast: bool) -> None:
-        self.application = application
+        self.switch = Switch(application)
         self.origin = origin
         trace = application.trace
-        lane = application.fast_lane() if fast else None
-        config = uvicorn.Config(trace, lifespan="off", log_config=None, ws="none")
+        config = uvicorn.Config(self.switch, lifespan="off", log_config=None, ws="none")
         config.load()
         self.wire = Wire()
-        edge = Edge(EdgeLimits(), trace.via, trace.record, trace.date, lane)
+        edge = Edge(EdgeLimits(), trace.via, trace.record, trace.date, self.switch if fast else None)
         self.protocol = EdgeProtocol(config, ServerState(), {}, edge=edge)
         self.protocol.connection_made(self.wire)
 
@@ -68,30 +68,44 @@ class Door:
         await until(self.is_calm)
         return b"".join(self.wire.written)
 
+    def reload(self, configured: dict[str, Any]) -> None:
+        """Take another configuration into use; the connection goes on."""
+        application = create_app(config_of(self.origin, configured), self.switch.application)
+        application.take_over()
+        self.switch.replace(application)
+
     def is_calm(self) -> bool:
         self.protocol.edge.outbox.flush()
         is_complete = self.protocol.cycle is None or self.protocol.cycle.response_complete
         return not self.protocol.tasks and is_complete and bool(self.wire.written)
 
 
+def config_of(origin: Upstream, configured: dict[str, Any]) -> Config:
+    written = {
+        "server": {"listen": "127.0.0.1:0"},
+        "upstream": {
+            "targets": [origin.origin],
+            "strip_prefix": "/compute",
+            "timeouts": {"connect": "1m"},
+        },
+        "logging": {"access": False},
+        **configured,
+        "identity": {"provider": "static", "tokens": TOKENS, **configured.get("identity", {})},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "metaproxy.yaml"
+        file.write_text(yaml.safe_dump(written))
+        return load_config(file, {})
+
+
 @asynccontextmanager
 async def door(configured: dict[str, Any], *, fast: bool, answer: bytes = OK) -> AsyncIterator[Door]:
     async with upstream(answers(answer)) as origin:
-        written = {
-            "server": {"listen": "127.0.0.1:0"},
-            "upstream": {"targets": [origin.origin], "strip_prefix": "/compute"},
-            "logging": {"access": False},
-            **configured,
-            "identity": {"provider": "static", "tokens": TOKENS, **configured.get("identity", {})},
-        }
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "metaproxy.yaml"
-            file.write_text(yaml.safe_dump(written))
-            application = create_app(load_config(file, {}))
+        opened = Door(create_app(config_of(origin, configured)), origin, fast=fast)
         try:
-            yield Door(application, origin, fast=fast)
+            yield opened
         finally:
-            await application.close()
+            await opened.switch.close()
 
 
 def asked(row: Row, name: str) -> bytes:
@@ -102,11 +116,16 @@ def asked(row: Row, name: str) -> bytes:
 async def hold(row: Row, paths: Sequence[str], *, fast: bool) -> None:
     """Ask for the resource of ``row`` under each of its names; the verdict must be the one of the row."""
     async with door(row.configured, fast=fast) as opened:
-        for number, path in enumerate(paths):
-            answer = await opened.ask(asked(row, path))
-            status = row.statuses[min(number, len(row.statuses) - 1)]
-            assert answer.startswith(b"HTTP/1.1 %d " % status), (row.kind, number, path, answer)
-            assert row.holds.encode() in answer, (row.kind, path)
+        await hold_in(opened, row, paths)
+
+
+async def hold_in(opened: Door, row: Row, paths: Sequence[str], *, first: int = 0) -> None:
+    """As ``hold``, with the answers of the row from ``first`` on."""
+    for number, path in enumerate(paths, first):
+        answer = await opened.ask(asked(row, path))
+        status = row.statuses[min(number, len(row.statuses) - 1)]
+        assert answer.startswith(b"HTTP/1.1 %d " % status), (row.kind, number, path, answer)
+        assert row.holds.encode() in answer, (row.kind, path)
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["line", "lane"])
@@ -116,6 +135,31 @@ async def test_a_rule_says_the_same_of_every_name_first_and_remembered(row: Row,
     random.Random(row.kind).shuffle(paths)
 
     await hold(row, [path for path in paths for _ in range(3)], fast=fast)
+
+
+OTHERWISE: dict[str, Any] = {"authorization": {"methods": False, "tenant_in_path": False}}
+"""What stands in the place of a rule that holds if nothing is configured."""
+ANOTHER_PART = {"via": {"pseudonym": "another"}, "cache": {"routes": [{"path": "/v2.1/{t}/flavors/{f}"}]}}
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["line", "lane"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.kind)
+async def test_a_rule_holds_for_every_name_from_the_reload_that_brings_it_to_the_one_that_takes_it_away(
+    row: Row, fast: bool
+) -> None:
+    without = {} if row.configured else OTHERWISE
+    every = [random.Random(row.kind).choice(names(row.resource, [prefix])) for prefix in row.prefixes]
+    paths = [path for path in every for _ in range(2)]
+    async with door(without, fast=fast) as opened:
+        before = [(await opened.ask(asked(row, path)))[:12] for path in paths]
+
+        opened.reload(row.configured)
+        await hold_in(opened, row, paths)
+        opened.reload({**row.configured, **ANOTHER_PART})
+        await hold_in(opened, row, paths, first=len(paths))  # counters go on where they were
+
+        opened.reload(without)
+        assert [(await opened.ask(asked(row, path)))[:12] for path in paths] == before
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
