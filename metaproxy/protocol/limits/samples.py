@@ -19,6 +19,7 @@ MOST = 256
 """Texts for one expression, and for each part of it."""
 
 REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT)
+ONE_OF_MANY = (_constants.ANY, _constants.IN, _constants.NOT_LITERAL)
 ENDLESS = 256
 
 Items = Sequence[Any]
@@ -61,7 +62,7 @@ def _of_item(item: Any, texts: Sequence[str]) -> Iterator[str]:
 def _of_repeat(argument: Any, texts: Sequence[str]) -> Iterator[str]:
     least, most, repeated = argument
     items = list(repeated)
-    if most >= ENDLESS and len(items) == 1 and items[0][0] in (_constants.ANY, _constants.IN):
+    if most >= ENDLESS and len(items) == 1 and items[0][0] in ONE_OF_MANY:
         yield from (text for text in texts if all(_matches(items[0], character) for character in text))
     for text in _of_row(items, texts):
         yield text * min(max(least, 1), most)
