@@ -6,10 +6,10 @@ Only a stored 200 is cut or compared: conditions and ranges are about the conten
 
 from dataclasses import replace
 
+from metaproxy.cache.incomplete import Incomplete
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit, Stored
-from metaproxy.protocol import headers
-from metaproxy.protocol.caching import ranges, reuse, validation
+from metaproxy.protocol.caching import parts, ranges, reuse, validation
 from metaproxy.protocol.caching.reuse import Fresh, MustValidate
 
 
@@ -37,6 +37,23 @@ def answer(stored: Stored, request: CacheRequest, method: str, now: float, cache
     return replace(hit, body=b"") if method == "HEAD" else hit
 
 
+def part_answer(stored: Incomplete, request: CacheRequest, now: float, cache: str) -> Hit | None:
+    """Return the part that ``request`` asks for, if it is stored and fresh; else the origin must be asked."""
+    if request.range is None or request.conditional:
+        return None
+    head = stored.head
+    if not isinstance(reuse.assess(head.terms, head.age(now), request.directives), Fresh):
+        return None
+    if request.fields.get(b"if-range", stored.tag) != stored.tag:
+        return None
+    part = ranges.select(request.range, stored.length)
+    body = parts.cut(stored.segments, part) if isinstance(part, ranges.Part) else None
+    if body is None or not isinstance(part, ranges.Part):
+        return None
+    fields = [*head.sent_fields, (b"content-range", part.content_range())]
+    return head.answer(now, cache, 206, fields, body)
+
+
 def _not_modified(stored: Stored, request: CacheRequest) -> bool:
     return validation.not_modified(
         tuple(request.fields.items()), etag=stored.etag, last_modified=stored.last_modified
@@ -45,9 +62,7 @@ def _not_modified(stored: Stored, request: CacheRequest) -> bool:
 
 def _range_applies(stored: Stored, request: CacheRequest) -> bool:
     if_range = request.fields.get(b"if-range")
-    return if_range is None or ranges.if_range_holds(
-        if_range, stored.etag, headers.get(stored.fields, b"last-modified")
-    )
+    return if_range is None or ranges.if_range_holds(if_range, stored.etag, stored.fields)
 
 
 def _part(stored: Stored, range_value: bytes, now: float, cache: str) -> Hit:

@@ -6,6 +6,7 @@ from starlette.types import Message, Send
 
 from metaproxy.cache.admission import Asked
 from metaproxy.cache.flights import Flight
+from metaproxy.cache.incomplete import Incomplete
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.stored import Hit, Stored
@@ -25,6 +26,8 @@ class Read:
     """What memory has, to be validated or to fall back on."""
     trusted: bool
     """Whether ``stale`` may be sent without asking, where stale answers may."""
+    parts: Incomplete | None = None
+    """The parts that memory has where it has no whole answer."""
 
 
 @dataclass(slots=True, eq=False)

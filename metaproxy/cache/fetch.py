@@ -9,7 +9,9 @@ from starlette.types import ASGIApp, Message, Scope
 
 from metaproxy.cache.admission import Admission, Admitted, Asked
 from metaproxy.cache.flights import Flight, Flights
+from metaproxy.cache.incomplete import Incomplete
 from metaproxy.cache.memory import Key, MemoryStore
+from metaproxy.cache.partial import Completion
 from metaproxy.cache.requests import combined
 from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.second_level import SecondLevel, SharedAnswer
@@ -37,6 +39,8 @@ class Wanted:
     asked: Asked
     stale: Stored | None = None
     """The stored answer to validate."""
+    parts: Incomplete | None = None
+    """The stored parts to complete, if there is no whole answer."""
     second_level: bool = True
     """Whether an answer that other replicas have stored will do."""
 
@@ -168,6 +172,8 @@ class Fetcher:
             if not flight.doomed:
                 self._store.put(wanted.key, shared.stored, combined(wanted.asked.lines))
             return
+        if wanted.parts is not None:
+            app = Completion(app, wanted.parts)
         await app(fetch.scope, _Request(), flight.send)
         stored = self._keep(fetch)
         if stored is not None and self._second_level is not None and shared is not None:

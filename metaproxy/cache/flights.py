@@ -14,6 +14,7 @@ had asked before the purge, so they get their answer; nobody joins it, and it is
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from typing import Protocol
 
 from starlette.types import Message, Send
 
@@ -241,12 +242,19 @@ class Flight:
             self._sender_waiting.set_result(None)
 
 
+class Doomable(Protocol):
+    """An answer that must not be stored once a purge has overtaken it."""
+
+    tags: tuple[str, ...]
+    doomed: bool
+
+
 class Flights:
     """The flights under way, by what they fetch and by what dooms them."""
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, Flight] = {}
-        self._tagged: dict[str, set[Flight]] = {}
+        self._tagged: dict[str, set[Doomable]] = {}
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -259,17 +267,25 @@ class Flights:
     def add(self, key: Hashable, flight: Flight) -> None:
         """Let others find ``flight``."""
         self._flights[key] = flight
-        for tag in flight.tags:
-            self._tagged.setdefault(tag, set()).add(flight)
+        self.watch(flight)
 
     def remove(self, key: Hashable, flight: Flight) -> None:
         """Take out a flight that has ended."""
         if self._flights.get(key) is flight:
             del self._flights[key]
-        for tag in flight.tags:
+        self.unwatch(flight)
+
+    def watch(self, answer: Doomable) -> None:
+        """Let purges doom ``answer``, which nobody can join."""
+        for tag in answer.tags:
+            self._tagged.setdefault(tag, set()).add(answer)
+
+    def unwatch(self, answer: Doomable) -> None:
+        """Let purges doom ``answer`` no more."""
+        for tag in answer.tags:
             tagged = self._tagged.get(tag)
             if tagged is not None:
-                tagged.discard(flight)
+                tagged.discard(answer)
                 if not tagged:
                     del self._tagged[tag]
 

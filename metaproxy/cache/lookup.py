@@ -2,7 +2,7 @@
 
 from starlette.types import Scope
 
-from metaproxy.cache.answering import special_answer
+from metaproxy.cache.answering import part_answer, special_answer
 from metaproxy.cache.collections import Collections
 from metaproxy.cache.memory import MemoryStore, Slot
 from metaproxy.cache.requests import CacheRequest
@@ -52,12 +52,22 @@ class Lookup:
         stored = self.store.select(request.key, request.fields)
         if stored is None:
             stored = self._collections.item(request, self._routes.match(scope["path"]))
-        if stored is None or not self.trust.covers(stored.asked_at, now):
+        if stored is None:
+            return None if request.plain else self._part(request, scope, now)
+        if not self.trust.covers(stored.asked_at, now):
             return None
         if now < stored.fresh_until and request.plain and scope["method"] == "GET":
             return stored, stored.hit(now, self._name)
         hit = special_answer(stored, request, scope["method"], now, self._name)
         return None if hit is None else (stored, hit)
+
+    def _part(self, request: CacheRequest, scope: Scope, now: float) -> tuple[Stored, Hit] | None:
+        """Return the part that ``request`` asks for, if nothing but parts is stored."""
+        parts = self.store.part(request.key, request.fields) if scope["method"] == "GET" else None
+        if parts is None or not self.trust.covers(parts.head.asked_at, now):
+            return None
+        hit = part_answer(parts, request, now, self._name)
+        return None if hit is None else (parts.head, hit)
 
 
 ROUNDING_SECONDS = 1e-6

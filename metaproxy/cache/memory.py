@@ -7,10 +7,11 @@ room is needed.
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metaproxy.cache.incomplete import Incomplete
 from metaproxy.cache.stored import Stored
 from metaproxy.protocol.caching.reuse import selects
 
@@ -28,13 +29,19 @@ class Slot:
     """What is stored under a key. A reader may hold on to one: when it is not ``current``, it is empty."""
 
     variants: list[Stored]
+    parts: tuple[Incomplete, ...] = ()
+    """Answers of which only parts are stored."""
     current: bool = True
     used: bool = False
     """Whether somebody who holds on to it has used it: it is then recent, whatever its place."""
 
+    def held(self) -> Sequence[Stored]:
+        """Return all that is stored: answers, and the heads of parts."""
+        return (*self.variants, *[each.head for each in self.parts]) if self.parts else self.variants
+
     def end(self) -> None:
         """Be current no more, and let go of what was stored."""
-        self.current, self.variants = False, []
+        self.current, self.variants, self.parts = False, [], ()
 
 
 class MemoryStore:
@@ -74,6 +81,14 @@ class MemoryStore:
                 return stored
         return None
 
+    def part(self, key: Key, request: Mapping[bytes, bytes]) -> Incomplete | None:
+        """Return the newest parts under ``key`` that a request with these fields selects, or None."""
+        slot = self.slot(key)
+        for parts in reversed(slot.parts) if slot is not None else ():
+            if selects(parts.head.vary, request):
+                return parts
+        return None
+
     def slot(self, key: Key) -> Slot | None:
         """Return what is stored under ``key``; the order of use stays as it is."""
         return self._slots.get(key)
@@ -92,7 +107,19 @@ class MemoryStore:
             for variant in (slot.variants if slot else ())
             if variant.vary != stored.vary and (request is None or not selects(variant.vary, request))
         ]
-        self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored])
+        parts = slot.parts if slot else ()
+        self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored], _others(parts, stored, request))
+        while self.bytes > self.max_bytes:
+            self._evict()
+        return True
+
+    def put_part(self, key: Key, parts: Incomplete, request: Mapping[bytes, bytes]) -> bool:
+        """Store parts in place of those that ``request`` selects; False if they are too large."""
+        if parts.head.size > self.max_entry_bytes:
+            return False
+        slot = self._slots.get(key)
+        others = _others(slot.parts if slot else (), parts.head, request)
+        self._set(key, slot.variants if slot else [], (*others[-(MAX_VARIANTS - 1) :], parts))
         while self.bytes > self.max_bytes:
             self._evict()
         return True
@@ -110,10 +137,14 @@ class MemoryStore:
                 variant.withdrawn = True
             else:
                 kept.append(variant)
-        if len(kept) == len(variants):
+        parts = slot.parts if slot else ()
+        kept_parts = tuple(
+            [each for each in parts if each.head.asked_at > asked_at or not selects(each.head.vary, request)]
+        )
+        if len(kept) == len(variants) and len(kept_parts) == len(parts):
             return False
-        if kept:
-            self._set(key, kept)
+        if kept or kept_parts:
+            self._set(key, kept, kept_parts)
         else:
             self._remove(key)
         return True
@@ -141,9 +172,9 @@ class MemoryStore:
         return count
 
     def tagged(self, tag: str) -> Iterator[tuple[Key, Stored]]:
-        """Yield every stored answer with ``tag``, without making it recent."""
+        """Yield every stored answer with ``tag``, without making it recent; of parts their head."""
         for key in tuple(self._tagged.get(tag, ())):
-            for stored in self._slots[key].variants:
+            for stored in self._slots[key].held():
                 yield key, stored
 
     def tags(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -164,11 +195,11 @@ class MemoryStore:
         self._remove(key)
         self.evictions += 1
 
-    def _set(self, key: Key, variants: list[Stored]) -> None:
+    def _set(self, key: Key, variants: list[Stored], parts: tuple[Incomplete, ...]) -> None:
         self._remove(key)
-        self._slots[key] = Slot(variants)
+        self._slots[key] = Slot(variants, parts)
         size = key_size(key)
-        for stored in variants:
+        for stored in self._slots[key].held():
             size += stored.size
             for tag in stored.tags:
                 self._tagged.setdefault(tag, set()).add(key)
@@ -179,14 +210,29 @@ class MemoryStore:
         slot = self._slots.pop(key, None)
         if slot is None:
             return
-        variants = slot.variants
+        held = slot.held()
         slot.end()
         self.bytes -= self._sizes.pop(key)
-        for tag in {tag for stored in variants for tag in stored.tags}:
+        for tag in {tag for stored in held for tag in stored.tags}:
             keys = self._tagged[tag]
             keys.discard(key)
             if not keys:
                 del self._tagged[tag]
+
+
+def _others(
+    parts: tuple[Incomplete, ...], newer: Stored, request: Mapping[bytes, bytes] | None
+) -> tuple[Incomplete, ...]:
+    """The parts that an answer like ``newer``, to ``request``, does not replace."""
+    if not parts:
+        return parts
+    return tuple(
+        [
+            each
+            for each in parts
+            if each.head.vary != newer.vary and (request is None or not selects(each.head.vary, request))
+        ]
+    )
 
 
 def key_size(key: Key) -> int:

@@ -256,6 +256,7 @@ def _wanted(read: Read, flight_key: Hashable) -> Wanted:
         route=read.route,
         asked=read.asked,
         stale=read.stale,
+        parts=read.parts if read.stale is None else None,
         second_level=read.reason != cache_status.REQUEST,
     )
 

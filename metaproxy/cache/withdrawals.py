@@ -55,10 +55,10 @@ class Withdrawals:
             for each in {key, *keys}:
                 self._tasks.start(self._second_level.withdraw(each, asked.tags), name="cache withdrawal")
 
-    def watched(self, read: Read, stored: Stored, method: str, send: Send) -> Send:
-        """Return ``send`` for a read that is passed on although ``stored`` is there.
+    def watched(self, read: Read, stored: Stored, length: int, method: str, send: Send) -> Send:
+        """Return ``send`` for a read that is passed on although ``stored`` is there, of ``length`` bytes.
 
-        The answer to HEAD or to a range is not stored; but it may contradict what is.
+        The answer to HEAD or to a range is not stored as the whole; but it may contradict what is.
         """
         asked_at = self._monotonic()
 
@@ -67,7 +67,7 @@ class Withdrawals:
                 message["status"],
                 message["headers"],
                 stored=stored.fields,
-                stored_length=len(stored.body),
+                stored_length=length,
                 is_to_head=method == "HEAD",
             ):
                 self.withdraw(read.request.key, read.route, read.asked, asked_at, shared=True)

@@ -23,6 +23,7 @@ from metaproxy.cache.inventory import Inventory
 from metaproxy.cache.lookup import Lookup, PreparedRead
 from metaproxy.cache.memory import MemoryStore
 from metaproxy.cache.misses import Led, Misses
+from metaproxy.cache.partial import PartStorage
 from metaproxy.cache.partitions import Partitions
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.replicas import Replicas
@@ -127,9 +128,20 @@ class MetadataCache(Stage):
         )
         self._withdrawals = Withdrawals(self._store, self._collections, second_level, monotonic)
         self._write_through = WriteThrough(self._routes, self._replicas)
+        admission = Admission(respect_origin=respect_origin, hit_status=hit_status)
+        self._part_storage = PartStorage(
+            admission=admission,
+            store=self._store,
+            withdrawals=self._withdrawals,
+            flights=flights,
+            writes=writes,
+            trust=self._trust,
+            monotonic=monotonic,
+            wall=wall,
+        )
         self._fetcher = Fetcher(
             app,
-            admission=Admission(respect_origin=respect_origin, hit_status=hit_status),
+            admission=admission,
             store=self._store,
             withdrawals=self._withdrawals,
             flights=flights,
@@ -190,6 +202,8 @@ class MetadataCache(Stage):
         """Say whether it is worth a try to ``lead`` a flight for what was ``read`` and not found."""
         if not request.plain or scope["method"] != "GET" or not self._misses.may_lead(request):
             return False
+        if self._store.part(request.key, request.fields) is not None:
+            return False
         return self._store.select(request.key, request.fields) is None
 
     def lead(self, exchange: Exchange, scope: Scope, request: CacheRequest) -> Led | None:
@@ -241,13 +255,28 @@ class MetadataCache(Stage):
         elif request.directives.only_if_cached:  # RFC 9111 §5.2.1.7
             raise Fault(504, "The answer is not in the cache.", reason="only_if_cached")
         elif request.range is not None or scope["method"] == "HEAD":
-            reason = cache_status.PARTIAL if request.range is not None else read.reason
-            if stored is not None:
-                send = self._withdrawals.watched(read, stored, scope["method"], send)
-            await self._pass(exchange, scope, receive, send, reason)
+            await self._read_less(exchange, scope, receive, send, read)
         else:
             self._fetch_collection(exchange, scope, request, match)
             await self._misses.serve(exchange, scope, send, read)
+
+    async def _read_less(
+        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, read: Read
+    ) -> None:
+        """Pass on a request for a part, or for the head alone."""
+        method, is_of_part = scope["method"], read.request.range is not None
+        if read.stale is not None:
+            send = self._withdrawals.watched(read, read.stale, len(read.stale.body), method, send)
+        elif read.parts is not None and method == "HEAD":
+            send = self._withdrawals.watched(read, read.parts.head, read.parts.length, method, send)
+        note_pass(
+            exchange,
+            cache_status.forwarded(self._name, cache_status.PARTIAL if is_of_part else read.reason),
+        )
+        if is_of_part and method == "GET" and read.stale is None:
+            await self._part_storage.pass_on(self.app, read, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
     def _fetch_collection(
         self, exchange: Exchange, scope: Scope, request: CacheRequest, match: Match[CacheRoute]
@@ -273,9 +302,12 @@ class MetadataCache(Stage):
     ) -> Read:
         now = self._monotonic()
         project_id = exchange.identity.project_id if exchange.identity and not self._shared else None
+        parts = self._store.part(request.key, request.fields) if stored is None else None
         if stored is not None:
             verdict = reuse.assess(stored.terms, stored.age(now), request.directives)
             reason = verdict.reason if isinstance(verdict, MustValidate) else cache_status.STALE
+        elif parts is not None:
+            reason = cache_status.PARTIAL
         else:
             reason = cache_status.VARY_MISS if request.key in self._store else cache_status.URI_MISS
         asked = Asked(
@@ -292,6 +324,7 @@ class MetadataCache(Stage):
             reason=reason,
             stale=stored,
             trusted=stored is not None and self._trust.covers(stored.asked_at, now),
+            parts=parts,
         )
 
     async def _write(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:

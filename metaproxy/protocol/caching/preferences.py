@@ -1,4 +1,4 @@
-"""What a client prefers, in one spelling: Accept, Accept-Charset, Accept-Encoding, Accept-Language.
+"""One spelling for the preferences of a client: Accept, Accept-Charset, Accept-Encoding, Accept-Language.
 
 Facts this file rests on (RFC 9110). Media types, charsets, codings and language ranges have no case (§8.3.1,
 §8.3.2, §8.4.1, §12.5.4). A member without a weight has the weight 1 (§12.4.2). Empty members of a list mean
@@ -32,7 +32,7 @@ NAMES = frozenset(_GRAMMARS)
 """The fields that this file knows."""
 
 Member = tuple[bytes, int]
-"""What is preferred, with its parameters, and its weight in thousandths."""
+"""A value with its parameters, and its weight in thousandths."""
 
 
 def normalised(name: bytes, value: bytes) -> bytes | None:

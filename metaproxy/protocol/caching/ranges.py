@@ -7,7 +7,11 @@ answered with the whole, which is always allowed (§14.2). If-Range wants a stro
 import re
 from dataclasses import dataclass
 
+from metaproxy.protocol import headers
 from metaproxy.protocol.caching import dates
+
+STRONG_SECONDS = 60.0
+"""Last-Modified so long before Date is a strong validator, even if their clocks differ (§8.8.2.2)."""
 
 _SINGLE = re.compile(rb"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE)
 
@@ -24,6 +28,11 @@ class Part:
     first: int
     last: int
     length: int
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self.last - self.first + 1
 
     def content_range(self) -> bytes:
         """Return the Content-Range field of the 206."""
@@ -60,9 +69,12 @@ def select(range_value: bytes, length: int) -> Whole | Part | Unsatisfiable:
     return Part(first, min(last, length - 1), length)
 
 
-def if_range_holds(if_range: bytes, etag: bytes, last_modified: bytes | None) -> bool:
-    """Return True if a Range with this If-Range may be answered with a part of the stored answer."""
+def if_range_holds(if_range: bytes, etag: bytes, stored: headers.Headers) -> bool:
+    """Return True if a Range with this If-Range may be answered with a part of the ``stored`` answer."""
     if if_range.startswith(b'"'):
         return if_range == etag
-    # A date is a strong validator only in its exact spelling; a weak tag never is (§13.1.5).
-    return last_modified is not None and if_range == last_modified and dates.parse(if_range) is not None
+    # A weak tag never holds, and a date only in its exact spelling and if it is a strong validator (§13.1.5).
+    if headers.get(stored, b"last-modified") != if_range:
+        return False
+    modified, date = dates.parse(if_range), dates.parse(headers.get(stored, b"date") or b"")
+    return modified is not None and date is not None and date - modified >= STRONG_SECONDS

@@ -1,9 +1,9 @@
 """Which answers may be stored (RFC 9111 §3).
 
-This cache is shared and stores whole answers to GET. Storing what is not understood is refused:
-parts (206), answers that vary on everything, answers to a request with a body. A partition of the
-cache that belongs to one authenticated consumer is still a shared cache here: ``private`` and
-Set-Cookie keep their meaning, because one project has many users.
+This cache is shared and stores answers to GET. Storing what is not understood is refused: answers that vary
+on everything, answers to a request with a body. A part (206) is judged as a 200 would be, and stored as a
+part. A partition of the cache that belongs to one authenticated consumer is still a shared cache here:
+``private`` and Set-Cookie keep their meaning, because one project has many users.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from metaproxy.protocol import headers
 from metaproxy.protocol.caching.directives import RequestDirectives, ResponseDirectives
 
 CACHEABLE_BY_DEFAULT = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
-"""RFC 9110 §15.1, without 206: parts are not combined here."""
+"""RFC 9110 §15.1, without 206: a part is judged as the whole would be."""
 
 UNDERSTOOD = CACHEABLE_BY_DEFAULT | {
     302,

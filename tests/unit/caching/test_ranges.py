@@ -42,19 +42,32 @@ def test_content_range_tells_the_part_and_the_whole() -> None:
     assert Unsatisfiable(10).content_range() == b"bytes */10"
 
 
+MODIFIED = b"Sun, 06 Nov 1994 08:49:37 GMT"
+
+
 @pytest.mark.parametrize(
-    ("if_range", "holds"),
+    ("if_range", "date", "holds"),
     [
-        pytest.param(b'"1"', True, id="§13.1.5 the same strong tag"),
-        pytest.param(b'"2"', False, id="§13.1.5 another tag"),
-        pytest.param(b'W/"1"', False, id="§13.1.5 a weak tag never"),
-        pytest.param(b"Sun, 06 Nov 1994 08:49:37 GMT", True, id="§13.1.5 the same date"),
-        pytest.param(b"Sun, 06 Nov 1994 08:49:38 GMT", False, id="§13.1.5 another date"),
-        pytest.param(b"", False, id="§13.1.5 nothing"),
+        pytest.param(b'"1"', MODIFIED, True, id="§13.1.5 the same strong tag"),
+        pytest.param(b'"2"', MODIFIED, False, id="§13.1.5 another tag"),
+        pytest.param(b'W/"1"', MODIFIED, False, id="§13.1.5 a weak tag never"),
+        pytest.param(MODIFIED, b"Sun, 06 Nov 1994 08:50:37 GMT", True, id="§13.1.5 the same date"),
+        pytest.param(MODIFIED, b"Sun, 06 Nov 1994 08:49:38 GMT", False, id="§8.8.2.2 a weak date"),
+        pytest.param(MODIFIED, b"Sun, 06 Nov 1994 08:40:00 GMT", False, id="§8.8.2.2 a date to come"),
+        pytest.param(MODIFIED, b"yesterday", False, id="§8.8.2.2 no date to compare with"),
+        pytest.param(
+            b"Sun, 06 Nov 1994 08:49:38 GMT",
+            b"Mon, 07 Nov 1994 08:00:00 GMT",
+            False,
+            id="§13.1.5 another date",
+        ),
+        pytest.param(b"", MODIFIED, False, id="§13.1.5 nothing"),
     ],
 )
-def test_if_range(if_range: bytes, holds: bool) -> None:
-    assert ranges.if_range_holds(if_range, b'"1"', b"Sun, 06 Nov 1994 08:49:37 GMT") is holds
+def test_if_range(if_range: bytes, date: bytes, holds: bool) -> None:
+    stored = [(b"last-modified", MODIFIED), (b"date", date)]
+
+    assert ranges.if_range_holds(if_range, b'"1"', stored) is holds
 
 
 @given(value=st.from_regex(rb"bytes=\d{0,3}-\d{0,3}", fullmatch=True), length=st.integers(0, 200))

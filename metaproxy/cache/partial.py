@@ -1,0 +1,251 @@
+"""Storing the parts that pass, and completing them.
+
+A request for a range that memory cannot answer is passed on as it is. Its 206 is stored beside, if it may be:
+one range, with a strong entity tag, of a whole that is not too large. Parts of one tag are combined.
+Once all are there, they are a whole stored answer. A request for the whole asks for what is missing, if the
+content still has the tag (If-Range). Whatever else comes is taken for what it is.
+"""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from metaproxy.cache.admission import Admission, Admitted
+from metaproxy.cache.deliveries import Read
+from metaproxy.cache.flights import Flights
+from metaproxy.cache.incomplete import Incomplete
+from metaproxy.cache.memory import MemoryStore
+from metaproxy.cache.trust import Trust
+from metaproxy.cache.withdrawals import Withdrawals
+from metaproxy.cache.writes import Writes
+from metaproxy.clock import Clock
+from metaproxy.exchange import ClientDisconnected
+from metaproxy.protocol import headers
+from metaproxy.protocol.caching import parts, ranges
+from metaproxy.protocol.caching.freshness import Times
+from metaproxy.protocol.caching.superseding import SAYS_NOTHING, is_final
+
+MAX_SEGMENTS = 64
+"""So many pieces of one answer are kept apart; with one more, the older ones go."""
+
+RANGE_FIELDS = frozenset({b"range", b"if-range"})
+
+
+class PartStorage:
+    """Stores the parts that pass.
+
+    Args:
+        admission: judges answers.
+        store: where parts are stored.
+        withdrawals: remove parts that an answer contradicts.
+        flights: tell of purges that overtake an answer.
+        writes: what is being written, and must not be stored.
+        trust: whether this process hears of every write.
+    """
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        store: MemoryStore,
+        withdrawals: Withdrawals,
+        flights: Flights,
+        writes: Writes,
+        trust: Trust,
+        monotonic: Clock,
+        wall: Clock,
+    ) -> None:
+        self.admission = admission
+        self.store = store
+        self.withdrawals = withdrawals
+        self.monotonic = monotonic
+        self.wall = wall
+        self._flights = flights
+        self._writes = writes
+        self._trust = trust
+
+    async def pass_on(self, app: ASGIApp, read: Read, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let ``app`` answer a request for a range, and store the part that it sends."""
+        passing = _Passing(self, read, send)
+        covered = self._trust.covers(passing.asked_at, passing.asked_at)
+        passing.doomed = not covered or self._writes.concern(passing.tags)
+        self._flights.watch(passing)
+        try:
+            await app(scope, receive, passing.send)
+        finally:
+            self._flights.unwatch(passing)
+
+
+class _Passing:
+    """A part on its way to a client."""
+
+    def __init__(self, storage: PartStorage, read: Read, send: Send) -> None:
+        self.tags = read.asked.tags
+        self.doomed = False
+        self.asked_at = storage.monotonic()
+        self._storage = storage
+        self._read = read
+        self._send = send
+        self._requested = storage.wall()
+        self._received = 0.0
+        self._part: ranges.Part | None = None
+        self._admitted: Admitted | None = None
+        self._chunks: list[bytes] = []
+        self._missing = 0
+
+    async def send(self, message: Message) -> None:
+        """Pass ``message`` on; what is stored of the answer is stored before its end is sent."""
+        if message["type"] == "http.response.start":
+            self._on_head(message["status"], message["headers"])
+        elif message["type"] == "http.response.body" and self._admitted is not None:
+            self._on_body(message.get("body", b""), is_last=not message.get("more_body", False))
+        await self._send(message)
+
+    def _on_head(self, status: int, fields: headers.Headers) -> None:
+        self._received = self._storage.monotonic()
+        self._part = part = self._asked_part(fields) if status == 206 else None
+        if part is not None:
+            self._admitted = self._judged(fields)
+        if part is not None and self._admitted is not None:
+            self._missing = part.size
+        elif status == 416 or (status not in SAYS_NOTHING and is_final(status)):
+            self._withdraw()
+
+    def _asked_part(self, fields: headers.Headers) -> ranges.Part | None:
+        """Return the part that came, if it lies within the range and the whole may be stored."""
+        part = parts.part_of(fields)
+        if part is None or part.length > self._storage.store.max_entry_bytes:
+            return None
+        asked = ranges.select(self._read.request.range or b"", part.length)
+        fits = isinstance(asked, ranges.Part) and asked.first <= part.first and part.last <= asked.last
+        return part if fits else None
+
+    def _judged(self, fields: headers.Headers) -> Admitted | None:
+        """Return what may be stored of the answer, judged as the whole; None if nothing."""
+        held = self._held(fields)
+        if parts.strong_tag(fields) is None or (held is None and b"if-range" in self._read.request.fields):
+            return None  # an answer to If-Range may lack what its client has
+        whole = parts.of_the_whole(fields, held.head.fields if held is not None else ())
+        times = Times(self._requested, self._storage.wall())
+        asked = self._read.asked
+        admitted = self._storage.admission.judge(asked, self._read.route, 200, whole, times)
+        if not isinstance(admitted, Admitted) or parts.strong_tag(admitted.fields) is None:
+            return None
+        return admitted if RANGE_FIELDS.isdisjoint([name for name, _ in admitted.vary]) else None
+
+    def _held(self, fields: headers.Headers) -> Incomplete | None:
+        """Return the stored parts with which the answer can be combined."""
+        held = self._storage.store.part(self._read.request.key, self._read.request.fields)
+        is_of_one = held is not None and self._part is not None and held.length == self._part.length
+        return held if held is not None and is_of_one and parts.combine(held.head.fields, fields) else None
+
+    def _on_body(self, chunk: bytes, *, is_last: bool) -> None:
+        self._missing -= len(chunk)
+        if self._missing < 0 or self.doomed:
+            self._admitted, self._chunks = None, []
+            return
+        self._chunks.append(chunk)
+        if is_last and not self._missing:
+            self._keep()
+
+    def _keep(self) -> None:
+        admitted, part = self._admitted, self._part
+        storage, request = self._storage, self._read.request
+        if admitted is None or part is None or storage.store.select(request.key, request.fields) is not None:
+            return
+        body = b"".join(self._chunks)
+        held = self._held(admitted.fields)
+        segments = parts.merged(held.segments if held is not None else (), part.first, body)
+        if len(segments) > MAX_SEGMENTS:
+            segments = ((part.first, body),)
+        whole = parts.missing(segments, part.length) is None
+        content = segments[0][1] if whole else b""
+        stored = storage.admission.stored(admitted, content, self.tags, self.asked_at, self._received)
+        if whole:
+            storage.store.put(request.key, stored, request.fields)
+        else:
+            held_now = Incomplete.of(stored, part.length, segments)
+            storage.store.put_part(request.key, held_now, request.fields)
+
+    def _withdraw(self) -> None:
+        """Remove the stored parts: the origin has answered otherwise."""
+        if self._read.parts is not None:
+            read = self._read
+            storage = self._storage
+            storage.withdrawals.withdraw(
+                read.request.key, read.route, read.asked, self.asked_at, shared=False
+            )
+
+
+class Completion:
+    """An ASGI application that answers with the whole, and asks ``app`` only for what is missing.
+
+    Args:
+        app: the next application.
+        held: the parts that need not be fetched.
+    """
+
+    def __init__(self, app: ASGIApp, held: Incomplete) -> None:
+        self._app = app
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for the whole."""
+        held = self._held
+        gap = parts.missing(held.segments, held.length)
+        if gap is None:
+            await self._app(scope, receive, send)
+            return
+        completing = _Completing(held, gap, send)
+        lines = parts.request_for(gap, held.tag, scope["headers"])
+        try:
+            await self._app({**scope, "headers": lines}, receive, completing.send)
+        except ClientDisconnected:
+            if not completing.is_useless:
+                raise
+        if completing.is_useless:
+            await self._app(scope, receive, send)
+
+
+class _Completing:
+    """Turns the part that is missing into the whole answer; passes on what is no part."""
+
+    def __init__(self, held: Incomplete, gap: ranges.Part, send: Send) -> None:
+        self.is_useless = False
+        """True once an answer has come that is no use to a reader of the whole."""
+        self._held = held
+        self._gap = gap
+        self._send = send
+        self._ending: bytes | None = None
+        self._missing = gap.size
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the answer to the request for the part."""
+        if self.is_useless:
+            if message.get("more_body", False):
+                raise ClientDisconnected
+            return
+        if message["type"] == "http.response.start" and message["status"] in (206, 416):
+            await self._begin(message)
+        elif message["type"] == "http.response.body" and self._ending is not None:
+            await self._go_on(message.get("body", b""), is_last=not message.get("more_body", False))
+        else:
+            await self._send(message)
+
+    async def _begin(self, message: Message) -> None:
+        fields, held, gap = message["headers"], self._held, self._gap
+        fits = parts.part_of(fields) == gap and parts.combine(held.head.fields, fields)
+        if message["status"] != 206 or not fits:
+            self.is_useless = True
+            return
+        whole = parts.of_the_whole(fields, held.head.fields)
+        whole.append((b"content-length", b"%d" % held.length))
+        beginning = parts.cut(held.segments, ranges.Part(0, gap.first - 1, held.length)) if gap.first else b""
+        rest = ranges.Part(gap.last + 1, held.length - 1, held.length)
+        self._ending = (parts.cut(held.segments, rest) if rest.size else b"") or b""
+        await self._send({**message, "status": 200, "headers": whole})
+        await self._send({"type": "http.response.body", "body": beginning or b"", "more_body": True})
+
+    async def _go_on(self, chunk: bytes, *, is_last: bool) -> None:
+        self._missing -= len(chunk)
+        if is_last and not self._missing:
+            chunk += self._ending or b""
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
