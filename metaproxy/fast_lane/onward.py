@@ -17,7 +17,7 @@ from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.filters.trace import Trace
-from metaproxy.forward.direct import Lease
+from metaproxy.forward.call import Lease
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.errors import TransportError
 from metaproxy.forward.proxy import Forward
@@ -168,7 +168,7 @@ class Onward:
             lease.give_back()
             return None
         fetching = Fetching(self._trace, exchange, scope, _enter(stages, exchange), led)
-        fetching.passage = lease.send(sent, led.exchange, led.scope, fetching)
+        fetching.call = lease.send(sent, led.exchange, led.scope, fetching)
         return fetching
 
     def _send(
@@ -181,7 +181,7 @@ class Onward:
     ) -> Passing:
         self._cache.note_bypass(exchange)
         passing = Passing(self._trace, exchange, scope, _enter(stages, exchange))
-        passing.passage = lease.send(sent, exchange, scope, passing)
+        passing.call = lease.send(sent, exchange, scope, passing)
         return passing
 
 

@@ -1,8 +1,8 @@
 """A read that memory cannot answer and that every stage lets through: passed on without a task.
 
-The stages have decided, by their own decisions; the upstream is asked in ``forward.direct``. What is left
-is what the first stage does at the end of every request: the head of the answer, the line of the log, the
-counts.
+The stages have decided, by their own decisions; the upstream is asked by a ``forward.call.Call``. What is
+left is what the first stage does at the end of every request: the head of the answer, the line of the log,
+the counts.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.writing import serialised
 from metaproxy.filters.trace import Trace
-from metaproxy.forward.direct import DirectPassage
+from metaproxy.forward.call import Call
 from metaproxy.protocol.headers import Header
 
 End = Callable[[], None]
@@ -50,7 +50,7 @@ class Passing:
         self._exchange = exchange
         self.scope = scope
         self._ends = [*ends]
-        self.passage: DirectPassage | None = None
+        self.call: Call | None = None
 
     def at_end(self, end: End) -> None:
         """Have ``end`` called as well when the request has ended."""
@@ -65,8 +65,8 @@ class Passing:
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more."""
-        if self.passage is not None:
-            self.passage.abandon()
+        if self.call is not None:
+            self.call.abandon()
 
     # What comes of it upstream.
 
@@ -92,7 +92,7 @@ class Passing:
         self._call_ends()
 
     def _call_ends(self) -> None:
-        self.passage = None  # it holds on to us
+        self.call = None  # it holds on to us
         ends, self._ends = self._ends, []
         for end in ends:
             end()

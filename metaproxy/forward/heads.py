@@ -10,9 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
+import httpx
 from starlette.types import Scope
 
 from metaproxy.exchange import EMPTY_QUERY, SCOPE_KEY, Exchange
+from metaproxy.forward.client import NO_BODY
+from metaproxy.forward.engine.parser import ResponseHead
+from metaproxy.forward.engine.request import OutgoingRequest, message, request_line
 from metaproxy.protocol import forwarded, identity_headers
 from metaproxy.protocol.headers import HOP_BY_HOP, Header, Headers, combined, end_to_end, get, list_members
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
@@ -71,6 +75,16 @@ class RequestHeads:
         query: bytes = scope.get("query_string", b"")
         return path + b"?" + query if query or EMPTY_QUERY in scope else path
 
+    def request_line(self, scope: Scope) -> bytes:
+        """Return the first line of a request; raises httpx.TransportError."""
+        return request_line(scope["method"], self.target(scope))
+
+    def message(
+        self, exchange: Exchange, scope: Scope, authority: bytes, body: httpx.AsyncByteStream = NO_BODY
+    ) -> OutgoingRequest:
+        """Return a request for the target whose own name is ``authority``; raises httpx.TransportError."""
+        return message(scope["method"], self.target(scope), self.fields(exchange, scope, authority), body)
+
     def links(self, exchange: Exchange, scope: Scope, fields: list[Header]) -> list[Header]:
         """Return the fields of an answer; links to the client's host have the prefix that was taken off."""
         return self._mount.links(fields, get(scope["headers"], b"host")) if exchange.mount else fields
@@ -104,14 +118,14 @@ def has_body(received: Headers) -> bool:
     return False
 
 
-def response_fields(received: Headers, *, has_no_body: bool) -> list[Header]:
-    """Return the end-to-end fields of a response, names in lower case as ASGI wants them.
+def response_fields(head: ResponseHead) -> list[Header]:
+    """Return the end-to-end fields of a response.
 
     204 and 304 lose Content-Length: on 204 it is an error (RFC 9110 §8.6), on 304 servers take it for
     the length of a body that never comes.
     """
-    fields = end_to_end([(name.lower(), value) for name, value in received])
-    if has_no_body:
+    fields = end_to_end(head.headers)
+    if head.status in BODILESS:
         return [field for field in fields if field[0] != b"content-length"]
     return fields
 

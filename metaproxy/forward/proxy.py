@@ -7,15 +7,14 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
+from metaproxy.exchange import exchange_of
 from metaproxy.forward.balancer import Balancer
 from metaproxy.forward.breaker import Breaker, BreakerPolicy
+from metaproxy.forward.call import Call, Lease, Upstream, idle_lease
 from metaproxy.forward.checks import HealthChecks
-from metaproxy.forward.client import Client
-from metaproxy.forward.direct import DirectPassages, Lease
-from metaproxy.forward.heads import HostHeader, RequestHeads, has_body
+from metaproxy.forward.heads import HostHeader, RequestHeads
 from metaproxy.forward.health import Health, HealthPolicy
 from metaproxy.forward.instruments import Instruments
-from metaproxy.forward.passage import Passage, Upstream
 from metaproxy.forward.retry import RetryBudget
 from metaproxy.forward.target import Target
 from metaproxy.forward.transport import UpstreamTransport
@@ -70,6 +69,7 @@ class Forward:
             )
             for name in targets
         )
+        self._tasks = TaskSet()
         self._upstream = Upstream(
             transport=transport,
             balancer=Balancer(self.targets, monotonic=clock),
@@ -78,20 +78,17 @@ class Forward:
             budget=RetryBudget(monotonic=clock),
             instruments=Instruments(metrics or Metrics(), self.targets),
             monotonic=clock,
+            tasks=self._tasks,
         )
         self._checks: HealthChecks | None = None
         if health is not None:
             self._checks = HealthChecks(
                 transport, self.targets, path=health.path, interval=health.interval, monotonic=clock
             )
-        self._tasks = TaskSet()
-        self._direct: DirectPassages | None = None
-        if isinstance(transport, UpstreamTransport):
-            self._direct = DirectPassages(self._upstream, transport, self._tasks)
 
     def lease(self) -> Lease | None:
         """Return a connection on which a read can be sent at once, without a task; None where none can."""
-        return self._direct.lease() if self._direct is not None else None
+        return idle_lease(self._upstream)
 
     def renew_tls(self, context: ssl.SSLContext) -> None:
         """Open connections with ``context`` from now on, and retire those that are open."""
@@ -114,5 +111,4 @@ class Forward:
         """The ASGI interface; the line has put its Exchange into the scope."""
         if scope["type"] != "http":
             raise ValueError(f"only HTTP is forwarded, not {scope['type']}")
-        with Client(receive, has_body=has_body(scope["headers"]), tasks=self._tasks) as client:
-            await Passage(self._upstream, scope, client, send).run()
+        await Call(self._upstream, exchange_of(scope), scope)(scope, receive, send)

@@ -61,10 +61,10 @@ class Attempt:
     where it is the target's; anything else that breaks it off, such as a client that hangs up, is none.
     """
 
-    __slots__ = ("_is_trial", "_target")
+    __slots__ = ("_is_trial", "target")
 
     def __init__(self, target: Target) -> None:
-        self._target = target
+        self.target = target
         target.busy += 1
         self._is_trial = target.breaker.enter()
 
@@ -73,7 +73,7 @@ class Attempt:
 
     def answered(self, status: int) -> None:
         """The head of an answer is there: it decides about a target on trial, however long its body takes."""
-        target = self._target
+        target = self.target
         if status in target.failing:
             target.breaker.failed(target.monotonic(), trial=self._is_trial)
         else:
@@ -82,8 +82,8 @@ class Attempt:
 
     def completed(self, status: int) -> None:
         """The whole answer is there: ``answered`` and ``ended`` in one."""
-        self._target.busy -= 1
-        if self._is_trial or status in self._target.failing:
+        self.target.busy -= 1
+        if self._is_trial or status in self.target.failing:
             self.answered(status)
 
     def __exit__(
@@ -93,10 +93,10 @@ class Attempt:
 
     def ended(self, error: BaseException | None = None) -> None:
         """The answer is complete, or broke off with ``error``."""
-        self._target.busy -= 1
-        breaker = self._target.breaker
+        self.target.busy -= 1
+        breaker = self.target.breaker
         if isinstance(error, httpx.TransportError) and is_failure_of_target(error):
-            breaker.failed(self._target.monotonic(), trial=self._is_trial)
+            breaker.failed(self.target.monotonic(), trial=self._is_trial)
         else:
             # After an answer this is no trial any more, and withdraws nothing.
             breaker.withdrawn(trial=self._is_trial)

@@ -1,7 +1,8 @@
 """The engine behind httpx's interface for transports."""
 
+import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -88,30 +89,38 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
 
         Raises httpx.TransportError, or what the request's body raises.
         """
-        return await self.send(request.url, outgoing(request))
+        return httpx_response(*await self.send(request.url, outgoing(request)))
 
-    async def send(self, url: httpx.URL, message: OutgoingRequest) -> httpx.Response:
+    async def send(self, url: httpx.URL, message: OutgoingRequest) -> tuple[ResponseHead, ResponseBody]:
         """Send ``message`` to the origin of ``url``; like ``handle_async_request``."""
         pool = self.pool_of(url)
         connection = pool.take_idle() or await pool.acquire()
+        return await self._or_repeated(pool, connection, message, connection.exchange(message))
+
+    async def finish(
+        self,
+        pool: Pool,
+        connection: Connection,
+        message: OutgoingRequest,
+        head: "asyncio.Future[ResponseHead]",
+        body: ResponseBody,
+    ) -> tuple[ResponseHead, ResponseBody]:
+        """Wait for the response to ``message``, which ``connection`` has sent; like ``send``."""
+        return await self._or_repeated(pool, connection, message, connection.response(head, body))
+
+    async def _or_repeated(
+        self,
+        pool: Pool,
+        connection: Connection,
+        message: OutgoingRequest,
+        response: Awaitable[tuple[ResponseHead, ResponseBody]],
+    ) -> tuple[ResponseHead, ResponseBody]:
+        """Return ``response``; send the request again if it found ``connection`` dead and may be repeated."""
         try:
-            head, body = await connection.exchange(message)
+            return await response
         except ConnectionReset:
-            repeated = await self.repeat(pool, connection, message)
-            if repeated is None:
+            if not _may_repeat(connection, message):
                 raise
-            head, body = repeated
-        return httpx_response(head, body)
-
-    async def repeat(
-        self, pool: Pool, connection: Connection, message: OutgoingRequest
-    ) -> tuple[ResponseHead, ResponseBody] | None:
-        """Send a request again that found ``connection`` dead; None where that is not allowed.
-
-        Raises httpx.TransportError.
-        """
-        if not _may_repeat(connection, message):
-            return None
         self._repeats.add((pool.name,))
         return await (await pool.acquire(fresh=True)).exchange(message)
 

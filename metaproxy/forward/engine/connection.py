@@ -16,7 +16,7 @@ from metaproxy.forward.engine.parser import ResponseHead, ResponseParser
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.engine.sending import send_body
 from metaproxy.forward.engine.stall import StallTimer
-from metaproxy.forward.engine.waiting import HeadWaiter, OnInterim, Patience, Taker
+from metaproxy.forward.engine.waiting import OnInterim, Patience, Taker
 from metaproxy.forward.errors import ConnectionReset, InvalidResponse, TruncatedResponse
 from metaproxy.outbox import Outbox
 from metaproxy.tasks import TaskSet
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._tasks = TaskSet()
         self._upload: asyncio.Task[None] | None = None
         # Both are set while a response is awaited, the body alone while it is read, none when idle.
-        self._head: HeadWaiter | None = None
+        self._head: asyncio.Future[ResponseHead] | None = None
         self._body: ResponseBody | None = None
         # In place of both, until the first bytes have come.
         self._taker: Taker | None = None
@@ -76,12 +76,24 @@ class Connection(asyncio.Protocol):
 
         Raises httpx.TransportError, or what reading the request's body raises.
         """
-        head: asyncio.Future[ResponseHead] = self._loop.create_future()
-        body = ResponseBody(self)
-        self.begin(request, head, body)
-        upload = self._upload
+        self._send_head(request)
+        self._head, self._body, self._on_interim = (
+            self._loop.create_future(),
+            ResponseBody(self),
+            request.on_interim,
+        )
+        self._upload = self._begin_upload(request)
+        return await self.response(self._head, self._body, self._upload)
+
+    async def response(
+        self,
+        head: "asyncio.Future[ResponseHead]",
+        body: ResponseBody,
+        upload: "asyncio.Task[None] | None" = None,
+    ) -> tuple[ResponseHead, ResponseBody]:
+        """Wait for the head of a response; like ``exchange``, for a request that has been sent."""
         try:
-            response = await head
+            received = await head
             if upload is not None:
                 # The body's source must be at rest before anyone else reads from the client.
                 await asyncio.wait([upload])
@@ -89,16 +101,10 @@ class Connection(asyncio.Protocol):
             if self._body is body:
                 self.abandon()
             raise
-        return response, body
-
-    def begin(self, request: OutgoingRequest, head: HeadWaiter, body: ResponseBody) -> None:
-        """Send ``request``, and let ``head`` and ``body`` know what comes; raises ConnectionReset."""
-        self._send_head(request)
-        self._head, self._body, self._on_interim = head, body, request.on_interim
-        self._upload = self._begin_upload(request)
+        return received, body
 
     def begin_whole(self, request: OutgoingRequest, taker: Taker) -> None:
-        """Send ``request``, which has no body, and let ``taker`` know what comes; raises ConnectionReset."""
+        """Send ``request``, which has no body, and let ``taker`` have what comes; raises ConnectionReset."""
         self._send_head(request)
         self._taker, self._upload, self._on_interim = taker, None, taker.take_interim
         self._stall.begin(self._patience.read)
@@ -237,7 +243,8 @@ class Connection(asyncio.Protocol):
         """Go on with a response that does not come as a whole; return its body."""
         taker, self._taker = self._taker, None
         if taker is not None:
-            self._head, self._body = taker, taker.by_pieces()
+            self._head, self._body = self._loop.create_future(), ResponseBody(self)
+            taker.hand_over(self._head, self._body)
         return self._body
 
     def _pass_interim(self) -> None:
@@ -253,7 +260,7 @@ class Connection(asyncio.Protocol):
         else:
             self.abort()
 
-    def _answer(self, waiting: HeadWaiter, head: ResponseHead) -> None:
+    def _answer(self, waiting: "asyncio.Future[ResponseHead]", head: ResponseHead) -> None:
         self._head = self._on_interim = None
         self._stall.end()
         if self._end_upload():

@@ -101,10 +101,6 @@ class Pool:
             self._free_slot()
         self._retired |= self._open
 
-    def give_back(self, connection: Connection) -> None:
-        """Take back a connection that was taken and not used."""
-        self._freed(connection)
-
     async def acquire(self, *, fresh: bool = False) -> Connection:
         """Return a connection, a newly opened one if it must be ``fresh``.
 
@@ -142,7 +138,7 @@ class Pool:
         """Open a connection in the slot that the caller holds."""
         retirements = self._retirements
         try:
-            connection = await self._open_connection(self._freed, self._lost)
+            connection = await self._open_connection(self.freed, self._lost)
         except BaseException:
             self._free_slot()
             raise
@@ -179,7 +175,7 @@ class Pool:
         elif (given := waiter.result()) is None:
             self._free_slot()
         else:
-            self._freed(given)
+            self.freed(given)
 
     def _next_waiter(self) -> "asyncio.Future[Connection | None] | None":
         while self._waiters:
@@ -188,7 +184,8 @@ class Pool:
                 return waiter
         return None
 
-    def _freed(self, connection: Connection) -> None:
+    def freed(self, connection: Connection) -> None:
+        """Take a connection back: its response is complete, or it was taken and not used."""
         now = self._monotonic()
         if connection in self._retired or now - connection.opened_at > self._limits.age_seconds:
             self._close(connection)

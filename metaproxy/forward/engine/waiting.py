@@ -1,5 +1,6 @@
-"""Who waits for a response, and how long."""
+"""How long a response may be waited for, and what receives it."""
 
+import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -17,27 +18,14 @@ class Patience(NamedTuple):
     write: float = 30.0
 
 
-class HeadWaiter(Protocol):
-    """Who waits for the head of a response: a future, or what knows a shorter way."""
-
-    def done(self) -> bool:
-        """Say whether nobody waits any more."""
-
-    def set_result(self, head: ResponseHead, /) -> None:
-        """The head is there."""
-
-    def set_exception(self, error: Exception, /) -> None:
-        """It will not come."""
-
-
-class Taker(HeadWaiter, Protocol):
-    """Who takes a response as a whole, if it comes so, and else waits for its head."""
+class Taker(Protocol):
+    """The receiver of a response without a task: it takes a whole response, and hands any other over."""
 
     def take(self, head: ResponseHead, body: bytes, /) -> bool:
-        """Take a whole response; False where it must go on as one that comes piece by piece."""
+        """Take a whole response; False if it must go on as one that comes piece by piece."""
 
-    def by_pieces(self) -> ResponseBody:
-        """Return what a body is fed to that comes piece by piece."""
+    def hand_over(self, head: "asyncio.Future[ResponseHead]", body: ResponseBody, /) -> None:
+        """Let a task wait for ``head`` and read ``body``, because the response does not come as a whole."""
 
     def take_interim(self, head: ResponseHead, /) -> None:
-        """Take an interim response; the response then comes piece by piece."""
+        """Take an interim response. The response that it belongs to is handed over before."""

@@ -27,7 +27,8 @@ class Front:
     ) -> None:
         self.origin = origin
         self.transport = UpstreamTransport(read_timeout=read_timeout)
-        self.forward = Forward(self.transport, targets=[origin.origin])
+        # The clock stands still: the budget of repeats must not depend on how busy the machine is.
+        self.forward = Forward(self.transport, targets=[origin.origin], clock=lambda: 0.0)
         self.line = Line(fast=fast, forward=self.forward, **configured)
 
     async def send(self, octets: bytes) -> None:

@@ -1,11 +1,11 @@
 """What goes through a proxy and what it adds."""
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metaproxy.exchange import EMPTY_QUERY, Exchange
+from metaproxy.forward.engine.parser import ResponseHead
 from metaproxy.forward.heads import RequestHeads, has_body, response_fields, upstream_request_id
 from metaproxy.protocol.mount import Mount
 from tests.asgi_driver import make_scope
@@ -220,20 +220,17 @@ def test_a_request_has_a_body_where_its_framing_says_so(received: Fields, expect
 
 
 def test_a_response_passes_end_to_end_in_order_with_duplicates() -> None:
-    response = httpx.Response(
-        200,
-        headers=[
-            (b"Vary", b"OpenStack-API-Version"),
-            (b"Connection", b"close, x-once"),
-            (b"X-Once", b"1"),
-            (b"Transfer-Encoding", b"chunked"),
-            (b"Set-Cookie", b"a=1"),
-            (b"vary", b"X-OpenStack-Nova-API-Version"),
-            (b"Set-Cookie", b"b=2"),
-        ],
-    )
+    received = [
+        (b"vary", b"OpenStack-API-Version"),
+        (b"connection", b"close, x-once"),
+        (b"x-once", b"1"),
+        (b"transfer-encoding", b"chunked"),
+        (b"set-cookie", b"a=1"),
+        (b"vary", b"X-OpenStack-Nova-API-Version"),
+        (b"set-cookie", b"b=2"),
+    ]
 
-    assert response_fields(response.headers.raw, has_no_body=False) == [
+    assert response_fields(ResponseHead(200, received)) == [
         (b"vary", b"OpenStack-API-Version"),
         (b"set-cookie", b"a=1"),
         (b"vary", b"X-OpenStack-Nova-API-Version"),
@@ -242,9 +239,9 @@ def test_a_response_passes_end_to_end_in_order_with_duplicates() -> None:
 
 
 def test_a_response_that_never_has_a_body_loses_its_length() -> None:
-    response = httpx.Response(304, headers=[(b"Content-Length", b"30"), (b"ETag", b'"1"')])
+    received = [(b"content-length", b"30"), (b"etag", b'"1"')]
 
-    assert response_fields(response.headers.raw, has_no_body=True) == [(b"etag", b'"1"')]
+    assert response_fields(ResponseHead(304, received)) == [(b"etag", b'"1"')]
 
 
 @pytest.mark.parametrize(
