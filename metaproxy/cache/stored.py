@@ -7,15 +7,13 @@ made once a second and handed out as it is in between.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 from metaproxy.cache.interning import shared_fields
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, dates, validation
 from metaproxy.protocol.caching.reuse import Terms, VaryValues
 from metaproxy.protocol.header_edits import HeaderEdits
-
-REASON_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+from metaproxy.protocol.status_lines import STATUS_LINE
 
 ENTRY_BYTES = 2400
 """What an entry takes beside its texts: objects, key, places in the indexes, the hit made of it.
@@ -162,6 +160,4 @@ class Stored:
 
 def serialised_head(status: int, fields: list[headers.Header]) -> bytes:
     """Return a head as HTTP/1.1 writes it (RFC 9112 §2.1), without the empty line at its end."""
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, REASON_PHRASES.get(status, b""))]
-    lines += [b"%b: %b\r\n" % field for field in fields]
-    return b"".join(lines)
+    return STATUS_LINE[status] + headers.lines(fields)

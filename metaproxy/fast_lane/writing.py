@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.filters.stage import fault_answer
 from metaproxy.protocol.compute_api import FORMATS
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.header_edits import HeaderEdits
 from metaproxy.protocol.headers import Header, combined, lines
+from metaproxy.protocol.status_lines import STATUS_LINE
 
 MEMO_ENTRIES = 1024
 MEMO_ACCEPT_BYTES = 256

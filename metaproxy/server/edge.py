@@ -1,17 +1,16 @@
 """What all connections of a listener share: bounds, the fast lane, how what is no request is refused."""
 
-import asyncio
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.types import ASGIApp, Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.outbox import Outbox
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.forwarded import Trusted, is_trusted
+from metaproxy.protocol.status_lines import STATUS_LINE
 from metaproxy.server.descriptors import Refusals
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.requests import RequestRecord
@@ -118,14 +117,3 @@ class Edge:
             + b"x-compute-request-id: %b\r\nconnection: close\r\n\r\n" % request_id.encode("ascii")
             + body
         )
-
-
-class _Answered:
-    """Stands for a request that the fast lane has answered, where uvicorn looks at its cycle."""
-
-    response_started = response_complete = True
-    disconnected = more_body = False
-    message_event = asyncio.Event()
-
-
-ANSWERED: Any = _Answered()

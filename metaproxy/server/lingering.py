@@ -9,9 +9,8 @@ within bounds. TLS connections cannot be half-closed here: theirs end once the c
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from metaproxy.server.edge import Edge
+from metaproxy.server.flow import Flow
 
 MOST_SECONDS = 5.0
 SILENT_SECONDS = 2.0
@@ -19,39 +18,47 @@ MOST_BYTES = 8 * 1024 * 1024
 
 
 class LingeringProtocol(asyncio.Protocol):
-    """Takes over the connection of ``former``, whose last answer is written, until it is closed."""
+    """Takes over the connection of ``former``, whose last answer is written, until it is closed.
 
-    def __init__(self, former: HttpToolsProtocol, edge: Edge) -> None:
-        now = former.loop.time()
-        self.transport = former.transport
+    Args:
+        former: gets ``connection_lost``.
+        transport: the connection.
+        edge: counts it.
+        connections: those of the server.
+    """
+
+    def __init__(
+        self, former: asyncio.Protocol, transport: asyncio.Transport, edge: Edge, connections: set[Any]
+    ) -> None:
+        self.transport = transport
         self._former = former
-        self.deadline = now + SILENT_SECONDS
         self._edge = edge
+        self._connections = connections
+        self._time = asyncio.get_running_loop().time
+        now = self._time()
+        self.deadline = now + SILENT_SECONDS
         self._end = now + MOST_SECONDS
         self._bytes_left = MOST_BYTES
 
     def start(self) -> None:
         """Half-close, and read from here on."""
-        connections: set[Any] = self._former.connections
-        connections.discard(self._former)
-        connections.add(self)
+        self._connections.discard(self._former)
+        self._connections.add(self)
         self._edge.lingering += 1
         self.transport.set_protocol(self)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._former.flow.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """The client still sends: drop it, and close once it is too much."""
         self._bytes_left -= len(data)
-        self.deadline = min(self._former.loop.time() + SILENT_SECONDS, self._end)
+        self.deadline = min(self._time() + SILENT_SECONDS, self._end)
         if self._bytes_left < 0:
             self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        connections: set[Any] = self._former.connections
-        connections.discard(self)
+        self._connections.discard(self)
         self._edge.lingering -= 1
         self._former.connection_lost(exc)
 
@@ -70,9 +77,12 @@ class LingeringProtocol(asyncio.Protocol):
             self.transport.close()
 
 
-def linger(connection: HttpToolsProtocol, edge: Edge) -> None:
-    """Close ``connection``, after what its client still sends has been read and dropped."""
+def linger(
+    former: asyncio.Protocol, transport: asyncio.Transport, flow: Flow, edge: Edge, connections: set[Any]
+) -> None:
+    """Close the connection of ``former``, after what its client still sends has been read and dropped."""
     if edge.lingering >= edge.limits.max_lingering:
-        connection.transport.close()
-    elif not connection.transport.is_closing():
-        LingeringProtocol(connection, edge).start()
+        transport.close()
+    elif not transport.is_closing():
+        LingeringProtocol(former, transport, edge, connections).start()
+        flow.resume_reading()

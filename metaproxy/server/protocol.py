@@ -1,35 +1,60 @@
-"""The HTTP/1.1 edge: uvicorn's httptools protocol, with bounds on size and time.
+"""One client connection: a ``Reader`` makes requests of octets, ``Answers`` gives each of them its turn, and
+``Deadlines`` knows by when the client must have sent, or read.
 
-httptools sets no limit on the size of a head and none on how slowly it comes. Both are held here, and
-what cannot become a request is refused in the API's own words: counted, logged, and the connection
-closed (RFC 9112 §9.6). Deadlines are plain numbers that one sweep compares a few times a second: a
-timer per request would cost each request more than all of this does.
+A client may send requests before the earlier ones are answered, so two machines run side by side. The reader
+has the states of ``Reading``:
+
+    event                    BETWEEN           HEAD             BODY                  OVER
+    octets                   HEAD, BODY, or    HEAD, BODY       to the request        dropped; the connection
+                             repeated: answer                                         lingers at its end
+    they are no request      refuse, OVER      refuse, OVER     refuse, OVER          -
+    a head is complete       -                 BODY: a turn     -                     -
+    a request is complete    -                 -                BETWEEN; last: OVER   -
+    the time is over, idle   close             refuse 408       close                 -
+    ", not idle              -                 refuse 408       refuse 408            -
+    the server leaves, idle  close in a while  close in a while the next answer       -
+                                                                says close
+    ", not idle              OVER              the same         the same              -
+
+Idle means that every request read so far is answered. The answers are idle, or have a current turn and
+requests that wait for theirs, or a refusal that waits behind all of them:
+
+    event                    idle              a turn                                 and a refusal
+    a request is read        its turn          waits; it is the last if too many do   -
+    an answer is complete    -                 the next turn, or idle                 the next turn, or it
+    it says close            -                 end; what waits is dropped             the same
+    refuse                   write it, end     if its body fails: write it, end;      -
+                                               else it waits
+    the server leaves        -                 the newest answer says close;          the same
+                                               if it has begun: the next one
+    the client does not read abort after       the same; the application waits        the same
+                             body_timeout
+    the client leaves        -                 the application is told                the same
+
+The end closes both. If the client still sends, ``LingeringProtocol`` takes the connection over, so that the
+last answer can be read. ``Connection: close`` in its head says that the connection takes no further request
+(RFC 9112 §9.6). An answer whose head is out already cannot say so: its client may send the next request as
+soon as it has read it. So such a connection is kept for a moment when the server leaves, and says it with the
+next answer. So is one on which a body is still coming, whose answer would be lost if it were closed.
 """
 
 import asyncio
 from typing import Any
-from urllib.parse import unquote
 
-import httptools
-from uvicorn.config import Config
+from starlette.types import Scope
+from uvicorn import Config
 from uvicorn.server import ServerState
 
-from metaproxy.exchange import EMPTY_QUERY
+from metaproxy.fast_lane.passing import Passing
 from metaproxy.protocol.addresses import canonical, counted_as
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.interim import EXTENSIONS
-from metaproxy.protocol.received import BLANKS
-from metaproxy.server.answering import AnsweringProtocol
-from metaproxy.server.deadlines import body_deadline
+from metaproxy.server.answers import Answers
+from metaproxy.server.deadlines import Deadlines
 from metaproxy.server.edge import Edge
-from metaproxy.server.refusing import ParsingEnded
-from metaproxy.server.strictness import is_mostly_framing, is_offer, origin_form
-from metaproxy.server.unswitched import framing_of, parser_of_body
-
-ASGI = {"version": "3.0", "spec_version": "2.3"}
-
-LINGER_SECONDS = 1.0
-PRESSED_IDLE_SECONDS = 5.0
+from metaproxy.server.flow import Flow
+from metaproxy.server.lingering import linger
+from metaproxy.server.listener_tls import ListenerContext
+from metaproxy.server.reading import BETWEEN, BODY, HEAD, Reader
 
 HEAD_END = b"\r\n\r\n"
 
@@ -37,8 +62,20 @@ NAMELESS = "?"
 """In place of the address of a TCP peer that left before it was asked: no head is remembered for it."""
 
 
-class EdgeProtocol(AnsweringProtocol):
-    """One client connection."""
+class EdgeProtocol(asyncio.Protocol):
+    """One client connection; see above. uvicorn makes it, and holds its tasks.
+
+    Args:
+        config, server_state: uvicorn's.
+        app_state, loop: what uvicorn gives to every protocol; not used.
+        edge: what all connections share.
+    """
+
+    transport: asyncio.Transport
+    flow: Flow
+    deadlines: Deadlines
+    reader: Reader
+    answers: Answers
 
     def __init__(
         self,
@@ -49,230 +86,200 @@ class EdgeProtocol(AnsweringProtocol):
         *,
         edge: Edge,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
         self.edge = edge
         self.limits = edge.limits
-        self.write_deadline = 0.0
-        self._in_head = False
-        self._head_bytes = 0
-        self._between_requests = True
+        self.tasks = server_state.tasks
+        self.is_leaving = False
+        self.client: tuple[str, int] | None = None
+        self.address = ""
+        """The client's, or "" for a peer without one."""
+        self._config = config
+        self._app: Any = config.loaded_app
+        self._connections: set[Any] = server_state.connections
+        self._loop = asyncio.get_running_loop()
+        self._scheme = "http"
         self._octets = b""
-        self._framing_bytes = self._body_bytes = 0
-        self._body_began = 0.0
-        self._unread_framing = b""
         self._counted_as = ""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # it is for TCP
         """A client has connected."""
-        super().connection_made(transport)
-        self.deadline = self.loop.time() + self.limits.header_seconds
-        self.address = address = self._settle_client()
-        self._counted_as = counted_as(address, self.limits.ipv6_prefix)
+        self.transport = transport
+        self._connections.add(self)
+        server = self._settle_peers()
+        self.flow = Flow(transport)
+        self.deadlines = Deadlines(self.limits, self._loop.time())
+        connection = {"client": self.client, "server": server, "scheme": self._scheme}
+        self.reader = Reader(self, self.limits, connection)
+        self.answers = Answers(
+            self.flow,
+            edge=self.edge,
+            reader=self.reader,
+            deadlines=self.deadlines,
+            address=self.address if self.client else "",
+            linger=self._linger,
+            tasks=self.tasks,
+        )
+        self._counted_as = counted_as(self.address, self.limits.ipv6_prefix)
         of_address = self.edge.addresses.connected(self._counted_as) if self.client else 0
-        connections = len(self.connections) - self.edge.lingering
-        if reason := self.limits.one_too_many(connections, of_address, address):
+        connections = len(self._connections) - self.edge.lingering
+        if reason := self.limits.one_too_many(connections, of_address, self.address):
             self.edge.refusals.add(reason, connections=connections)
-            self.refuse(Fault(503, "Too many connections.", reason=reason, retry_after=1))
+            self.answers.refuse(Fault(503, "Too many connections.", reason=reason, retry_after=1))
+        context = self._config.ssl
+        if isinstance(context, ListenerContext) and not context.is_valid(transport):
+            # Its handshake began before its authority was removed. Closing would still read what came with
+            # the end of the handshake.
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        super().connection_lost(exc)
+        self._connections.discard(self)
+        self.answers.client_left()
         if self.client:
             self.edge.addresses.disconnected(self._counted_as)
 
-    def _settle_client(self) -> str:
-        """Spell the client's address canonically; return it, or "" for a peer on a unix socket."""
-        if self.client:
-            self.client = (canonical(self.client[0]), self.client[1])
-            return self.client[0]
-        # A TCP peer that has left already has no name either. It must not be taken for one on a unix socket.
-        return "" if self.server is not None and self.server[1] is None else NAMELESS
-
     def data_received(self, data: bytes) -> None:
-        """Bytes have come: feed the parser, then say how long the next ones may take."""
+        """Octets have come: answer or read them, then set the time for the next ones."""
         if self.transport.is_closing():
             return
+        reader, answers = self.reader, self.answers
         self._octets = b""
-        if self._between_requests and data.find(HEAD_END) + len(HEAD_END) == len(data):
-            if self._repeated(data):
+        if reader.state is BETWEEN and data.find(HEAD_END) + len(HEAD_END) == len(data):
+            if self._repeats(data):
                 return
             self._octets = data
-        if not self._in_head and not self._between_requests:
-            self._framing_bytes += len(data)
-        self._feed(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.limits.header_bytes:
-                self.refuse(Fault(431, "The request's head is too large.", reason="headers_too_large"))
-            elif self._head_bytes == len(data):
-                self.deadline = self.loop.time() + self.limits.header_seconds
-        elif not self._between_requests and is_mostly_framing(self._framing_bytes, self._body_bytes):
-            self.refuse(Fault(400, "The body is hardly anything but framing.", reason="framing_excessive"))
-        elif self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
-            self.deadline = self._body_deadline()
-        elif self.cycle is not None and not self.cycle.response_complete:
-            self.deadline = 0.0
-
-    def _body_deadline(self) -> float:
-        now = self.loop.time()
-        self._body_began = self._body_began or now
-        return body_deadline(self._body_began, now, self.limits.body_seconds, self._body_bytes)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field has come: white space around its value is no part of it (RFC 9112 §5.1)."""
-        super().on_header(name, value.strip(BLANKS))
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of a request's body has come."""
-        self._framing_bytes -= len(body)
-        self._body_bytes += len(body)
-        super().on_body(body)
-
-    def _feed(self, data: bytes) -> None:
-        if self.last_request_read and self._between_requests:
-            self.sends_on = True
-            return  # what follows the last request is not looked at
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # An offer to switch, which is ignored.
-            framing, self._unread_framing = self._unread_framing, b""
-            if framing:
-                self.parser = parser_of_body(self, framing)
-            if rest := data[upgrade.args[0] :]:
-                self._feed(rest)
-        except httptools.HttpParserError:
-            if self.last_request_read and self._between_requests:
-                return
-            self.refuse(Fault(400, "The request is not valid HTTP/1.1.", reason="http_invalid"))
-
-    def on_message_begin(self) -> None:
-        """The first byte of a request's head has come."""
-        if self.last_request_read:
-            self.sends_on = True
-            raise ParsingEnded
-        self._in_head = True
-        self._between_requests = False
-        self.url = b""
-        self.expect_100_continue = False
-        self.headers = []
-
-    def on_headers_complete(self) -> None:
-        """A request's head is complete."""
-        self._in_head = False
-        self._head_bytes = self._framing_bytes = self._body_bytes = 0
-        self._body_began = 0.0
-        http_version = self.parser.get_http_version()
-        try:
-            self.scope = self._scope(http_version)
+            reader.feed(data)
         except Fault as fault:
-            self.refuse(fault)
-            raise ParsingEnded from fault
-        keep_alive = http_version != "1.0" and not self._leaving and self.parser.should_keep_alive()
-        if len(self.pipeline) + 1 >= self.limits.max_pipelined:
-            # RFC 9112 §9.3.2: what is not answered by then, the client sends again on another connection.
-            keep_alive, self.sends_on = False, True
-        self.last_request_read = not keep_alive
-        app = self._answered_at_once(self._octets, keep_alive=keep_alive)
-        if app is not None:
-            self._take_the_line(app, keep_alive=keep_alive)
-
-    def on_message_complete(self) -> None:
-        """A request is complete, its body included: what comes next is the next one."""
-        if self._unread_framing:
+            answers.refuse(fault)
             return
-        self._between_requests = True
-        super().on_message_complete()
-
-    def _scope(self, http_version: str) -> Any:
-        if len(self.url) > self.limits.url_bytes:
-            raise Fault(414, "The request's target is too long.", reason="target_too_long")
-        headers, self.headers = self.headers, []  # what comes later are trailers: no part of the head
-        asks_to_switch = self.parser.should_upgrade()
-        if asks_to_switch and is_offer(headers):
-            asks_to_switch, self._unread_framing = False, framing_of(headers)
-        target = origin_form(self.url, http_version, headers, switches_protocol=asks_to_switch)
-        raw_path, mark, query = target.partition(b"?")
-        path = raw_path.decode("ascii")
-        scope: dict[str, Any] = {EMPTY_QUERY: True} if mark and not query else {}
-        if http_version != "1.0":
-            scope["extensions"] = EXTENSIONS  # RFC 9110 §15.2: HTTP/1.0 has no interim responses
-        return scope | {
-            "type": "http",
-            "asgi": ASGI,
-            "http_version": http_version,
-            "method": self.parser.get_method().decode("ascii"),
-            "scheme": self.scheme,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": "",
-            "headers": headers,
-            "client": self.client,
-            "server": self.server,
-            "state": {},
-        }
-
-    def on_response_complete(self) -> None:
-        """An answer is out: start the next pipelined request, or be idle."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        elif self.refused is not None:
-            self.end_refused(self.refused)
-        elif not self._in_head:
-            self.deadline = self.loop.time() + self.limits.idle_seconds
+        newest = answers.newest
+        if reader.state is HEAD:
+            if reader.head_bytes == len(data):
+                self.deadlines.head_began(self._loop.time())
+        elif newest is not None and newest.more_body:
+            self.deadlines.body_read(self._loop.time(), reader.body_bytes)
+        elif newest is not None:
+            self.deadlines.request_read()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
-        self.write_deadline = self.loop.time() + self.limits.body_seconds
-        super().pause_writing()
+        self.deadlines.write_paused(self._loop.time())
+        self.flow.pause_writing()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self.write_deadline = 0.0
-        super().resume_writing()
+        self.deadlines.write_resumed()
+        self.flow.resume_writing()
 
     def shutdown(self) -> None:
-        """Leave gracefully: what runs is finished; an idle client may send what is already on its way."""
-        self._leaving = True
-        if self.cycle is None or self.cycle.response_complete:
-            self.deadline = self.loop.time() + LINGER_SECONDS
+        """Leave gracefully: the next head says so, be it of the answer under way or of the one after it."""
+        self.is_leaving = True
+        newest = self.answers.newest
+        if self.reader.state is BODY or (newest is not None and newest.response_started):
+            return
+        if newest is None:
+            self.deadlines.leave(self._loop.time())
         else:
-            self.cycle.keep_alive, self.last_request_read = False, True
+            newest.keep_alive = False
+            self.reader.take_no_more()
 
     def expire(self, now: float, *, pressed: bool = False) -> None:
         """Close the connection if a deadline has passed at ``now`` (the loop's seconds).
 
         If there is hardly room for others (``pressed``), an idle one has less time.
         """
-        if 0.0 < self.write_deadline < now:
+        deadlines = self.deadlines
+        if 0.0 < deadlines.write_by < now:
             self.transport.abort()
-        elif self.transport.is_closing():
+            return
+        if self.transport.is_closing():
             # What is written last may never be taken; the connection would stay for good.
-            self.write_deadline = self.write_deadline or now + self.limits.body_seconds
-        elif 0.0 < self.deadline < now + self._less_time(pressed=pressed) and not self.flow.read_paused:
-            self._expire()
-
-    def _less_time(self, *, pressed: bool) -> float:
-        """Return by how many seconds an idle connection ends early, if there is hardly room for others."""
-        if not pressed or self._leaving or not self._is_idle():
-            return 0.0
-        whole = self.limits.header_seconds if self.cycle is None else self.limits.idle_seconds
-        return max(0.0, whole - PRESSED_IDLE_SECONDS)
-
-    def _is_idle(self) -> bool:
-        return not self._in_head and (self.cycle is None or self.cycle.response_complete)
-
-    def _expire(self) -> None:
-        if self.cycle is not None and self.cycle.response_complete and not self._in_head:
+            deadlines.write_paused(now)
+            return
+        in_head = self.reader.state is HEAD
+        is_idle = not in_head and self.answers.current is None
+        late = deadlines.read_has_passed(now, idle=is_idle, leaving=self.is_leaving, pressed=pressed)
+        if not late or self.flow.read_paused:
+            return
+        if is_idle:
             self.transport.close()
-        elif self._in_head:
-            self.refuse(Fault(408, "The request's head came too slowly.", reason="header_timeout"))
-        elif self.cycle is None:
-            self.transport.close()
+        elif in_head:
+            self.answers.refuse(Fault(408, "The request's head came too slowly.", reason="header_timeout"))
         else:
-            self.refuse(Fault(408, "The request's body came too slowly.", reason="body_timeout"))
+            self.answers.refuse(Fault(408, "The request's body came too slowly.", reason="body_timeout"))
+
+    # What the reader has read.
+
+    def head_read(self, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+        """Let the fast lane answer a request, or the application that it names."""
+        answers, octets = self.answers, self._octets
+        self.deadlines.head_ended()
+        keep_alive = keep_alive and not self.is_leaving
+        if not answers.has_room:
+            # RFC 9112 §9.3.2: what is not answered by then, the client sends again on another connection.
+            keep_alive, self.reader.sends_on = False, True
+        self.reader.is_last = not keep_alive
+        app = self._app
+        lane = self.edge.fast_lane
+        if lane is not None and answers.current is None and not self.flow.write_paused:
+            answer = lane.answer(scope, keep_alive=keep_alive, octets=octets)
+            if isinstance(answer, bytes):
+                answers.write(answer, keep_alive=keep_alive)
+                return
+            if isinstance(answer, Passing):
+                answers.pass_on(answer, more_body=True)
+                return
+            app = answer
+        answers.run(app, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+
+    def body_read(self, data: bytes) -> None:
+        """Give a piece of a body to its request, unless that is answered already."""
+        if (newest := self.answers.newest) is not None:
+            newest.body_read(data)
+
+    def request_read(self) -> None:
+        """Note that a request is complete."""
+        if (newest := self.answers.newest) is not None:
+            newest.request_read()
+
+    def _repeats(self, octets: bytes) -> bool:
+        """Let the fast lane answer a request that came as these very octets before."""
+        lane, answers = self.edge.fast_lane, self.answers
+        if lane is None or answers.current is not None or self.flow.write_paused or self.is_leaving:
+            return False
+        answer = lane.repeat(octets, self.address, self._scheme)
+        if answer is None:
+            return False
+        if isinstance(answer, bytes):
+            self.edge.outbox.write(self.transport, answer, self._loop)
+            # Nothing was paused, no request waits: this is what is left of the end of an answer.
+            self.deadlines.wait_for_request(self._loop.time())
+        else:
+            answers.pass_on(answer, more_body=False)
+            self.deadlines.request_read()
+        return True
+
+    def _settle_peers(self) -> tuple[str, int | None] | None:
+        """Spell the client's address canonically, or note that it has none; return the server's."""
+        own, peer = _name(self.transport, "sockname"), _name(self.transport, "peername")
+        server = (str(own[0]), int(own[1])) if isinstance(own, tuple) else (own, None) if own else None
+        if isinstance(peer, tuple):
+            self.client = (canonical(str(peer[0])), int(peer[1]))
+            self.address = self.client[0]
+        elif not isinstance(own, str):
+            # A TCP peer that has left already has no name either. It must not pass for one on a unix socket.
+            self.address = NAMELESS
+        self._scheme = "https" if self.transport.get_extra_info("sslcontext") else "http"
+        return server
+
+    def _linger(self) -> None:
+        linger(self, self.transport, self.flow, self.edge, self._connections)
+
+
+def _name(transport: asyncio.Transport, which: str) -> Any:
+    """Return a name of the socket: a tuple, or a unix socket's path; None if it is not connected any more."""
+    try:
+        return transport.get_extra_info(which)
+    except OSError:
+        return None

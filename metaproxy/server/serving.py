@@ -17,8 +17,8 @@ from metaproxy.app import Application
 from metaproxy.config.model import Config
 from metaproxy.server import closing, descriptors
 from metaproxy.server.edge import Edge, EdgeLimits
-from metaproxy.server.leaving import LeavingProtocol
 from metaproxy.server.operators import BACKLOG, OperatorProtocol, Operators
+from metaproxy.server.protocol import EdgeProtocol
 
 logger = structlog.get_logger("metaproxy")
 
@@ -100,7 +100,7 @@ def quiet_server(app: ASGIApp, *, grace: float) -> QuietServer:
 
 def data_server(app: ASGIApp, edge: Edge, *, grace: float, tls: ssl.SSLContext | None) -> DataServer:
     """Return the server that clients reach: ``app`` behind ``edge``."""
-    server = DataServer(_settings(app, grace, http=partial(LeavingProtocol, edge=edge), date_header=False))
+    server = DataServer(_settings(app, grace, http=partial(EdgeProtocol, edge=edge), date_header=False))
     if tls is not None:
         server.config.load()
         server.config.ssl = tls

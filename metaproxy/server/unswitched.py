@@ -19,37 +19,43 @@ def framing_of(headers: Headers) -> bytes:
     return b"".join(b"%b: %b\r\n" % field for field in headers if field[0] in _FRAMING)
 
 
-def parser_of_body(connection: Any, framing: bytes) -> httptools.HttpRequestParser:
+def request_parser(callbacks: Any) -> httptools.HttpRequestParser:
+    """Return a parser that reads requests, and reports what follows the last one as the begin of another."""
+    parser = httptools.HttpRequestParser(callbacks)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
+def parser_of_body(reader: Any, framing: bytes) -> httptools.HttpRequestParser:
     """Return a parser that reads a body with ``framing`` next, then requests.
 
-    ``connection`` gets httptools' callbacks, but none for the head of the request whose body it is.
+    ``reader`` gets httptools' callbacks, but none for the head of the request whose body it is.
     """
-    parser = httptools.HttpRequestParser(callbacks := _Callbacks(connection))
-    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it
+    parser = request_parser(callbacks := _Callbacks(reader))
     parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
     callbacks.is_told_of_heads = True
     return parser
 
 
 class _Callbacks:
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
         self.is_told_of_heads = False
-        self.on_body = connection.on_body
-        self.on_message_complete = connection.on_message_complete
+        self.on_body = reader.on_body
+        self.on_message_complete = reader.on_message_complete
 
     def on_message_begin(self) -> None:
         if self.is_told_of_heads:
-            self._connection.on_message_begin()
+            self._reader.on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         if self.is_told_of_heads:
-            self._connection.on_url(url)
+            self._reader.on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.is_told_of_heads:
-            self._connection.on_header(name, value)
+            self._reader.on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self.is_told_of_heads:
-            self._connection.on_headers_complete()
+            self._reader.on_headers_complete()

@@ -68,6 +68,7 @@ async def _edge(data: bytes) -> None:
         await send({"type": "http.response.body", "body": b""})
 
     config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", http="h11", loop="asyncio")
+    config.load()
     state, loop, client = ServerState(), asyncio.get_running_loop(), Client()
     shared = Edge(EdgeLimits(), b"1.1 metaproxy", RequestRecord(Metrics()), DateField(lambda: 0.0))
     protocol = EdgeProtocol(config, state, {}, loop, edge=shared)

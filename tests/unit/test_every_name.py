@@ -76,7 +76,7 @@ class Door:
 
     def is_calm(self) -> bool:
         self.protocol.edge.outbox.flush()
-        is_complete = self.protocol.cycle is None or self.protocol.cycle.response_complete
+        is_complete = self.protocol.answers.current is None
         return not self.protocol.tasks and is_complete and bool(self.wire.written)
 
 

@@ -41,7 +41,7 @@ class Front:
     def is_calm(self) -> bool:
         """Whether nothing is under way."""
         protocol = self.line.protocol
-        answered = protocol.cycle is not None and protocol.cycle.response_complete
+        answered = protocol.answers.current is None
         return (
             not protocol.tasks and (answered or self.line.wire.closed) and not protocol.edge.outbox._waiting
         )

@@ -36,6 +36,7 @@ from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.routes import RouteTable
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.protocol import EdgeProtocol
+from metaproxy.server.reading import Reader
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
@@ -247,6 +248,11 @@ class Line:
         self.protocol.data_received(octets)
         self.protocol.edge.outbox.flush()
 
+    def forbid_parsing(self) -> Reader:
+        """Fail where octets are parsed from now on; return the reader that would have parsed them."""
+        reader, self.protocol.reader = self.protocol.reader, Unread(self.protocol, EdgeLimits(), {})
+        return reader
+
     def seen(self) -> tuple[bytes, list[Any], dict[str, Any]]:
         """Everything that an outsider can see of what has happened."""
         numbers = {
@@ -256,11 +262,19 @@ class Line:
         return REQUEST_ID.sub(b"req", b"".join(self.wire.written)), self.log.lines, numbers
 
 
+class Unread(Reader):
+    """Reads nothing."""
+
+    def feed(self, data: bytes) -> None:
+        raise AssertionError("octets that are known were parsed")
+
+
 class Wire(asyncio.Transport):
     """The server's end of a connection: keeps what is written."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "192.0.2.1") -> None:
         super().__init__()
+        self._address = address
         self.written: list[bytes] = []
         self.closed = False
 
@@ -287,7 +301,7 @@ class Wire(asyncio.Transport):
     resume_reading = pause_reading
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 4000) if name == "peername" else default
+        return (self._address, 4000) if name == "peername" else default
 
 
 def request(

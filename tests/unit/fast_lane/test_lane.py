@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metaproxy.fast_lane.plans import Remembered
 from metaproxy.identity.revocation import Revocation
-from tests.unit.fast_lane.lines import BOUND_TOKEN, CONFIGURED, ITEM, Line, request
+from tests.unit.fast_lane.lines import BOUND_TOKEN, CONFIGURED, ITEM, Line, Wire, request
 
 FIELDS = st.lists(
     st.sampled_from(
@@ -157,7 +157,7 @@ async def test_octets_that_come_again_are_not_parsed_again() -> None:
     line = Line(fast=True)
     assert await repeated(line) == 1
 
-    line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
+    line.forbid_parsing()
     line.receive(ALICE)
 
     [answer] = line.wire.written
@@ -225,7 +225,7 @@ async def test_what_was_refused_is_refused_again_without_parsing(octets: bytes, 
         await line.send([octets])
     line.wire.written.clear()
 
-    line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
+    line.forbid_parsing()
     line.receive(octets)
 
     assert b"".join(line.wire.written).startswith(b"HTTP/1.1 " + status)
@@ -241,7 +241,7 @@ async def test_what_is_never_stored_is_refused_again_without_parsing() -> None:
         await line.send([SERVERS])
     line.wire.written.clear()
 
-    line.protocol.parser = None  # type: ignore[assignment] # whoever feeds it fails
+    line.forbid_parsing()
     line.receive(SERVERS)
 
     assert b"".join(line.wire.written).startswith(b"HTTP/1.1 413")
@@ -296,7 +296,8 @@ async def test_a_plan_is_for_one_address() -> None:
     line = Line(fast=True)
     await repeated(line)
 
-    line.protocol.address, line.protocol.client = "198.51.100.9", ("198.51.100.9", 1)
+    line.wire = Wire("198.51.100.9")
+    line.protocol = line.connect(line.wire)
     await line.send([ALICE])
 
     assert "198.51.100.9" in line.log.lines[-1]

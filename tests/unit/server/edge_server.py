@@ -91,6 +91,13 @@ class EdgeServer:
                 client.sendall(piece)
             return _rest(client)
 
+    def connection(self) -> EdgeProtocol:
+        """Return the only connection."""
+        connections: set[Any] = self.state.connections
+        [connection] = connections
+        assert isinstance(connection, EdgeProtocol)
+        return connection
+
     async def read(self, client: socket.socket) -> bytes:
         """Return all that comes until the server closes."""
         return await asyncio.to_thread(_rest, client)

@@ -43,8 +43,8 @@ async def held(server: EdgeServer, *sent: bytes) -> bytes:
     with server.connect() as client:
         client.sendall(b"".join(sent))
         await server.until(lambda: bool(server.app.asked))
-        [connection] = server.state.connections
-        await server.until(lambda: getattr(connection, "refused", None) is not None)
+        connection = server.connection()
+        await server.until(lambda: connection.answers.refusal is not None)
         server.app.go.set()
         return await server.read(client)
 
@@ -121,15 +121,49 @@ def test_a_server_that_leaves_answers_what_runs_and_takes_nothing_more(loop: str
             with server.connect() as client:
                 client.sendall(get("/0"))
                 await server.until(lambda: bool(server.app.asked))
-                [connection] = server.state.connections
+                connection = server.connection()
                 connection.shutdown()
                 client.sendall(get("/1"))
-                await server.until(lambda: bool(getattr(connection, "sends_on", False)))
+                await server.until(lambda: connection.reader.sends_on)
                 server.app.go.set()
                 answer = await server.read(client)
 
             assert statuses(answer) == [b"200"]
             assert b"connection: close" in answer
+            assert server.app.asked == ["/0"]
+
+    run(loop, scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_waits_behind_an_answer_that_closes_is_not_worked_on(loop: str) -> None:
+    async def scenario() -> None:
+        async with edge_server(LIMITS) as server:
+            answer = await server.send_then_read(get("/early") + get("/1") + get("/2"))
+
+            assert statuses(answer) == [b"413"]
+            await server.until_nobody_is_connected()
+            assert server.app.asked == ["/early"]
+
+    run(loop, scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_head_that_was_refused_is_no_request_when_its_end_comes(loop: str) -> None:
+    async def scenario() -> None:
+        async with edge_server(EdgeLimits(header_bytes=100)) as server:
+            server.app.go.clear()
+            with server.connect() as client:
+                client.sendall(get("/0") + b"GET /1 HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100)
+                await server.until(lambda: bool(server.state.connections))
+                connection = server.connection()
+                await server.until(lambda: connection.answers.refusal is not None)
+                client.sendall(b"\r\n\r\n" + get("/2"))
+                await server.until(lambda: connection.reader.sends_on)
+                server.app.go.set()
+                answer = await server.read(client)
+
+            assert statuses(answer) == [b"200", b"431"]
             assert server.app.asked == ["/0"]
 
     run(loop, scenario)

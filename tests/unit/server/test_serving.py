@@ -52,7 +52,7 @@ class Running:
     async def until_told_to_leave(self) -> None:
         """Wait until every connection knows that the server ends."""
         async with asyncio.timeout(5):
-            while not all(connection._leaving for connection in self.server.server_state.connections):  # type: ignore[union-attr] # ours
+            while not all(connection.is_leaving for connection in self.server.server_state.connections):  # type: ignore[union-attr] # ours
                 await asyncio.sleep(0.01)
 
 

@@ -1,49 +1,44 @@
 """Answers as they go over the wire: what is written, and in how many pieces."""
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
-from metaproxy.server.cycle import Cycle, ResponseError
+from metaproxy.server.flow import Flow
+from metaproxy.server.turns import AppTurn, ResponseError
 from tests.unit.fast_lane.lines import Wire
 
 START = {"type": "http.response.start", "status": 200}
 
 
-class Flow:
-    """A client that reads."""
-
-    write_paused = False
-
-    def resume_reading(self) -> None:
-        """Nothing was paused."""
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    """Answer nothing."""
 
 
-def cycle(
-    method: str = "GET", *, keep_alive: bool = True, version: str = "1.1", expects: bool = False
-) -> tuple[Cycle, Wire]:
+def turn(
+    method: str = "GET",
+    *,
+    keep_alive: bool = True,
+    version: str = "1.1",
+    expects: bool = False,
+    app: ASGIApp = nothing,
+) -> tuple[AppTurn, Wire]:
     wire = Wire()
-    made = Cycle(
-        loop=asyncio.get_running_loop(),
-        scope={"type": "http", "method": method, "http_version": version},
-        transport=wire,
-        flow=Flow(),
-        logger=logging.getLogger("test"),
-        access_logger=logging.getLogger("test"),
-        access_log=False,
-        default_headers=[],
-        message_event=asyncio.Event(),
-        expect_100_continue=expects,
+    made = AppTurn(
+        app,
+        {"type": "http", "method": method, "http_version": version},
+        flow=Flow(wire),
+        tasks=set(),
+        completed=lambda: None if made.keep_alive else wire.close(),
         keep_alive=keep_alive,
-        on_response=lambda: None,
-        end=wire.close,
+        expects_continue=expects,
     )
     return made, wire
 
 
-async def send(made: Cycle, *messages: dict[str, Any]) -> None:
+async def send(made: AppTurn, *messages: dict[str, Any]) -> None:
     for message in messages:
         await made.send(message)
 
@@ -74,7 +69,7 @@ ANSWERS = [
 async def test_a_small_answer_is_written_in_one_piece(
     method: str, head: dict[str, Any], data: bytes, end: bytes
 ) -> None:
-    made, wire = cycle(method)
+    made, wire = turn(method)
 
     await send(made, head, body(data))
     await asyncio.sleep(0)
@@ -88,7 +83,7 @@ async def test_a_small_answer_is_written_in_one_piece(
 async def test_a_body_of_unknown_length_ends_with_the_connection_for_who_speaks_http_1_0(
     fields: tuple[tuple[bytes, bytes], ...],
 ) -> None:
-    made, wire = cycle(version="1.0", keep_alive=False)
+    made, wire = turn(version="1.0", keep_alive=False)
 
     await send(made, start(*fields), body(b"o", more=True), body(b"k"))
 
@@ -100,7 +95,7 @@ async def test_a_body_of_unknown_length_ends_with_the_connection_for_who_speaks_
 async def test_an_answer_in_place_of_100_continue_is_the_last_unless_the_body_is_here(
     *, more_body: bool
 ) -> None:
-    made, wire = cycle("PUT", expects=True)
+    made, wire = turn("PUT", expects=True)
     made.more_body = more_body
 
     await send(made, start(LENGTH_2, status=401), body(b"no"))
@@ -110,7 +105,7 @@ async def test_an_answer_in_place_of_100_continue_is_the_last_unless_the_body_is
 
 
 async def test_an_application_does_not_choose_the_framing() -> None:
-    made, wire = cycle()
+    made, wire = turn()
 
     await send(made, start((b"transfer-encoding", b"chunked")), body(b"ok"))
 
@@ -118,7 +113,7 @@ async def test_an_application_does_not_choose_the_framing() -> None:
 
 
 async def test_a_head_does_not_wait_for_a_body_that_is_slow_to_come() -> None:
-    made, wire = cycle()
+    made, wire = turn()
 
     await send(made, start(LENGTH_2))
     await asyncio.sleep(0)
@@ -131,7 +126,7 @@ async def test_a_head_does_not_wait_for_a_body_that_is_slow_to_come() -> None:
 
 async def test_the_last_answer_of_a_connection_says_so_once() -> None:
     for headers in ([LENGTH_2], [LENGTH_2, (b"connection", b"close"), (b"x-last", b"1")]):
-        made, wire = cycle(keep_alive=False)
+        made, wire = turn(keep_alive=False)
 
         await send(made, start(*headers), body(b"ok"))
 
@@ -152,7 +147,7 @@ async def test_the_last_answer_of_a_connection_says_so_once() -> None:
     ],
 )
 async def test_what_breaks_the_rules_is_not_written(messages: list[dict[str, Any]], problem: str) -> None:
-    made, wire = cycle()
+    made, wire = turn()
 
     with pytest.raises(ResponseError, match=problem):
         await send(made, *messages)
@@ -161,7 +156,7 @@ async def test_what_breaks_the_rules_is_not_written(messages: list[dict[str, Any
 
 
 async def test_a_client_that_is_gone_is_written_nothing() -> None:
-    made, wire = cycle()
+    made, wire = turn()
     made.disconnected = True
 
     await send(made, start(LENGTH_2), body(b"ok"))
@@ -170,13 +165,13 @@ async def test_a_client_that_is_gone_is_written_nothing() -> None:
 
 
 async def test_an_answer_that_breaks_off_at_once_is_seen_to_have_begun() -> None:
-    made, wire = cycle()
-
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         await send(start(LENGTH_2))
         raise ConnectionError
 
-    await made.run_asgi(broken)
+    made, wire = turn(app=broken)
+
+    await made.run()
 
     [written] = wire.written
     assert written.endswith(b"content-length: 2\r\n\r\n")

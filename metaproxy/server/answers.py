@@ -1,0 +1,233 @@
+"""The answers of one client connection, in the order of the requests, and how the last one ends it.
+
+Facts this file rests on. A request that is refused while those before it are unanswered waits for them, or
+its refusal would be taken for theirs (RFC 9112 §9.3.2). What follows the last answer is not processed (§9.6).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Scope
+
+from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.fast_lane.passing import Passing
+from metaproxy.protocol import faults
+from metaproxy.protocol.faults import Fault
+from metaproxy.request_id import new_request_id
+from metaproxy.server.deadlines import Deadlines
+from metaproxy.server.edge import Edge
+from metaproxy.server.flow import Flow
+from metaproxy.server.reading import HEAD, Reader
+from metaproxy.server.turns import AppTurn
+
+
+class PassedTurn:
+    """A request that is on its way to the upstream without a task: ``answers`` get what comes of it."""
+
+    response_started = False
+
+    def __init__(self, passing: Passing, answers: "Answers", *, more_body: bool) -> None:
+        self.scope = passing.scope
+        self.keep_alive = True
+        self.more_body = more_body
+        self._answers = answers
+        self._passing: Passing | None = passing
+        passing.waiting = self
+
+    def body_read(self, data: bytes) -> None:
+        """Do nothing: such a request has no body."""
+
+    def request_read(self) -> None:
+        """Note that the request is complete."""
+        self.more_body = False
+
+    def client_left(self) -> None:
+        """Give the request up."""
+        if self._passing is not None:
+            passing, self._passing = self._passing, None
+            passing.client_left()
+
+    def complete(self, answer: bytes) -> None:
+        """Write the whole answer."""
+        self._passing = None
+        self._answers.write(answer, keep_alive=self.keep_alive)
+
+    def take_the_line(self, app: ASGIApp) -> None:
+        """Let ``app`` answer, in a task."""
+        self._passing = None
+        self._answers.take_over(self, app)
+
+
+class Answers:
+    """Gives each request its turn, refuses what is not a request, and closes after the last answer.
+
+    Args:
+        flow: the connection.
+        edge: what all connections share.
+        reader: reads the requests; it is stopped where no further one is answered.
+        deadlines: begin to count again when everything is answered.
+        address: the client's.
+        linger: closes the connection when the client has read the last answer.
+        tasks: those of the server.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        *,
+        edge: Edge,
+        reader: Reader,
+        deadlines: Deadlines,
+        address: str,
+        linger: Callable[[], None],
+        tasks: set["asyncio.Task[None]"],
+    ) -> None:
+        self.current: AppTurn | PassedTurn | None = None
+        """The request that is worked on; None if every request is answered."""
+        self.refusal: Fault | None = None
+        """What refuses the octets after the last request, once all requests are answered."""
+        self._waiting: deque[AppTurn] = deque()
+        """Requests that wait for the answers to those before them."""
+        self._transport = flow.transport
+        self._flow = flow
+        self._edge = edge
+        self._reader = reader
+        self._deadlines = deadlines
+        self._address = address
+        self._linger = linger
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def newest(self) -> AppTurn | PassedTurn | None:
+        """The request that was read last, if it is not answered."""
+        return self._waiting[-1] if self._waiting else self.current
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another request may wait after the next one."""
+        return len(self._waiting) + 1 < self._edge.limits.max_pipelined
+
+    def write(self, answer: bytes, *, keep_alive: bool) -> None:
+        """Write the whole answer of the request whose turn it is."""
+        if self._transport.is_closing():
+            return
+        if keep_alive:
+            self._edge.outbox.write(self._transport, answer, self._loop)
+        else:
+            self._edge.outbox.flush()
+            self._transport.write(answer)
+        self._completed(keep_alive=keep_alive)
+
+    def pass_on(self, passing: Passing, *, more_body: bool) -> None:
+        """Wait for ``passing`` to answer the request whose turn it is."""
+        self.current = PassedTurn(passing, self, more_body=more_body)
+
+    def take_over(self, turn: PassedTurn, app: ASGIApp) -> None:
+        """Let ``app`` go on with the current turn, in a task."""
+        taken = self._app_turn(app, turn.scope, keep_alive=turn.keep_alive)
+        taken.more_body, taken.disconnected = turn.more_body, self._transport.is_closing()
+        self.current = taken
+        taken.start()
+
+    def run(self, app: ASGIApp, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+        """Let ``app`` answer a request, after those before it."""
+        turn = self._app_turn(app, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+        if self.current is None:
+            self.current = turn
+            turn.start()
+            return
+        # An application that waits for the client to leave reads on. Without one, reading must not stop.
+        if not isinstance(self.current, PassedTurn):
+            self._flow.pause_reading()
+        self._waiting.append(turn)
+
+    def refuse(self, fault: Fault) -> None:
+        """Answer what cannot become a request, after those before it, and close; nothing more is read.
+
+        Break off if it is the body of the current request.
+        """
+        if self.refusal is not None or self._transport.is_closing():
+            return
+        self.refusal = fault
+        self._reader.stop()
+        if self._waiting and self._waiting[-1].more_body:
+            self._waiting.pop()
+        if self.current is None:
+            self._write_refusal(fault)
+        elif self.current.more_body:
+            self._break_off(self.current, fault)
+
+    def client_left(self) -> None:
+        """Stop what is answered to nobody: the connection is gone."""
+        self._waiting.clear()
+        if self.current is not None:
+            self.current.client_left()
+        self._flow.resume_writing()
+
+    def _app_turn(
+        self, app: ASGIApp, scope: Scope, *, keep_alive: bool, expects_continue: bool = False
+    ) -> AppTurn:
+        return AppTurn(
+            app,
+            scope,
+            flow=self._flow,
+            tasks=self._tasks,
+            completed=self._turn_completed,
+            keep_alive=keep_alive,
+            expects_continue=expects_continue,
+        )
+
+    def _turn_completed(self) -> None:
+        if self.current is not None:
+            self._completed(keep_alive=self.current.keep_alive)
+
+    def _completed(self, *, keep_alive: bool) -> None:
+        """Go on after the answer to the current request: with the next one, with a refusal, or close."""
+        answered, self.current = self.current, None
+        if not keep_alive:
+            self._end(receives=answered is not None and answered.more_body)
+        elif not self._transport.is_closing():
+            self._flow.resume_reading()
+            if self._waiting:
+                self.current = self._waiting.popleft()
+                self.current.start()
+            elif self.refusal is not None:
+                self._write_refusal(self.refusal)
+            elif self._reader.state is not HEAD:
+                self._deadlines.wait_for_request(self._loop.time())
+
+    def _end(self, *, receives: bool) -> None:
+        """Close after the last answer, so that a client that still sends can read it."""
+        sends_on = self._reader.sends_on or bool(self._waiting) or receives
+        self._waiting.clear()
+        self._reader.stop()
+        if sends_on:
+            self._linger()
+        else:
+            self._transport.close()
+
+    def _write_refusal(self, fault: Fault) -> None:
+        exchange = Exchange(request_id=new_request_id(), started=self._loop.time(), outcome="refused")
+        exchange.client_address, exchange.reason = self._address, fault.reason
+        body_bytes = self._say_and_close(fault, exchange.request_id)
+        self._edge.record.ended(exchange, "other", "", fault.status, body_bytes, 0.0)
+
+    def _break_off(self, turn: AppTurn | PassedTurn, fault: Fault) -> None:
+        """End a request that is worked on; the application records it, with our reason."""
+        exchange: Exchange | None = turn.scope.get(SCOPE_KEY)
+        if exchange is not None:
+            exchange.reason = fault.reason
+        if turn.response_started:
+            self._transport.abort()
+            return
+        turn.client_left()
+        self._say_and_close(fault, exchange.request_id if exchange is not None else new_request_id())
+
+    def _say_and_close(self, fault: Fault, request_id: str) -> int:
+        body = faults.render(fault, faults.JSON)
+        self._edge.outbox.flush()
+        self._transport.write(self._edge.refusal(fault, request_id, body))
+        self._linger()
+        return len(body)
