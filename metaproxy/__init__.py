@@ -13,7 +13,7 @@ from metaproxy.version import __version__
 
 if TYPE_CHECKING:
     from metaproxy.app import Application, create_app
-    from metaproxy.cache.routes import CacheRoute
+    from metaproxy.cache.settings import CacheRoute
     from metaproxy.config import Config, ConfigError, load_config
     from metaproxy.exchange import Exchange, Identity, exchange_of
     from metaproxy.filters.authenticate import Authenticate
@@ -86,7 +86,7 @@ __all__ = [
 
 _HOMES: Final = {
     "app": ("Application", "create_app"),
-    "cache.routes": ("CacheRoute",),
+    "cache.settings": ("CacheRoute",),
     "config": ("Config", "ConfigError", "load_config"),
     "exchange": ("Exchange", "Identity", "exchange_of"),
     "filters.authenticate": ("Authenticate",),

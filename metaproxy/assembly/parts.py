@@ -7,7 +7,6 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from metaproxy.assembly.caching import cache
 from metaproxy.assembly.held import Held, Resource, kept
 from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.limits import rates
@@ -145,8 +144,14 @@ class Parts:
         return kept(
             previous.cache if previous else None,
             (config.cache, upstream, shared, name, who, told, prefix),
-            lambda: cache(
-                upstream, config.cache, shared=shared, name=name, mount=Mount(prefix), metrics=metrics
+            lambda: MetadataCache(
+                upstream,
+                config.cache,
+                name=name,
+                broadcast=shared.broadcast,
+                entries=shared.entries(),
+                mount=Mount(prefix),
+                metrics=metrics,
             ),
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Stored
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import dates, directives, freshness, reuse, storing, validation

@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from metaproxy.cache.memory import Key, MemoryStore
 from metaproxy.cache.requests import CacheRequest
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Stored
 from metaproxy.clock import Clock
 from metaproxy.protocol import faults, headers

@@ -8,7 +8,7 @@ from metaproxy.cache.admission import Asked
 from metaproxy.cache.flights import Flight
 from metaproxy.cache.incomplete import Incomplete
 from metaproxy.cache.requests import CacheRequest
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Hit, Stored
 from metaproxy.exchange import Exchange
 

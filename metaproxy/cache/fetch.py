@@ -13,8 +13,8 @@ from metaproxy.cache.incomplete import Incomplete
 from metaproxy.cache.memory import Key, MemoryStore
 from metaproxy.cache.partial import Completion
 from metaproxy.cache.requests import combined
-from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.second_level import SecondLevel, SharedAnswer
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Stored
 from metaproxy.cache.trust import Trust
 from metaproxy.cache.withdrawals import Withdrawals

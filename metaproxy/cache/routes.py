@@ -9,11 +9,10 @@ Paths here are percent-decoded: two spellings of one path name one resource (RFC
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
 
-from metaproxy.protocol.caching.storing import Policy
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.protocol.compute_api import BARE_TENANT, ENDINGS, PREFIXES, resource_path
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.names import common_names
@@ -28,38 +27,6 @@ LISTS_TAG = "images"
 """The tag of every list of images."""
 
 REPRESENTATION_SUFFIXES = (".json", ".xml")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheRoute:
-    """Answers to GET on ``path`` (a path template) are cached. Numbers are seconds.
-
-    Args:
-        path: the template; the capture ``image_id`` ties answers to an image, where the path is none of
-            the compute API's own.
-        ttl: how long an answer is fresh whose origin does not say; 0 stores only what says so itself. None:
-            a tenth of the time since its Last-Modified, at most a day.
-        negative_ttl: the same for errors that may be cached (404, 410, …).
-        stale_while_revalidate: how long past that a stale answer is sent while a new one is fetched.
-        stale_if_error: how long past that a stale answer is sent where the origin fails.
-        exact: whether the route is for the version and form of ``path`` alone, not for every name of the
-            resource.
-        from_collection: the last segment is the key of an item, and a stored answer for the path
-            without it holds all items: it answers for them.
-    """
-
-    path: str
-    ttl: float | None = 0.0
-    negative_ttl: float = 0.0
-    stale_while_revalidate: float = 0.0
-    stale_if_error: float = 0.0
-    from_collection: bool = False
-    exact: bool = False
-
-    def policy(self, *, respect_origin: bool, heuristic_ttl: float = 0.0) -> Policy:
-        """Return what storing asks of the operator; ``heuristic_ttl`` is a guess by an answer's fields."""
-        ttl = heuristic_ttl if self.ttl is None else self.ttl
-        return Policy(ttl=ttl, negative_ttl=self.negative_ttl, respect_origin=respect_origin)
 
 
 class CacheRoutes:

@@ -7,8 +7,8 @@ from metaproxy.cache.collections import Collections
 from metaproxy.cache.deliveries import Read
 from metaproxy.cache.memory import Key, MemoryStore
 from metaproxy.cache.requests import combined
-from metaproxy.cache.routes import CacheRoute
 from metaproxy.cache.second_level import SecondLevel
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Stored
 from metaproxy.clock import Clock
 from metaproxy.protocol.caching.superseding import contradicts

@@ -8,7 +8,6 @@ partitions (``cache.partitions``), of the project and its roles by default. What
 other about writes stands in ``cache.replicas``.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,8 +27,9 @@ from metaproxy.cache.partitions import Partitions
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.replicas import Replicas
 from metaproxy.cache.requests import CacheRequest, RequestReader, has_unchecked_credentials
-from metaproxy.cache.routes import CacheRoute, CacheRoutes
+from metaproxy.cache.routes import CacheRoutes
 from metaproxy.cache.second_level import SecondLevel
+from metaproxy.cache.settings import Cache, CacheRoute
 from metaproxy.cache.stored import Hit, Stored
 from metaproxy.cache.withdrawals import Withdrawals
 from metaproxy.cache.write_through import WriteThrough
@@ -43,6 +43,7 @@ from metaproxy.protocol.caching.reuse import MustValidate
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.routes import Match
+from metaproxy.settings.section import chosen
 from metaproxy.store.broadcast import Broadcast, LocalBroadcast
 from metaproxy.store.entries import SharedEntries
 from metaproxy.telemetry.metrics import Metrics
@@ -61,13 +62,7 @@ class MetadataCache(Stage):
 
     Args:
         app: the next application.
-        routes: what may be stored; nothing else is.
-        max_bytes: memory for stored answers; the least recently used go first.
-        max_entry_bytes: the largest answer that is stored.
-        scope: who shares answers: ``project`` (and its roles), ``user``, ``token`` or ``shared``.
-        hit_status: the status of a stored 200: 200, or 203 to tell it apart (RFC 9110 §15.3.4).
-        respect_origin: whether what the origin says of freshness goes before a route's ttl.
-        client_may_bypass: whether Cache-Control of a request counts.
+        settings: what may be stored and for whom; by default what ``options`` say.
         name: our name in Cache-Status.
         broadcast: reaches the other replicas; by default there are none.
         entries: a second level of stored answers that replicas share.
@@ -75,19 +70,15 @@ class MetadataCache(Stage):
         metrics: where hits, purges and the store's size are counted.
         monotonic: the clock of ages and leases.
         wall: the clock of dates.
+        options: the options of ``settings`` by name, in its place: ``routes``, ``max_bytes``, ``scope``, …
     """
 
     def __init__(
         self,
         app: ASGIApp,
+        /,
+        settings: Cache | None = None,
         *,
-        routes: Sequence[CacheRoute],
-        max_bytes: int = 64 * 2**20,
-        max_entry_bytes: int = 2**20,
-        scope: str = "project",
-        hit_status: int = 200,
-        respect_origin: bool = True,
-        client_may_bypass: bool = True,
         name: str = "metaproxy",
         broadcast: Broadcast | None = None,
         entries: SharedEntries | None = None,
@@ -95,21 +86,23 @@ class MetadataCache(Stage):
         metrics: Metrics | None = None,
         monotonic: Clock = clock.monotonic,
         wall: Clock = clock.wall,
+        **options: object,
     ) -> None:
+        settings = chosen(Cache, settings, options)
         self.app = app
         self._name = name
         self._bypass = cache_status.forwarded(name, cache_status.BYPASS)
         self._monotonic = monotonic
-        self._shared = scope == "shared"
-        self._partitions = Partitions(scope)
-        self._routes = CacheRoutes(routes, mount)
+        self._shared = settings.scope == "shared"
+        self._partitions = Partitions(settings.scope)
+        self._routes = CacheRoutes(settings.routes, mount)
         self.routes_are_shaped = self._routes.are_shaped
         self._reader = RequestReader(
-            obey_client=client_may_bypass,
+            obey_client=settings.client_may_bypass,
             shared=self._shared,
             normalised_query=self._routes.normalised_query,
         )
-        self._store = MemoryStore(max_bytes=max_bytes, max_entry_bytes=max_entry_bytes)
+        self._store = MemoryStore(max_bytes=settings.max_bytes, max_entry_bytes=settings.max_entry_bytes)
         self._collections = Collections(self._store, monotonic)
         flights, writes = Flights(), Writes(monotonic)
         purges = Purges(self._store, flights, writes)
@@ -128,7 +121,7 @@ class MetadataCache(Stage):
         )
         self._withdrawals = Withdrawals(self._store, self._collections, second_level, monotonic)
         self._write_through = WriteThrough(self._routes, self._replicas)
-        admission = Admission(respect_origin=respect_origin, hit_status=hit_status)
+        admission = Admission(respect_origin=settings.respect_origin, hit_status=settings.hit_status)
         self._part_storage = PartStorage(
             admission=admission,
             store=self._store,

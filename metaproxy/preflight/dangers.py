@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
-from metaproxy.config.model.cache import Cache
+from metaproxy.cache.settings import Cache
 from metaproxy.config.model.headers import Cors, Headers
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from metaproxy.cache.settings import Cache
 from metaproxy.config.model.authorization import Authorization
-from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.tokens import Tokens

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
 from metaproxy.assembly.authorization import access_rule
-from metaproxy.assembly.caching import cache_route
 from metaproxy.assembly.limits import rate_rule
 from metaproxy.cache.routes import CacheRoutes
+from metaproxy.cache.settings import Cache
 from metaproxy.config.model.authorization import Authorization
-from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.limits import Limits, RateRule
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
@@ -118,7 +117,7 @@ def _meets(table: RateTable, rule: RateRule, method: str, path: str) -> bool:
 
 
 def _idle_routes(cache: Cache, limits: Limits) -> Iterator[Note]:
-    table = CacheRoutes([cache_route(route) for route in cache.routes])
+    table = CacheRoutes(cache.routes)
     endpoint: ResourceTable[None] = ResourceTable()
     if limits.endpoint:
         endpoint.add(limits.endpoint, None)

@@ -1,7 +1,7 @@
 """What every section of the configuration is made of."""
 
-from collections.abc import Iterator
-from typing import Self
+from collections.abc import Iterator, Mapping
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
@@ -32,6 +32,21 @@ class Section(BaseModel):
             text = "; ".join(sentence for _, sentence in findings)
             raise PydanticCustomError("findings", "{text}", {"findings": findings, "text": text})
         return self
+
+
+S = TypeVar("S", bound=Section)
+
+
+def chosen(kind: type[S], settings: S | None, options: Mapping[str, object]) -> S:
+    """Return ``settings``, or a new ``kind`` with ``options`` if there are none.
+
+    Raises ValidationError, a ValueError, for options that ``kind`` does not have, and TypeError for both.
+    """
+    if settings is None:
+        return kind.model_validate(options)
+    if options:
+        raise TypeError(f"give a {kind.__name__} or its options, not both: {', '.join(options)}")
+    return settings
 
 
 def alone(key: str, values: tuple[str, ...], word: str) -> Iterator[Finding]:

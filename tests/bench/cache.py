@@ -7,7 +7,7 @@ import asyncio
 import timeit
 from typing import Any
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.exchange import SCOPE_KEY, Exchange, Identity
 from metaproxy.filters.cache import MetadataCache
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.exchange import SCOPE_KEY, Exchange, Identity
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.stage import Responder

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.exchange import SCOPE_KEY, Exchange, Identity
 from tests.asgi_driver import make_scope
 from tests.filters.caching import (

@@ -1,6 +1,5 @@
 """The cache stage: a stored collection answers its items."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from tests.filters.caching import (
     turn,
 )
 
-ROUTES = [replace(ITEM_ROUTE, from_collection=True), COLLECTION_ROUTE]
+ROUTES = [ITEM_ROUTE.model_copy(update={"from_collection": True}), COLLECTION_ROUTE]
 METADATA = b'{"metadata": {"label": "Updated", "color": "gr\\u00fcn"}}'
 
 

@@ -1,11 +1,10 @@
 """The cache stage: conditions, validation, stale answers, ranges, and what clients ask of a cache."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.protocol.faults import Fault
 from tests.asgi_driver import Answer
 from tests.filters.caching import ITEM, ITEM_ROUTE, JSON, Origin, Time, make_cache, request, turn
@@ -14,7 +13,7 @@ UNREACHABLE = Fault(502, "The upstream cannot be reached.", reason="upstream_unr
 
 
 def stale_route(**windows: Any) -> CacheRoute:
-    return replace(ITEM_ROUTE, **windows)
+    return ITEM_ROUTE.model_copy(update=windows)
 
 
 def answered_not_modified(origin: Origin, *headers: tuple[bytes, bytes]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.protocol.faults import Fault
 from tests.asgi_driver import drive

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
+from metaproxy.cache.settings import Cache
 from metaproxy.config.files import Files
 from metaproxy.config.model.authorization import Authorization
-from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.headers import Cors, Headers
 from metaproxy.config.model.identity import IdentityProvider
 from metaproxy.config.model.imported import Imported

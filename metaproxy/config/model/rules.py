@@ -6,8 +6,8 @@ an operator sees everything that is wrong at once.
 
 from collections.abc import Callable, Iterator, Mapping
 
+from metaproxy.cache.settings import Cache
 from metaproxy.config.model.authorization import Authorization
-from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store

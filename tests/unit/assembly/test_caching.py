@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from metaproxy.assembly.caching import cache_route
 from metaproxy.server.banner import facts
 from tests.unit.assembly.configured import STATIC, config
 
@@ -17,6 +16,6 @@ def test_a_route_has_a_ttl_or_leaves_it_to_last_modified(
 ) -> None:
     said = config(tmp_path, STATIC, f"\ncache: {{routes: [{{path: /things, ttl: {written}}}]}}\n")
 
-    assert cache_route(said.cache.routes[0]).ttl == ttl
+    assert said.cache.routes[0].ttl == ttl
     assert facts(said, [], [])["cache"] == [f"/things {told}"]
     assert said.model_dump(mode="json")["cache"]["routes"][0]["ttl"] == told

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaproxy.cache.admission import Admission, Admitted, Asked, silent_fields
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.protocol.caching.directives import RequestDirectives
 from metaproxy.protocol.caching.freshness import Times
 from metaproxy.protocol.headers import Header

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from tests.filters.caching import COLLECTION_ROUTE, ITEM, JSON, Origin, Time, make_cache, request
 
 COUNT, SIZE = 60, 30_000

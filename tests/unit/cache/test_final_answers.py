@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from tests.unit.cache.wire import ERROR_ROUTE, ITEM, STALE_ROUTE, Origin, response, wired
 
 BOTH_WAYS = pytest.mark.parametrize("fast", [True, False], ids=["lane", "line"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.protocol.caching import dates
 from tests.unit.cache.wire import PATH, Origin, response, wired
 

@@ -11,7 +11,8 @@ from metaproxy.cache.collections import Collections
 from metaproxy.cache.lookup import Lookup, PreparedRead
 from metaproxy.cache.memory import MemoryStore
 from metaproxy.cache.requests import CacheRequest, RequestReader
-from metaproxy.cache.routes import CacheRoute, CacheRoutes
+from metaproxy.cache.routes import CacheRoutes
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Hit, Stored
 from metaproxy.cache.trust import Trust
 from metaproxy.protocol.caching.reuse import Terms

@@ -2,7 +2,8 @@
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute, CacheRoutes
+from metaproxy.cache.routes import CacheRoutes
+from metaproxy.cache.settings import CacheRoute
 
 EVERYTHING = CacheRoute(path="/**", ttl=60)
 MOUNTED = CacheRoute(path="/compute/{tenant_id}/images/{image_id}/metadata/{key}", ttl=60)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport
 from tests.unit.fast_lane.lines import CAROLS_TOKEN, ITEM, TOKEN, Line, request

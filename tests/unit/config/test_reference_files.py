@@ -11,9 +11,9 @@ import pytest
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
+from metaproxy.cache.settings import Cache
 from metaproxy.config import Config, load_config
 from metaproxy.config.keys import Key, every_key
-from metaproxy.config.model.cache import Cache
 from metaproxy.config.model.headers import Cors, Headers
 from metaproxy.config.model.keystone import KeystoneV3
 from metaproxy.config.model.limits import Limits

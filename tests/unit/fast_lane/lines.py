@@ -10,7 +10,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from metaproxy.exchange import Identity
 from metaproxy.fast_lane.lane import FastLane
 from metaproxy.filters.authenticate import Authenticate

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from metaproxy.cache.settings import Cache, CacheRoute
+from metaproxy.filters.cache import MetadataCache
 from metaproxy.protocol.option_values import Regex, Template
 from metaproxy.settings.units import Duration, Lifetime, Percent, PositiveDuration, Size
 from metaproxy.settings.values import FOLDER
@@ -55,3 +57,25 @@ def test_a_value_that_cannot_be_is_refused(kind: Any, given: object) -> None:
 def test_a_file_gives_a_number_with_its_unit(kind: Any) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(kind).validate_python(1, context={FOLDER: Path()})
+
+
+async def nowhere(scope: Any, receive: Any, send: Any) -> None:
+    """An application that answers nothing."""
+
+
+def test_a_stage_takes_its_options_as_keywords_or_as_one_object() -> None:
+    route = CacheRoute(path="/things", ttl=5)
+    whole = MetadataCache(nowhere, Cache(routes=(route,), scope="shared"))
+    single = MetadataCache(nowhere, routes=[route], scope="shared")
+
+    assert whole.routes_are_shaped == single.routes_are_shaped
+
+
+def test_a_stage_refuses_an_option_that_it_does_not_have() -> None:
+    with pytest.raises(ValidationError, match="rutes"):
+        MetadataCache(nowhere, rutes=[])
+
+
+def test_a_stage_refuses_options_beside_an_object_that_has_them() -> None:
+    with pytest.raises(TypeError, match="not both: scope"):
+        MetadataCache(nowhere, Cache(), scope="shared")

@@ -1,8 +1,9 @@
-"""The section about answers that are given from memory."""
+"""The options of the cache: the section ``cache`` of the configuration, and what the stage takes."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+from metaproxy.protocol.caching.storing import Policy
 from metaproxy.protocol.option_values import Template
 from metaproxy.protocol.routes import parse_template, template_shape
 from metaproxy.settings.section import Finding, Section
@@ -27,6 +28,11 @@ class CacheRoute(Section):
     """For an item's path: a stored collection answers its items, and an item's miss may fetch it."""
     exact: bool = False
     """Whether the route is for this version and form of path alone, not for every name of the resource."""
+
+    def policy(self, *, respect_origin: bool, heuristic_ttl: float = 0.0) -> Policy:
+        """Return what storing asks of the operator; ``heuristic_ttl`` is a guess by an answer's fields."""
+        ttl = heuristic_ttl if self.ttl is None else self.ttl
+        return Policy(ttl=ttl, negative_ttl=self.negative_ttl, respect_origin=respect_origin)
 
     def findings(self) -> Iterator[Finding]:
         """An item's path ends in the item's name."""
