@@ -37,12 +37,11 @@ if TYPE_CHECKING:
     from metaproxy.identity.rendering import IdentityHeaders
     from metaproxy.identity.static import StaticToken, StaticTokens
     from metaproxy.identity.validator import TokenRejected, TokenValidator
-    from metaproxy.protocol.access_rules import EVERYTHING, AccessRule
+    from metaproxy.protocol.access_rules import AccessRule
     from metaproxy.protocol.faults import Fault
     from metaproxy.protocol.limits.rates import RateRule
 
 __all__ = [
-    "EVERYTHING",
     "AccessRule",
     "Application",
     "ApplicationCredential",
@@ -110,7 +109,7 @@ _HOMES: Final = {
     "identity.rendering": ("IdentityHeaders",),
     "identity.static": ("StaticToken", "StaticTokens"),
     "identity.validator": ("TokenRejected", "TokenValidator"),
-    "protocol.access_rules": ("EVERYTHING", "AccessRule"),
+    "protocol.access_rules": ("AccessRule",),
     "protocol.faults": ("Fault",),
     "protocol.limits.rates": ("RateRule",),
 }

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from metaproxy.assembly.authorization import authorize
 from metaproxy.assembly.headers import cors, edit_headers
 from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
@@ -19,6 +18,7 @@ from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
 from metaproxy.fast_lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
+from metaproxy.filters.authorize import Authorize
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.no_cache import NoCache
@@ -81,7 +81,12 @@ class Application:
             mount,
             config.server.ipv6_prefix,
         )
-        self.authorize = authorize(self._timed("limit", self.limits[0]), config)
+        self.authorize = Authorize(
+            self._timed("limit", self.limits[0]),
+            config.authorization,
+            tenant_prefixes=getattr(config.identity, "tenant_prefixes", ()),
+            mount=mount,
+        )
         app = self._timed("authorize", self.authorize)
         self.authenticate: Authenticate | None = None
         if parts.tokens is not None and not isinstance(config.identity, NoIdentity):

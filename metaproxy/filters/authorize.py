@@ -13,15 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.stage import Check, DecidingStage
 from metaproxy.identity.rendering import acting_for
-from metaproxy.protocol.access_rules import (
-    TENANT_EXEMPT_ROLES,
-    AccessRule,
-    AccessRules,
-    PathRules,
-    allows,
-)
+from metaproxy.protocol.access_rules import AccessRules, Authorization, PathRules, allows
 from metaproxy.protocol.compute_api import (
-    TENANT_PATHS,
     is_top_level_resource,
     kind_of_path,
     known_operations,
@@ -31,6 +24,7 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.names import VERSIONS, has_bare_tenant
 from metaproxy.protocol.routes import RouteTable, segments_of, template_names
+from metaproxy.settings.section import chosen
 
 TENANT = "tenant_id"
 MEMO_ENTRIES = 1024
@@ -76,39 +70,32 @@ class Authorize(DecidingStage):
 
     Args:
         app: the next application.
-        tenant_in_path: whether {tenant_id} of a path must be a tenant of the token.
-        tenant_paths: where a tenant stands, beside the known operations.
-        tenant_exempt_roles: roles for which the tenant does not matter, unless the token is a domain's, has
-            no scope, or is for a project that is not the admin project (``is_admin_project`` false).
+        settings: who may do what; by default what ``options`` say.
         tenant_prefixes: prefixes of the token's tenants that paths leave out.
-        rules: who may do what; the first that matches decides, none means allowed.
-        methods: whether known operations refuse methods that they do not have.
-        mask_as_not_found: say 404 in place of 403.
         mount: the prefix that was taken off paths.
+        options: the options of ``settings`` by name, in its place: ``rules``, ``tenant_paths``, …
     """
 
     def __init__(
         self,
         app: ASGIApp,
+        /,
+        settings: Authorization | None = None,
         *,
-        tenant_in_path: bool = True,
-        tenant_paths: Iterable[str] = TENANT_PATHS,
-        tenant_exempt_roles: Iterable[str] = TENANT_EXEMPT_ROLES,
         tenant_prefixes: Sequence[str] = (),
-        rules: Iterable[AccessRule] = (),
-        methods: bool = True,
-        mask_as_not_found: bool = False,
         mount: Mount = NOT_MOUNTED,
+        **options: object,
     ) -> None:
+        settings = chosen(Authorization, settings, options)
         self.app = app
         self._operations = known_operations()
-        self._tenant_in_path = tenant_in_path
-        self._tenant_table = _tenant_table(tenant_paths, mount)
-        self._exempt = frozenset(tenant_exempt_roles)
+        self._tenant_in_path = settings.tenant_in_path
+        self._tenant_table = _tenant_table(settings.tenant_paths, mount)
+        self._exempt = frozenset(settings.tenant_exempt_roles)
         self._prefixes = tuple(tenant_prefixes)
-        self._rules = AccessRules(rules, mount)
-        self._methods = methods
-        self._masked = mask_as_not_found
+        self._rules = AccessRules(settings.rules, mount)
+        self._methods = settings.methods
+        self._masked = settings.mask_as_not_found
         tables = self._operations, self._tenant_table, self._rules
         self.checks_kinds = self._is_shaped = all(table.is_shaped for table in tables)
         self._policies: dict[tuple[str, str], _PathPolicy] = {}
@@ -206,8 +193,6 @@ def _tenant_table(templates: Iterable[str], mount: Mount) -> RouteTable[None]:
     """Return the table of ``templates``: one that names a version speaks for every version."""
     table: RouteTable[None] = RouteTable()
     for written in templates:
-        if TENANT not in template_names(written):
-            raise ValueError(f"a tenant path names {{{TENANT}}}: {written!r}")
         for template in mount.templates(written):
             _, first, rest = (*template.split("/", 2), "")[:3]
             for version in VERSIONS if first in VERSIONS and rest else (first,):

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.authorization import Authorization
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
+from metaproxy.protocol.access_rules import Authorization
 from metaproxy.protocol.routes import parse_template
 from metaproxy.settings.section import KeyPath
 

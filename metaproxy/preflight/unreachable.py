@@ -9,16 +9,14 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
-from metaproxy.assembly.authorization import access_rule
 from metaproxy.assembly.limits import rate_rule
 from metaproxy.cache.routes import CacheRoutes
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.authorization import Authorization
 from metaproxy.config.model.limits import Limits, RateRule
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.preflight.odd_paths import oddity
-from metaproxy.protocol.access_rules import AccessRules
+from metaproxy.protocol.access_rules import AccessRules, Authorization
 from metaproxy.protocol.limits.rates import RuleError
 from metaproxy.protocol.limits.table import RateTable
 from metaproxy.protocol.names import of_resource
@@ -56,7 +54,7 @@ def unreachable(
 
 
 def _shadowed_rules(section: Authorization) -> Iterator[Note]:
-    table = AccessRules([access_rule(rule) for rule in section.rules])
+    table = AccessRules(section.rules)
     for index, rule in enumerate(section.rules):
         paths = sample_paths(rule.path)
         if not paths or oddity(rule.path):

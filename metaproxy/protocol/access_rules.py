@@ -7,46 +7,75 @@ rules before it have not opened. GET speaks of HEAD too (RFC 9110 §9.3.2). The 
 simple-rbac fit this model: a path template, methods or ALL, roles of which any is enough, or ANY.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Annotated, TypeAlias
 
-from metaproxy.protocol.compute_api import resource_path, with_head
+from pydantic import Field
+
+from metaproxy.protocol.compute_api import TENANT_PATHS, resource_path, with_head
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.protocol.option_values import Template
 from metaproxy.protocol.resource_table import ResourceTable
-from metaproxy.protocol.routes import Match
+from metaproxy.protocol.routes import Match, template_names
+from metaproxy.settings.section import Finding, Section, alone
+from metaproxy.settings.values import Method, Text
 
 TENANT_EXEMPT_ROLES = ("admin",)
 """Roles that may name any tenant, if nothing else is configured."""
 
 
-class Everything:
-    """The type of ``EVERYTHING``: all methods, or any caller whatever its roles."""
+class AccessRule(Section):
+    """One path, the methods concerned, and the roles that may use them."""
 
-    def __repr__(self) -> str:
-        return "EVERYTHING"
-
-
-EVERYTHING: Final = Everything()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessRule:
-    """One rule.
-
-    Args:
-        path: a path template.
-        methods: the methods that it speaks of.
-        roles: the roles that it lets through; () lets nobody through.
-        all_roles: whether every one of ``roles`` is needed, not just one.
-        exact: whether the rule speaks of the version and form of ``path`` alone.
-    """
-
-    path: str
-    methods: Iterable[str] | Everything = EVERYTHING
-    roles: Iterable[str] | Everything = EVERYTHING
+    path: Template
+    """Path template that the rule is for, under every version, with a tenant in the path and without."""
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
+    """Methods that the rule is for; ALL is every one, GET includes HEAD."""
+    roles: tuple[Text, ...]
+    """Roles of which the caller needs one; [ANY] lets everybody through, [] nobody."""
     all_roles: bool = False
+    """Whether the caller needs every one of roles, not just one."""
     exact: bool = False
+    """Whether the rule is for paths as written alone: no other version or form, format or final slash."""
+
+    @property
+    def is_for_any_role(self) -> bool:
+        """Whether the rule lets callers through whatever their roles."""
+        return "ANY" in self.roles
+
+    @property
+    def is_for_any_method(self) -> bool:
+        """Whether the rule is for requests whatever their method."""
+        return "ALL" in self.methods
+
+    def findings(self) -> Iterator[Finding]:
+        """ALL and ANY leave nothing to add."""
+        yield from alone("methods", self.methods, "ALL")
+        yield from alone("roles", self.roles, "ANY")
+
+
+class Authorization(Section):
+    """Who may do what."""
+
+    tenant_in_path: bool = True
+    """Whether the tenant that a path names must be the token's project."""
+    tenant_paths: tuple[Template, ...] = TENANT_PATHS
+    """Where a path names its tenant, as {tenant_id}; deployments mount the API under other prefixes."""
+    tenant_exempt_roles: tuple[Text, ...] = TENANT_EXEMPT_ROLES
+    """Roles whose owners may name any tenant; not with a domain's, unscoped, or non-admin-project token."""
+    methods: bool = True
+    """Whether known operations refuse methods that they do not have, with 405 and Allow."""
+    rules: tuple[AccessRule, ...] = ()
+    """Roles needed by path and method; the first rule that matches decides, no match allows."""
+    mask_as_not_found: bool = False
+    """Whether a refusal is told as 404 in place of 403."""
+
+    def findings(self) -> Iterator[Finding]:
+        """A path that is to name a tenant does."""
+        for index, template in enumerate(self.tenant_paths):
+            if "tenant_id" not in template_names(template):
+                yield ("tenant_paths", index), f"{template} does not capture {{tenant_id}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +111,8 @@ class AccessRules:
     def __init__(self, rules: Iterable[AccessRule], mount: Mount = NOT_MOUNTED) -> None:
         self._table: ResourceTable[_Compiled] = ResourceTable(mount)
         for position, rule in enumerate(rules):
-            methods = None if isinstance(rule.methods, Everything) else with_head(rule.methods)
-            roles = None if isinstance(rule.roles, Everything) else frozenset(rule.roles)
+            methods = None if rule.is_for_any_method else with_head(rule.methods)
+            roles = None if rule.is_for_any_role else frozenset(rule.roles)
             compiled = _Compiled(position, methods, roles, rule.all_roles, rule.exact)
             self._table.add(rule.path, compiled, exact=rule.exact)
 

@@ -35,8 +35,8 @@ HEADERS = [
 ALICE = Identity(user_id="u1", user_name="alice", project_id="p1", project_name="one", roles=("member",))
 RULE = AccessRule(
     path="/v2.1/{tenant_id}/images/{image_id}/metadata/**",
-    methods=["PUT", "POST", "DELETE"],
-    roles=["member"],
+    methods=("PUT", "POST", "DELETE"),
+    roles=("member",),
 )
 
 

@@ -11,7 +11,6 @@ from starlette.middleware import Middleware
 
 import metaproxy
 from metaproxy import (
-    EVERYTHING,
     AccessRule,
     Application,
     ApplicationCredential,
@@ -94,8 +93,8 @@ def application() -> Starlette:
             Middleware(
                 Authorize,
                 rules=[
-                    AccessRule(path="/**", methods=["GET"], roles=EVERYTHING),
-                    AccessRule(path="/**", methods=EVERYTHING, roles=["admin"]),
+                    AccessRule(path="/**", methods=("GET",), roles=("ANY",)),
+                    AccessRule(path="/**", methods=("ALL",), roles=("admin",)),
                 ],
             ),
             Middleware(ConcurrencyLimit, maximum=10),

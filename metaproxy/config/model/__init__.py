@@ -11,7 +11,6 @@ from pydantic import PrivateAttr
 
 from metaproxy.cache.settings import Cache
 from metaproxy.config.files import Files
-from metaproxy.config.model.authorization import Authorization
 from metaproxy.config.model.headers import Cors, Headers
 from metaproxy.config.model.identity import IdentityProvider
 from metaproxy.config.model.imported import Imported
@@ -20,6 +19,7 @@ from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.rules import cross_findings
 from metaproxy.config.model.server import Admin, Server, Via
 from metaproxy.config.model.upstream import Upstream
+from metaproxy.protocol.access_rules import Authorization
 from metaproxy.settings.section import Finding, Section
 from metaproxy.settings.values import FILES
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from metaproxy.assembly.authorization import authorize
 from metaproxy.assembly.limits import limits, rates
 from metaproxy.assembly.routes import operation_routes
 from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.tls import TlsError, client_context
 from metaproxy.assembly.upstream import forward
 from metaproxy.config.model.upstream import ClientTls
+from metaproxy.filters.authorize import Authorize
 from metaproxy.filters.concurrency import ConcurrencyLimit, Running
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.limits_endpoint import LimitsEndpoint
@@ -84,7 +84,7 @@ authorization:
 
 @pytest.mark.parametrize(("path", "status"), [("/open/x", 200), ("/closed/x", 403), ("/both", 403)])
 async def test_role_rules_hold(tmp_path: Path, path: str, status: int) -> None:
-    stage = authorize(Upstream(), config(tmp_path, STATIC, RULES))
+    stage = Authorize(Upstream(), config(tmp_path, STATIC, RULES).authorization)
 
     assert (await drive(stage, "GET", path)).status == status
 
