@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from metaproxy.assembly.headers import cors, edit_headers
+from metaproxy.assembly.headers import edit_headers
 from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
 from metaproxy.assembly.limits import early_limit, limits
@@ -20,6 +20,7 @@ from metaproxy.fast_lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.authorize import Authorize
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.cors import Cors
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.rates import Rates
@@ -106,7 +107,7 @@ class Application:
             permits.append(early)
             app = self._timed("early limit", early)
         if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
-            permits.append(cors(app, config.cors))
+            permits.append(Cors(app, config.cors))
             app = self._timed("cors", permits[-1])
         if config.headers.is_on:  # in front of all that answers, so that every answer is edited
             permits.append(edit_headers(app, config.headers))

@@ -1,25 +1,9 @@
-"""The sections ``headers`` and ``cors``: what is done to header fields, and what pages may read."""
+"""The section ``headers``: what is done to header fields."""
 
 from starlette.types import ASGIApp
 
-from metaproxy.config.model.headers import Cors as CorsSection
 from metaproxy.config.model.headers import Headers, RequestField, ResponseField
-from metaproxy.filters.cors import Cors
 from metaproxy.filters.edit_headers import EditHeaders
-
-
-def cors(app: ASGIApp, section: CorsSection) -> Cors:
-    """Return the stage that ``section`` describes, in front of ``app``."""
-    return Cors(
-        app,
-        origins=section.origins,
-        origin_patterns=section.origin_patterns,
-        methods=section.methods,
-        request_headers=section.request_headers,
-        response_headers=section.response_headers,
-        credentials=section.credentials,
-        max_age=section.max_age,
-    )
 
 
 def edit_headers(app: ASGIApp, section: Headers) -> EditHeaders:

@@ -1,7 +1,7 @@
 """Parts that a new configuration may keep from the one before."""
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 
 class Resource(Protocol):
@@ -44,8 +44,30 @@ class Held(Generic[P]):
             await self.part.close()
 
 
-def kept(previous: "Held[P] | None", made_from: object, make: Callable[[], P]) -> "Held[P]":
-    """Return ``previous`` where it was made from the same, else a new part."""
-    if previous is not None and previous.made_from == made_from:
-        return previous
-    return Held(make(), made_from)
+class Keeper:
+    """Gives an application its parts: those of the application before it if they were made from the same.
+
+    Args:
+        previous: the keeper of the application before.
+    """
+
+    def __init__(self, previous: "Keeper | None" = None) -> None:
+        self._previous = previous._parts if previous is not None else {}
+        self._parts: dict[str, Held[Any]] = {}
+
+    def keep(self, name: str, made_from: object, make: Callable[[], P]) -> Held[P]:
+        """Return the part ``name``: the one before if it was made from the same, else a new one."""
+        held: Held[P] | None = self._previous.get(name)
+        if held is None or held.made_from != made_from:
+            held = Held(make(), made_from)
+        self._parts[name] = held
+        return held
+
+    def kept(self, name: str) -> Any:
+        """Return the part ``name`` if it is the one of the application before; else None."""
+        held = self._parts.get(name)
+        return held.part if held is not None and held is self._previous.get(name) else None
+
+    def release(self) -> None:
+        """Release the parts of the application before, because all parts of this one are there."""
+        self._previous = {}

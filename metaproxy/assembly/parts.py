@@ -3,11 +3,10 @@
 import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from starlette.types import ASGIApp
 
-from metaproxy.assembly.held import Held, Resource, kept
+from metaproxy.assembly.held import Held, Keeper, Resource
 from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.limits import rates
 from metaproxy.assembly.shared import Shared
@@ -16,7 +15,7 @@ from metaproxy.assembly.upstream import forward
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
-from metaproxy.config.model.operations import Tracing
+from metaproxy.config.model.operations import Logging, Tracing
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.concurrency import Running
 from metaproxy.filters.rates import Rates
@@ -46,40 +45,34 @@ class Parts:
         previous: "Parts | None",
         answering: ASGIApp | None = None,
     ) -> None:
-        self.access_log: Held[AccessLog] = kept(
-            previous.access_log if previous else None,
-            config.logging,
-            lambda: AccessLog(
-                standard.output(),
-                encode=encode_console if config.logging.format == "console" else encode_json,
-            ),
-        )
-        self.spans = _spans(config.tracing, previous)
-        self.forward: Held[Forward] = kept(
-            previous.forward if previous else None,
+        self._keeper: Keeper = Keeper(previous._keeper if previous else None)
+        keeper = self._keeper
+        logging = config.logging
+        self.access_log: Held[AccessLog] = keeper.keep("access log", logging, lambda: _access_log(logging))
+        self.spans = self._spans(config.tracing)
+        self.forward: Held[Forward] = keeper.keep(
+            "upstream",
             (config.upstream, via),
             lambda: forward(
                 config.upstream, via, metrics, client_context(config.upstream.tls, "upstream", config.files)
             ),
         )
         self.upstream: ASGIApp = answering or self.forward.part
-        self.shared: Held[Shared] = kept(
-            previous.shared if previous else None,
-            (config.store, config.files.digests(config.store.files())),
-            lambda: Shared(config.store),
+        self.shared: Held[Shared] = keeper.keep(
+            "store", (config.store, config.files.digests(config.store.files())), lambda: Shared(config.store)
         )
         shared = self.shared.part
         most_counters = config.limits.max_counters
-        self.cache = self._cache(config, metrics, previous)
+        self.cache = self._cache(config, metrics)
         # Counters are kept whatever has changed: their keys say for which rule they count.
-        self.counters: Held[MemoryCounters] = kept(
-            previous.counters if previous else None, (), lambda: MemoryCounters(max_counters=most_counters)
+        self.counters: Held[MemoryCounters] = keeper.keep(
+            "counters", (), lambda: MemoryCounters(max_counters=most_counters)
         )
         counters = self.counters.part
-        self.running: Held[Running] = kept(previous.running if previous else None, (), Running)
+        self.running: Held[Running] = keeper.keep("running", (), Running)
         mount = Mount(config.upstream.strip_prefix)
-        self.rates: Held[Rates] = kept(
-            previous.rates if previous else None,
+        self.rates: Held[Rates] = keeper.keep(
+            "rates",
             (config.limits, config.server.ipv6_prefix, shared, mount.prefix),
             lambda: rates(config.limits, shared, counters, mount, config.server.ipv6_prefix),
         )
@@ -88,8 +81,8 @@ class Parts:
         self.tokens: Held[Tokens] | None = None
         identity = config.identity
         if not isinstance(identity, NoIdentity):
-            self.tokens = kept(
-                previous.tokens if previous else None,
+            self.tokens = keeper.keep(
+                "identity",
                 (identity, shared, config.server.ipv6_prefix),
                 lambda: Tokens(
                     identity,
@@ -114,6 +107,7 @@ class Parts:
         }
         self._renewals = list(self._find_renewals(config, previous)) if previous else []
         self._renewals.append(lambda: counters.hold(most_counters))
+        keeper.release()
 
     def take_over(self) -> None:
         """Give the parts that were kept what is new for them, because no request goes to ``previous`` now."""
@@ -121,18 +115,12 @@ class Parts:
             renew()
 
     def _find_renewals(self, config: Config, previous: "Parts") -> Iterator[Callable[[], None]]:
-        calling: dict[str, tuple[Held[Any] | None, Held[Any] | None]] = {
-            "upstream": (self.forward, previous.forward),
-            "identity": (self.tokens, previous.tokens),
-        }
         for section, tls in client_tls(config):
-            now, before = calling[section]
-            if now is not None and now is before and self._tls_files[section] != previous._tls_files[section]:
-                yield partial(now.part.renew_tls, client_context(tls, section, config.files))
+            part = self._keeper.kept(section)
+            if part is not None and self._tls_files[section] != previous._tls_files[section]:
+                yield partial(part.renew_tls, client_context(tls, section, config.files))
 
-    def _cache(
-        self, config: Config, metrics: Metrics, previous: "Parts | None"
-    ) -> Held[MetadataCache] | None:
+    def _cache(self, config: Config, metrics: Metrics) -> Held[MetadataCache] | None:
         """The cache, kept for as long as those who answer and those who ask are the same."""
         if not config.cache.routes:
             return None
@@ -141,8 +129,8 @@ class Parts:
         # What the upstream is told beside the client's own words may change what it answers.
         told = config.headers.request
         who = config.identity.provider, getattr(config.identity, "url", "")
-        return kept(
-            previous.cache if previous else None,
+        return self._keeper.keep(
+            "cache",
             (config.cache, upstream, shared, name, who, told, prefix),
             lambda: MetadataCache(
                 upstream,
@@ -153,6 +141,15 @@ class Parts:
                 mount=Mount(prefix),
                 metrics=metrics,
             ),
+        )
+
+    def _spans(self, section: Tracing) -> Held[Spans] | None:
+        """Return what makes spans; None if they are sent nowhere. Raises SpansUnavailable without otel."""
+        endpoint = section.otlp_endpoint
+        if endpoint is None:
+            return None
+        return self._keeper.keep(
+            "spans", section, lambda: Spans(otlp_exporter(endpoint), sample=section.sample)
         )
 
     def all(self) -> list[Resource]:
@@ -168,13 +165,6 @@ def _identity_tls(config: Config) -> ssl.SSLContext | None:
     return client_context(identity.tls, "identity", config.files) if isinstance(identity, Keystone) else None
 
 
-def _spans(section: Tracing, previous: Parts | None) -> Held[Spans] | None:
-    """What makes spans; None where they are sent nowhere. Raises SpansUnavailable without the extra otel."""
-    endpoint = section.otlp_endpoint
-    if endpoint is None:
-        return None
-    return kept(
-        previous.spans if previous else None,
-        section,
-        lambda: Spans(otlp_exporter(endpoint), sample=section.sample),
-    )
+def _access_log(section: Logging) -> AccessLog:
+    encode = encode_console if section.format == "console" else encode_json
+    return AccessLog(standard.output(), encode=encode)

@@ -1,14 +1,13 @@
 """Cross-Origin Resource Sharing: which pages in browsers may read what the API answers."""
 
-from collections.abc import Iterable, Sequence
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange
 from metaproxy.filters.stage import DecidingStage
-from metaproxy.protocol.cross_origin import METHODS, REQUEST_HEADERS, RESPONSE_HEADERS, CrossOriginPolicy
+from metaproxy.protocol.cross_origin import CorsSettings, CrossOriginPolicy
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get, get_all
+from metaproxy.settings.section import chosen
 
 
 class Cors(DecidingStage):
@@ -21,40 +20,15 @@ class Cors(DecidingStage):
 
     Args:
         app: the next application.
-        origins: origins whose pages may ask, as browsers write them (``https://horizon.example``); ``*``
-            is every page of the world, and does not go with ``credentials``.
-        origin_patterns: regular expressions that the whole origin fits.
-        methods: methods that pages may use.
-        request_headers: fields that pages may send beside those that are always allowed.
-        response_headers: fields that pages may read beside those that are always allowed.
-        credentials: whether browsers send cookies and client certificates along; X-Auth-Token needs none.
-        max_age: seconds for which browsers need not ask again.
+        settings: who may ask for what; by default what ``options`` say.
+        options: the options of ``settings`` by name, in its place: ``origins``, ``credentials``, …
     """
 
     checks_kinds = True
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        origins: Iterable[str] = (),
-        origin_patterns: Iterable[str] = (),
-        methods: Sequence[str] = METHODS,
-        request_headers: Sequence[str] = REQUEST_HEADERS,
-        response_headers: Sequence[str] = RESPONSE_HEADERS,
-        credentials: bool = False,
-        max_age: float = 600,
-    ) -> None:
+    def __init__(self, app: ASGIApp, /, settings: CorsSettings | None = None, **options: object) -> None:
         self.app = app
-        self._policy = CrossOriginPolicy(
-            origins=origins,
-            origin_patterns=origin_patterns,
-            methods=methods,
-            request_headers=request_headers,
-            response_headers=response_headers,
-            credentials=credentials,
-            max_age=max_age,
-        )
+        self._policy = CrossOriginPolicy(chosen(CorsSettings, settings, options))
 
     def decide(self, exchange: Exchange, scope: Scope) -> bool:
         """Let a request go on whose answer pages may read, or not; False for a preflight. Not repeated."""

@@ -21,8 +21,6 @@ WILDCARDS = ("0.0.0.0", "::")
 MOST_SOCKET_PATH = 107
 """Bytes of sun_path (unix(7)), without the NUL at its end."""
 
-Listed = tuple[KeyPath, ListenAddress]
-
 
 def overlaps(machine: Machine, server: Server, admin: Admin) -> Iterator[Note]:
     """Yield every address that cannot be listened on because another one has it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.headers import Cors, Headers
+from metaproxy.config.model.headers import Headers
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
 from metaproxy.config.model.limits import Limits
@@ -18,6 +18,7 @@ from metaproxy.config.problems import dotted
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol import cross_origin
+from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.forwarded import UNIX
 from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.settings.section import KeyPath
@@ -78,7 +79,12 @@ def unchecked_certificates(
 
 
 def open_doors(
-    machine: Machine, server: Server, admin: Admin, identity: Tokens | NoIdentity, limits: Limits, cors: Cors
+    machine: Machine,
+    server: Server,
+    admin: Admin,
+    identity: Tokens | NoIdentity,
+    limits: Limits,
+    cors: CorsSettings,
 ) -> Iterator[Note]:
     """Yield what lets in more than an operator may want."""
     exposed = next((str(address) for address in admin.listen if not address.is_local), "")

@@ -7,7 +7,6 @@ from datetime import UTC
 from urllib.parse import urlsplit
 
 from metaproxy.assembly.limits import rate_rule
-from metaproxy.config.model.headers import Cors
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone, KeystoneV3
 from metaproxy.config.model.limits import Limits, RateRule
@@ -17,6 +16,7 @@ from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
+from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.expressions import compiled
 from metaproxy.protocol.limits.early import NEEDS_TENANTS, needs_tenants
 from metaproxy.protocol.limits.rates import RuleError
@@ -92,7 +92,7 @@ def expired_tokens(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[
             )
 
 
-def careless_expressions(machine: Machine, limits: Limits, cors: Cors) -> Iterator[Note]:
+def careless_expressions(machine: Machine, limits: Limits, cors: CorsSettings) -> Iterator[Note]:
     """Yield every expression that is empty, or that gives every path a counter of its own."""
     for index, rule in enumerate(limits.rates):
         at: KeyPath = ("limits", "rates", index, "regex")

@@ -9,12 +9,20 @@ Refusing is the browser's work: whoever is no browser can write any Origin.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from metaproxy.memo import Memo
 from metaproxy.protocol.expressions import compiled
 from metaproxy.protocol.header_edits import HeaderEdits
 from metaproxy.protocol.headers import Header
+from metaproxy.protocol.option_values import Regex
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.units import Duration
+from metaproxy.settings.values import FieldName, Method
+from metaproxy.settings.written import text_of
 
 ANY = "*"
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -73,41 +81,72 @@ def fits_everybody(pattern: str) -> bool:
     return any(map(compiled(pattern).matches, PROBES))
 
 
+Origin = Annotated[
+    str,
+    text_of(
+        "origin",
+        rf"\*|{ORIGIN.pattern}",
+        "an origin is scheme://host or scheme://host:port in lower case, without a path; or * for every one",
+        "https://horizon.example",
+    ),
+]
+
+
+class CorsSettings(Section):
+    """Which pages in browsers may read answers (CORS)."""
+
+    origins: tuple[Origin, ...] = ()
+    """Origins whose pages may: https://horizon.example; * is every page of the world; [] is none."""
+    origin_patterns: tuple[Regex, ...] = ()
+    """Regular expressions (RE2) that the whole origin fits, for what origins cannot list."""
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = METHODS
+    """Methods that pages may use."""
+    request_headers: tuple[FieldName, ...] = REQUEST_HEADERS
+    """Header fields that pages may send."""
+    response_headers: tuple[FieldName, ...] = RESPONSE_HEADERS
+    """Header fields that pages may read."""
+    credentials: bool = False
+    """Whether browsers send cookies and client certificates along; X-Auth-Token needs none of it."""
+    max_age: Duration = 600.0
+    """How long a browser need not ask again."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any page may read anything."""
+        return bool(self.origins or self.origin_patterns)
+
+    def findings(self) -> Iterator[Finding]:
+        """What is for everybody is not for credentials."""
+        if ANY in self.origins and (len(self.origins) > 1 or self.origin_patterns):
+            yield ("origins",), "* means every origin: remove it, or the others"
+        if "ALL" in self.methods:
+            yield ("methods",), "browsers know no ALL: name the methods"
+        if not self.credentials:
+            return
+        if ANY in self.origins:
+            yield ("credentials",), "does not go with origins: ['*']: any page could act for its visitors"
+        for index, pattern in enumerate(self.origin_patterns):
+            if fits_everybody(pattern):
+                yield (
+                    ("origin_patterns", index),
+                    "fits every origin, and credentials are on: any page could act for its visitors",
+                )
+
+
 class CrossOriginPolicy:
-    """The origins whose pages may send requests, and the fields that pages may read.
+    """The origins whose pages may send requests, and the fields that pages may read."""
 
-    Raises ValueError for an origin that no browser sends, and where credentials would be open to every one:
-    whoever runs any page could then act with a visitor's cookies or client certificate.
-    """
-
-    def __init__(
-        self,
-        *,
-        origins: Iterable[str],
-        origin_patterns: Iterable[str],
-        methods: Sequence[str],
-        request_headers: Sequence[str],
-        response_headers: Sequence[str],
-        credentials: bool,
-        max_age: float,
-    ) -> None:
-        patterns = tuple(origin_patterns)
-        self._origins = frozenset(origins)
+    def __init__(self, settings: CorsSettings) -> None:
+        self._origins = frozenset(settings.origins)
         self._any = ANY in self._origins
-        if odd := sorted(origin for origin in self._origins - {ANY} if not ORIGIN.fullmatch(origin)):
-            raise ValueError(
-                f"{odd[0]!r} is no origin as browsers write it: scheme://host or scheme://host:port"
-            )
-        if credentials and (self._any or any(map(fits_everybody, patterns))):
-            raise ValueError("credentials are not for every origin: name the origins")
-        self._patterns = tuple(map(compiled, patterns))
-        shared = ((b"access-control-allow-credentials", b"true"),) if credentials else ()
-        self._answer = (*shared, *_list(b"access-control-expose-headers", response_headers))
+        self._patterns = tuple(map(compiled, settings.origin_patterns))
+        shared = ((b"access-control-allow-credentials", b"true"),) if settings.credentials else ()
+        self._answer = (*shared, *_list(b"access-control-expose-headers", settings.response_headers))
         self._preflight = (
             *shared,
-            *_list(b"access-control-allow-methods", methods),
-            *_list(b"access-control-allow-headers", request_headers),
-            (b"access-control-max-age", b"%d" % max_age),
+            *_list(b"access-control-allow-methods", settings.methods),
+            *_list(b"access-control-allow-headers", settings.request_headers),
+            (b"access-control-max-age", b"%d" % settings.max_age),
         )
         self._edits: Memo[bytes | None, HeaderEdits] = Memo()
         self.vary: tuple[Header, ...] = () if self._any else ((b"vary", b"Origin"),)

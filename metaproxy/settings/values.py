@@ -68,3 +68,9 @@ File = Annotated[Path, AfterValidator(_from_folder)]
 Token = Annotated[Secret, AfterValidator(_visible)]
 Text = Annotated[str, Field(min_length=1)]
 Method = Annotated[str, text_of("method", "[A-Z]+", "a method is a word in capitals such as GET", "GET")]
+FieldName = Annotated[
+    str,
+    text_of(
+        "field name", "[A-Za-z0-9-]+", "a field's name has letters, digits and hyphens alone", "X-Region"
+    ),
+]

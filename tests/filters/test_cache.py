@@ -214,7 +214,7 @@ async def test_other_roles_in_the_same_project_share_nothing() -> None:
 
 
 async def test_a_scope_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="everybody"):
+    with pytest.raises(ValueError, match="scope\n  Input should be 'project', 'user', 'token' or 'shared'"):
         make_cache(Origin(), Time(), scope="everybody")
 
 

@@ -11,7 +11,7 @@ from pydantic import PrivateAttr
 
 from metaproxy.cache.settings import Cache
 from metaproxy.config.files import Files
-from metaproxy.config.model.headers import Cors, Headers
+from metaproxy.config.model.headers import Headers
 from metaproxy.config.model.identity import IdentityProvider
 from metaproxy.config.model.imported import Imported
 from metaproxy.config.model.limits import Limits
@@ -20,6 +20,7 @@ from metaproxy.config.model.rules import cross_findings
 from metaproxy.config.model.server import Admin, Server, Via
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.protocol.access_rules import Authorization
+from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.settings.section import Finding, Section
 from metaproxy.settings.values import FILES
 
@@ -35,7 +36,7 @@ class Config(Section):
     """The Via field of requests and responses (RFC 9110 §7.6.3)."""
     headers: Headers = Headers()
     """Header fields that are taken off, replaced or added."""
-    cors: Cors = Cors()
+    cors: CorsSettings = CorsSettings()
     """Which pages in browsers may read answers (CORS)."""
     upstream: Upstream
     """The compute API."""

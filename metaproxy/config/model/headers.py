@@ -1,35 +1,15 @@
-"""The sections about header fields: cors, and those that the operator edits."""
+"""The section about header fields that the operator edits."""
 
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, SecretStr
 
-from metaproxy.protocol import cross_origin
 from metaproxy.protocol.header_edits import REQUEST_RESERVED, RESPONSE_RESERVED, is_value, name_problem
-from metaproxy.protocol.option_values import Regex
 from metaproxy.settings.section import Finding, Section
-from metaproxy.settings.units import Duration
-from metaproxy.settings.values import Method, Secret
-from metaproxy.settings.written import text_of
+from metaproxy.settings.values import FieldName, Secret
 
 VALUE = "a field's value is visible ASCII; blanks stand only inside"
-
-Origin = Annotated[
-    str,
-    text_of(
-        "origin",
-        rf"\*|{cross_origin.ORIGIN.pattern}",
-        "an origin is scheme://host or scheme://host:port in lower case, without a path; or * for every one",
-        "https://horizon.example",
-    ),
-]
-FieldName = Annotated[
-    str,
-    text_of(
-        "field name", "[A-Za-z0-9-]+", "a field's name has letters, digits and hyphens alone", "X-Region"
-    ),
-]
 
 
 def _value(text: str) -> str:
@@ -51,47 +31,6 @@ def _reserved(section: "RequestHeaders | ResponseHeaders", reserved: frozenset[b
         for index, field in enumerate(getattr(section, key)):
             if problem := name_problem(field.name, reserved):
                 yield (key, index, "name"), problem
-
-
-class Cors(Section):
-    """Which pages in browsers may read answers (CORS)."""
-
-    origins: tuple[Origin, ...] = ()
-    """Origins whose pages may: https://horizon.example; * is every page of the world; [] is none."""
-    origin_patterns: tuple[Regex, ...] = ()
-    """Regular expressions (RE2) that the whole origin fits, for what origins cannot list."""
-    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = cross_origin.METHODS
-    """Methods that pages may use."""
-    request_headers: tuple[FieldName, ...] = cross_origin.REQUEST_HEADERS
-    """Header fields that pages may send."""
-    response_headers: tuple[FieldName, ...] = cross_origin.RESPONSE_HEADERS
-    """Header fields that pages may read."""
-    credentials: bool = False
-    """Whether browsers send cookies and client certificates along; X-Auth-Token needs none of it."""
-    max_age: Duration = 600.0
-    """How long a browser need not ask again."""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether any page may read anything."""
-        return bool(self.origins or self.origin_patterns)
-
-    def findings(self) -> Iterator[Finding]:
-        """What is for everybody is not for credentials."""
-        if cross_origin.ANY in self.origins and (len(self.origins) > 1 or self.origin_patterns):
-            yield ("origins",), "* means every origin: remove it, or the others"
-        if "ALL" in self.methods:
-            yield ("methods",), "browsers know no ALL: name the methods"
-        if not self.credentials:
-            return
-        if cross_origin.ANY in self.origins:
-            yield ("credentials",), "does not go with origins: ['*']: any page could act for its visitors"
-        for index, pattern in enumerate(self.origin_patterns):
-            if cross_origin.fits_everybody(pattern):
-                yield (
-                    ("origin_patterns", index),
-                    "fits every origin, and credentials are on: any page could act for its visitors",
-                )
 
 
 class RequestField(Section):

@@ -14,8 +14,6 @@ UNIT_NAMES = {seconds: name.upper() for name, seconds in UNITS.items()}
 IDENTITIES = frozenset({"project", "user", "address", "global"})
 """The names that ``per`` may use beside the captures of the path."""
 
-RATE = re.compile(r"\s*([1-9][0-9]*)\s*/\s*([a-z]+)\s*")
-
 
 class RuleError(ValueError):
     """A rate rule that cannot be; the message says why."""
@@ -108,11 +106,3 @@ class RateRule:
             ),
         }
         return [problem for problem, found in checks.items() if found]
-
-
-def parse_rate(text: str) -> tuple[int, int]:
-    """Return requests and seconds of a rate such as ``1000/minute``; raises RuleError."""
-    found = RATE.fullmatch(text)
-    if found is None or found[2] not in UNITS:
-        raise RuleError(f"{text!r} is no rate: write a number, a slash and one of {', '.join(UNITS)}")
-    return int(found[1]), UNITS[found[2]]

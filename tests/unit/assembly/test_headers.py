@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from metaproxy.app import create_app
-from metaproxy.assembly.headers import cors, edit_headers
+from metaproxy.assembly.headers import edit_headers
 from metaproxy.config import effective
+from metaproxy.filters.cors import Cors
 from tests.asgi_driver import drive
 from tests.filters.limiting import Upstream
 from tests.unit.assembly.configured import STATIC, config
@@ -31,7 +32,7 @@ async def test_what_is_written_is_what_is_done(tmp_path: Path) -> None:
 
 
 async def test_pages_of_a_named_origin_may_ask(tmp_path: Path) -> None:
-    stage = cors(Upstream(), config(tmp_path, STATIC, CORS).cors)
+    stage = Cors(Upstream(), config(tmp_path, STATIC, CORS).cors)
 
     answer = await drive(stage, "OPTIONS", "/", [ORIGIN, ("Access-Control-Request-Method", "GET")])
 

@@ -1,4 +1,4 @@
-from metaproxy.assembly.held import Held, kept
+from metaproxy.assembly.held import Held, Keeper
 
 
 class Part:
@@ -29,19 +29,46 @@ async def test_a_part_is_started_by_its_first_holder_and_closed_by_its_last() ->
 
 
 def test_a_part_made_from_the_same_is_kept() -> None:
-    before = Held(Part(), {"a": 1})
+    before = Keeper()
+    held = before.keep("part", {"a": 1}, Part)
 
-    assert kept(before, {"a": 1}, Part) is before
+    after = Keeper(before)
+
+    assert after.keep("part", {"a": 1}, Part) is held
+    assert after.kept("part") is held.part
 
 
 def test_a_part_made_from_something_else_is_made_anew() -> None:
-    before = Held(Part(), {"a": 1})
+    before = Keeper()
+    held = before.keep("part", {"a": 1}, Part)
 
-    after = kept(before, {"a": 2}, Part)
+    after = Keeper(before)
 
-    assert after is not before
-    assert after.part is not before.part
+    assert after.keep("part", {"a": 2}, Part).part is not held.part
+    assert after.kept("part") is None
 
 
-def test_where_there_was_none_a_part_is_made() -> None:
-    assert kept(None, "x", Part).made_from == "x"
+def test_a_part_of_another_name_is_made_anew() -> None:
+    before = Keeper()
+    held = before.keep("part", (), Part)
+
+    assert Keeper(before).keep("other", (), Part) is not held
+
+
+def test_a_part_that_one_application_did_without_is_made_anew() -> None:
+    first = Keeper()
+    held = first.keep("part", (), Part)
+    second = Keeper(first)
+
+    assert Keeper(second).keep("part", (), Part) is not held
+
+
+def test_the_parts_of_the_application_before_are_released() -> None:
+    before = Keeper()
+    before.keep("part", (), Part)
+    after = Keeper(before)
+
+    after.release()
+
+    assert after.kept("part") is None
+    assert after.keep("part", (), Part) is not before.keep("part", (), Part)

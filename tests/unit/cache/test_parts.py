@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from tests.unit.cache.wire import (
     CAROLS_TOKEN,
     ITEM,

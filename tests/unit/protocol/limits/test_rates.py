@@ -2,26 +2,7 @@ from typing import Any
 
 import pytest
 
-from metaproxy.protocol.limits.rates import RateRule, RuleError, parse_rate
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1/second", (1, 1)),
-        ("1000/minute", (1000, 60)),
-        (" 5 / hour ", (5, 3600)),
-        ("7/day", (7, 86400)),
-    ],
-)
-def test_a_rate_is_a_number_and_a_unit(text: str, expected: tuple[int, int]) -> None:
-    assert parse_rate(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "10", "10/week", "0/day", "-1/day", "1.5/day", "ten/day"])
-def test_what_is_no_rate_is_refused(text: str) -> None:
-    with pytest.raises(RuleError, match="is no rate"):
-        parse_rate(text)
+from metaproxy.protocol.limits.rates import RateRule, RuleError
 
 
 @pytest.mark.parametrize(
