@@ -50,6 +50,7 @@ SPEAKING = frozenset(
         b"age",
         b"cache-control",
         b"content-encoding",
+        b"content-range",
         b"expires",
         b"pragma",
         b"set-cookie",
@@ -205,6 +206,9 @@ class Admission:
         updated = validation.updated(stale.fields, _dated(list(fields), times.received))
         aged = [field for field in fields if field[0] == b"age"]
         admitted = self.judge(asked, route, stale.status, [*updated, *aged], times)
+        if isinstance(admitted, Admitted):
+            # What has chosen the content still counts, even if the 304 does not name it.
+            admitted.vary = _both(stale.vary, admitted.vary)
         if isinstance(admitted, NotStorable):
             # It is right for those who wait for it, and for nobody after them: so without a lifetime.
             admitted = Admitted(
@@ -216,6 +220,12 @@ class Admission:
                 content_length=None,
             )
         return self.stored(admitted, stale.body, stale.tags, asked_at, now)
+
+
+def _both(stored: VaryValues, newer: VaryValues) -> VaryValues:
+    """Return what an answer varies on by its 200 or by its 304."""
+    both = {**dict(stored), **dict(newer)}
+    return newer if len(both) == len(newer) else tuple([(name, both[name]) for name in sorted(both)])
 
 
 def _dated(fields: list[headers.Header], received: float) -> tuple[headers.Header, ...]:

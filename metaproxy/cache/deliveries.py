@@ -1,5 +1,6 @@
 """What a read gets: a share in the answer of a flight, or an answer from memory."""
 
+import asyncio
 from dataclasses import dataclass
 
 from starlette.types import Message, Send
@@ -74,3 +75,18 @@ def note_pass(exchange: Exchange, status: str) -> None:
 
 async def unsent(message: Message) -> None:
     """Stands for the ``send`` of a read that no task serves."""
+
+
+class NoBody:
+    """The ``receive`` of a flight: no body, and a client that never hangs up."""
+
+    def __init__(self) -> None:
+        self._sent = False
+
+    async def __call__(self) -> Message:
+        """Return the end of the body, then nothing ever again."""
+        if not self._sent:
+            self._sent = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        forever: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await forever

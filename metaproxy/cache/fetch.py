@@ -5,9 +5,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Scope
 
 from metaproxy.cache.admission import Admission, Admitted, Asked
+from metaproxy.cache.deliveries import NoBody
 from metaproxy.cache.flights import Flight, Flights
 from metaproxy.cache.incomplete import Incomplete
 from metaproxy.cache.memory import Key, MemoryStore
@@ -174,7 +175,7 @@ class Fetcher:
             return
         if wanted.parts is not None:
             app = Completion(app, wanted.parts)
-        await app(fetch.scope, _Request(), flight.send)
+        await app(fetch.scope, NoBody(), flight.send)
         stored = self._keep(fetch)
         if stored is not None and self._second_level is not None and shared is not None:
             put = self._second_level.put(wanted.key, stored, shared)
@@ -276,20 +277,6 @@ class _Answer:
         flight.kept = renewed.terms.lifetime >= 0
         flight.shared = flight.kept and not renewed.terms.always_validate
         flight.ttl = renewed.terms.lifetime - renewed.age(self._received)
-
-
-class _Request:
-    """The ``receive`` of a flight: no body, and a client that never hangs up."""
-
-    def __init__(self) -> None:
-        self._sent = False
-
-    async def __call__(self) -> Message:
-        if not self._sent:
-            self._sent = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        forever: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        return await forever
 
 
 def _scope_of_flight(scope: Scope, exchange: Exchange, wanted: Wanted) -> Scope:

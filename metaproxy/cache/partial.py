@@ -1,7 +1,8 @@
 """Storing the parts that pass, and completing them.
 
 A request for a range that memory cannot answer is passed on as it is. Its 206 is stored beside, if it may be:
-one range, with a strong entity tag, of a whole that is not too large. Parts of one tag are combined.
+one range, with a strong entity tag, of a whole that is not too large. So is the whole, with which an origin
+answers that ignores ranges. Parts of one tag are combined.
 Once all are there, they are a whole stored answer. A request for the whole asks for what is missing, if the
 content still has the tag (If-Range). Whatever else comes is taken for what it is.
 """
@@ -9,7 +10,7 @@ content still has the tag (If-Range). Whatever else comes is taken for what it i
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaproxy.cache.admission import Admission, Admitted
-from metaproxy.cache.deliveries import Read
+from metaproxy.cache.deliveries import NoBody, Read
 from metaproxy.cache.flights import Flights
 from metaproxy.cache.incomplete import Incomplete
 from metaproxy.cache.memory import MemoryStore
@@ -75,7 +76,7 @@ class PartStorage:
 
 
 class _Passing:
-    """A part on its way to a client."""
+    """The answer to a request for a range, on its way to a client."""
 
     def __init__(self, storage: PartStorage, read: Read, send: Send) -> None:
         self.tags = read.asked.tags
@@ -90,6 +91,7 @@ class _Passing:
         self._admitted: Admitted | None = None
         self._chunks: list[bytes] = []
         self._missing = 0
+        self._ends_anywhere = False
 
     async def send(self, message: Message) -> None:
         """Pass ``message`` on; what is stored of the answer is stored before its end is sent."""
@@ -103,11 +105,22 @@ class _Passing:
         self._received = self._storage.monotonic()
         self._part = part = self._asked_part(fields) if status == 206 else None
         if part is not None:
-            self._admitted = self._judged(fields)
-        if part is not None and self._admitted is not None:
-            self._missing = part.size
-        elif status == 416 or (status not in SAYS_NOTHING and is_final(status)):
+            self._admitted, self._missing = self._judged_part(fields), part.size
+        elif status == 200:
+            self._judge_whole(fields)
+        is_kept = part is not None and self._admitted is not None
+        if not is_kept and (status == 416 or (status not in SAYS_NOTHING and is_final(status))):
             self._withdraw()
+
+    def _judge_whole(self, fields: headers.Headers) -> None:
+        """Admit the whole, with which an origin may answer that ignores ranges."""
+        admitted = self._judged(fields)
+        if admitted is None:
+            return
+        room = self._storage.store.max_entry_bytes
+        self._ends_anywhere = admitted.content_length is None
+        self._missing = room if admitted.content_length is None else admitted.content_length
+        self._admitted = admitted if self._missing <= room else None
 
     def _asked_part(self, fields: headers.Headers) -> ranges.Part | None:
         """Return the part that came, if it lies within the range and the whole may be stored."""
@@ -118,16 +131,20 @@ class _Passing:
         fits = isinstance(asked, ranges.Part) and asked.first <= part.first and part.last <= asked.last
         return part if fits else None
 
-    def _judged(self, fields: headers.Headers) -> Admitted | None:
-        """Return what may be stored of the answer, judged as the whole; None if nothing."""
+    def _judged_part(self, fields: headers.Headers) -> Admitted | None:
+        """Return what may be stored of a part, judged as the whole; None if nothing."""
         held = self._held(fields)
         if parts.strong_tag(fields) is None or (held is None and b"if-range" in self._read.request.fields):
             return None  # an answer to If-Range may lack what its client has
         whole = parts.of_the_whole(fields, held.head.fields if held is not None else ())
+        admitted = self._judged(whole)
+        return admitted if admitted is not None and parts.strong_tag(admitted.fields) is not None else None
+
+    def _judged(self, fields: headers.Headers) -> Admitted | None:
+        """Return what may be stored of a 200 with these fields; None if nothing."""
         times = Times(self._requested, self._storage.wall())
-        asked = self._read.asked
-        admitted = self._storage.admission.judge(asked, self._read.route, 200, whole, times)
-        if not isinstance(admitted, Admitted) or parts.strong_tag(admitted.fields) is None:
+        admitted = self._storage.admission.judge(self._read.asked, self._read.route, 200, fields, times)
+        if not isinstance(admitted, Admitted):
             return None
         return admitted if RANGE_FIELDS.isdisjoint([name for name, _ in admitted.vary]) else None
 
@@ -143,27 +160,35 @@ class _Passing:
             self._admitted, self._chunks = None, []
             return
         self._chunks.append(chunk)
-        if is_last and not self._missing:
-            self._keep()
+        if is_last and (self._ends_anywhere or not self._missing):
+            self._keep(b"".join(self._chunks))
 
-    def _keep(self) -> None:
-        admitted, part = self._admitted, self._part
+    def _keep(self, body: bytes) -> None:
         storage, request = self._storage, self._read.request
-        if admitted is None or part is None or storage.store.select(request.key, request.fields) is not None:
+        if self._admitted is None or storage.store.select(request.key, request.fields) is not None:
             return
-        body = b"".join(self._chunks)
+        if self._part is not None:
+            self._keep_part(self._admitted, self._part, body)
+        else:
+            self._put(self._admitted, body)
+
+    def _put(self, admitted: Admitted, body: bytes) -> None:
+        """Store the whole."""
+        storage, request = self._storage, self._read.request
+        stored = storage.admission.stored(admitted, body, self.tags, self.asked_at, self._received)
+        storage.store.put(request.key, stored, request.fields)
+
+    def _keep_part(self, admitted: Admitted, part: ranges.Part, body: bytes) -> None:
+        storage, request = self._storage, self._read.request
         held = self._held(admitted.fields)
         segments = parts.merged(held.segments if held is not None else (), part.first, body)
         if len(segments) > MAX_SEGMENTS:
             segments = ((part.first, body),)
-        whole = parts.missing(segments, part.length) is None
-        content = segments[0][1] if whole else b""
-        stored = storage.admission.stored(admitted, content, self.tags, self.asked_at, self._received)
-        if whole:
-            storage.store.put(request.key, stored, request.fields)
-        else:
-            held_now = Incomplete.of(stored, part.length, segments)
-            storage.store.put_part(request.key, held_now, request.fields)
+        if parts.missing(segments, part.length) is None:
+            self._put(admitted, segments[0][1])
+            return
+        stored = storage.admission.stored(admitted, b"", self.tags, self.asked_at, self._received)
+        storage.store.put_part(request.key, Incomplete.of(stored, part.length, segments), request.fields)
 
     def _withdraw(self) -> None:
         """Remove the stored parts: the origin has answered otherwise."""
@@ -188,7 +213,7 @@ class Completion:
         self._held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for the whole."""
+        """Answer a request for the whole, which has no body."""
         held = self._held
         gap = parts.missing(held.segments, held.length)
         if gap is None:
@@ -197,12 +222,12 @@ class Completion:
         completing = _Completing(held, gap, send)
         lines = parts.request_for(gap, held.tag, scope["headers"])
         try:
-            await self._app({**scope, "headers": lines}, receive, completing.send)
+            await self._app({**scope, "headers": lines}, NoBody(), completing.send)
         except ClientDisconnected:
             if not completing.is_useless:
                 raise
         if completing.is_useless:
-            await self._app(scope, receive, send)
+            await self._app(scope, NoBody(), send)
 
 
 class _Completing:

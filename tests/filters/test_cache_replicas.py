@@ -9,7 +9,7 @@ from metaproxy.cache.replicas import Replicas
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.store.broadcast import LEASE_SECONDS, LocalBroadcast
 from metaproxy.store.entries import Found
-from tests.filters.caching import JSON, Origin, Time, make_cache, request, turn
+from tests.filters.caching import ITEM, JSON, Origin, Time, make_cache, request, turn
 from tests.filters.replicating import Network, NetworkBroadcast
 
 
@@ -45,6 +45,24 @@ async def test_a_write_through_one_replica_is_forgotten_by_the_other() -> None:
         await request(both.here, method="PUT")
 
         assert both.there.inventory.statistics().keys == 0
+
+
+async def test_a_part_is_forgotten_by_the_other_replica_and_not_used_out_of_touch() -> None:
+    origin = Origin(JSON, (b"etag", b'"1"'), (b"content-range", b"bytes 0-29/40"), status=206)
+    time = Time()
+    async with cluster(origin, time) as both:
+        for _ in range(2):
+            await request(both.there, ITEM, ("range", "bytes=0-29"))
+        assert len(origin.requests) == 1
+        await request(both.here, method="PUT")
+        assert both.there.inventory.statistics().keys == 0
+        await request(both.there, ITEM, ("range", "bytes=0-29"))
+        time.seconds += LEASE_SECONDS * 2
+
+        before = len(origin.requests)
+        await request(both.there, ITEM, ("range", "bytes=0-29"))
+
+    assert len(origin.requests) == before + 1
 
 
 async def test_the_other_replica_has_forgotten_before_the_write_is_sent() -> None:
