@@ -10,7 +10,6 @@ it came.
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 
 LONGEST = 256
 """A longer field stays as it came: time and memory are bounded in bytes."""
@@ -40,11 +39,8 @@ def normalised(name: bytes, value: bytes) -> bytes | None:
 
     ``name`` is one of ``NAMES``. The result is a value of the field itself, and its own normal spelling.
     """
-    return _normalised(name, value) if len(value) <= LONGEST else None
-
-
-@lru_cache(maxsize=1024)
-def _normalised(name: bytes, value: bytes) -> bytes | None:
+    if len(value) > LONGEST:
+        return None
     weights: dict[bytes, int] = {}
     for text in value.split(b","):
         if not (stripped := text.strip(b" \t")):

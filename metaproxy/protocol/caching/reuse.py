@@ -147,7 +147,7 @@ def selects(vary: VaryValues, request: Mapping[bytes, bytes]) -> bool:
     for name, value in vary:
         asked = request.get(name)
         # Most requests match byte for byte; only the others are put in order first.
-        if asked != value and (asked is None or vary_value([(name, asked)], name) != value):
+        if asked != value and (asked is None or _compared(name, asked) != value):
             return False
     return True
 
@@ -161,6 +161,17 @@ def vary_value(request: headers.Headers, name: bytes) -> bytes | None:
     if not values:
         return None
     value = (values[0] if len(values) == 1 else b", ".join(values)).strip(b" \t")
+    return _compared(name, value)
+
+
+def _compared(name: bytes, value: bytes) -> bytes:
+    """Return the whole ``value`` of a field as it is compared."""
+    is_remembered = len(value) <= MEMO_BYTES and name not in SECRETS
+    return (_spelled if is_remembered else _spelled.__wrapped__)(name, value)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(name: bytes, value: bytes) -> bytes:
     if name in SECRETS:
         return b"sha256:" + sha256(_spaced(value)).hexdigest().encode()
     preferred = preferences.normalised(name, value) if name in preferences.NAMES else None
