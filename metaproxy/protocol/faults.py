@@ -34,6 +34,8 @@ COMMON_NAMESPACE = "http://docs.openstack.org/common/api/v1.0"
 JSON = b"application/json"
 XML = b"application/xml"
 
+LONGEST_ACCEPT = 1024
+
 
 class Fault(Exception):
     """A request's end that is not the upstream's answer.
@@ -90,11 +92,12 @@ def prefers_xml(path: str, accept: bytes) -> bool:
     """Say whether a client that sent ``accept`` for ``path`` wants XML.
 
     A path that ends in ``.xml`` or ``.json`` decides alone; then the higher quality in Accept;
-    JSON where both are equal (compute API v2, "Request and response formats"; RFC 9110 §12.5.1).
+    JSON where both are equal (compute API v2, "Request and response formats"; RFC 9110 §12.5.1), and for an
+    Accept of more than ``LONGEST_ACCEPT`` bytes: to read it would take longer than the rest of a refusal.
     """
     if path.endswith(".xml"):
         return True
-    if path.endswith(".json") or b"xml" not in accept.lower():
+    if path.endswith(".json") or len(accept) > LONGEST_ACCEPT or b"xml" not in accept.lower():
         return False
     return _quality(accept, XML) > _quality(accept, JSON)
 

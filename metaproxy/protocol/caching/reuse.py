@@ -26,7 +26,7 @@ SECRETS = TOKEN_FIELDS | {b"authorization", b"cookie", b"proxy-authorization"}
 """Fields of which a digest is kept, because what is stored may leave this process."""
 
 MEMO_BYTES = 256
-"""Longer fields are read each time: memory is bounded in bytes, not only in entries."""
+"""Longer fields are neither remembered nor put in order: memory and time are bounded in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,15 +165,14 @@ def vary_value(request: headers.Headers, name: bytes) -> bytes | None:
 
 
 def _compared(name: bytes, value: bytes) -> bytes:
-    """Return the whole ``value`` of a field as it is compared."""
-    is_remembered = len(value) <= MEMO_BYTES and name not in SECRETS
-    return (_spelled if is_remembered else _spelled.__wrapped__)(name, value)
+    """Return the whole ``value`` of a field as it is compared; a long one is compared as it came."""
+    if name in SECRETS:
+        return b"sha256:" + sha256(value).hexdigest().encode()
+    return _spelled(name, value) if len(value) <= MEMO_BYTES else value
 
 
 @lru_cache(maxsize=1024)
 def _spelled(name: bytes, value: bytes) -> bytes:
-    if name in SECRETS:
-        return b"sha256:" + sha256(_spaced(value)).hexdigest().encode()
     preferred = preferences.normalised(name, value) if name in preferences.NAMES else None
     return _spaced(value) if preferred is None else preferred
 

@@ -132,3 +132,12 @@ def test_an_unknown_field_is_compared_by_its_members(stored: bytes, asked: bytes
     vary = reuse.vary_values([b"x-filter"], [(b"x-filter", stored)])
 
     assert reuse.selects(vary, {b"x-filter": asked}) is selected
+
+
+@pytest.mark.parametrize("name", [LANGUAGE, b"x-filter"])
+def test_a_long_field_that_an_answer_varies_on_is_compared_as_it_came(name: bytes) -> None:
+    long = b"a, b, " * 100
+    vary = reuse.vary_values([name], [(name, long.strip())])
+
+    assert reuse.selects(vary, {name: long.strip()})
+    assert not reuse.selects(vary, {name: long.replace(b" ", b"")})

@@ -65,3 +65,8 @@ def test_over_limit_tells_when_to_come_back(status: int) -> None:
 )
 def test_xml_is_told_to_who_asks_for_it(path: str, accept: str, xml: bool) -> None:
     assert prefers_xml(path, accept.encode()) is xml
+
+
+def test_a_long_accept_is_not_read() -> None:
+    assert prefers_xml("", XML + b" " * 900)
+    assert not prefers_xml("", XML + b" " * 1100)
