@@ -23,7 +23,7 @@ def outcome(folder: Path, body: str, *options: str) -> tuple[int, str]:
     (folder / "test_it.py").write_text(f"import pytest\n{body}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)]
     run = subprocess.run(
-        command, cwd=folder, env={"PATH": ""}, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env={"PATH": ""}, capture_output=True, text=True, timeout=300, check=False
     )
     return run.returncode, run.stdout + run.stderr
 

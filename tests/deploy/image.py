@@ -75,7 +75,7 @@ class Image:
             cwd=self.root,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
 
     def found(self, command: Sequence[str]) -> list[str]:

@@ -55,7 +55,7 @@ def run(line: str, proxy: Proxy, folder: Path) -> "subprocess.CompletedProcess[s
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -117,7 +117,7 @@ def test_exit_codes_are_those_of_the_guide(arguments: list[str], code: int) -> N
         cwd=ROOT,
         env={**environment, "PYTHONPATH": str(ROOT)},
         capture_output=True,
-        timeout=60,
+        timeout=300,
     )
 
     assert ran.returncode == code

@@ -76,7 +76,7 @@ def until_ready(proxy: Proxy) -> None:
 def client(url: str, authority: Authority) -> Iterator[httpx.Client]:
     verify = ssl.create_default_context(cafile=str(authority.ca))
     headers = {"X-Auth-Token": ALICE.token}
-    with httpx.Client(base_url=url, verify=verify, headers=headers, timeout=60, trust_env=False) as asking:
+    with httpx.Client(base_url=url, verify=verify, headers=headers, timeout=300, trust_env=False) as asking:
         yield asking
 
 
@@ -147,7 +147,7 @@ def test_haproxy_understands_its_file(tmp_path: Path, compute_example: Issued) -
     (tmp_path / "haproxy.cfg").write_text(written)
 
     ran = subprocess.run(
-        ["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")], capture_output=True, text=True, timeout=60
+        ["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")], capture_output=True, text=True, timeout=300
     )
 
     assert ran.returncode == 0, ran.stdout + ran.stderr

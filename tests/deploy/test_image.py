@@ -109,7 +109,7 @@ def test_it_serves_and_its_health_check_says_so(
 ) -> None:
     wait_until(lambda: accepts(ports[1]), what="the admin listener")
 
-    answer = httpx.get(f"http://127.0.0.1:{ports[0]}/", timeout=20, trust_env=False)
+    answer = httpx.get(f"http://127.0.0.1:{ports[0]}/", timeout=300, trust_env=False)
     check = image.run(image.command("HEALTHCHECK"))
 
     assert answer.status_code == 502

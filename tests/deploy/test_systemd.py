@@ -54,7 +54,7 @@ def run(arguments: list[str], **environment: str) -> "subprocess.CompletedProces
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -109,7 +109,7 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
     assert verified.stderr.strip() == ""
@@ -122,7 +122,7 @@ def test_the_service_is_hardly_exposed() -> None:
         ["systemd-analyze", "security", "--offline=true", str(UNITS / "metaproxy.service")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
     found = re.search(r"Overall exposure level for metaproxy.service: ([0-9.]+)", security.stdout)
@@ -164,7 +164,7 @@ def test_a_socket_that_systemd_has_bound_is_served(tmp_path: Path) -> None:
     try:
         wait_until(lambda: connects(port), what="systemd to listen")
 
-        answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=60, trust_env=False)
+        answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=300, trust_env=False)
 
         assert answer.status_code == 502, (tmp_path / "log").read_text()
         assert answer.headers["via"].startswith("1.1 metaproxy")

@@ -41,7 +41,7 @@ class Client:
 
     def _run(self) -> None:
         while self._in_service.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=300)
             try:
                 self._over(connection)
             except (OSError, http.client.HTTPException) as error:

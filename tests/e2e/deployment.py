@@ -74,7 +74,7 @@ class Proxy:
     def client(self, person: Person | None = None) -> httpx.Client:
         """Return a client that speaks for ``person``."""
         headers = {"X-Auth-Token": person.token} if person else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=300, trust_env=False)
 
 
 def keystone(url: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ class Operator:
     def __init__(self, proxy: Proxy, *, worker: int = 0) -> None:
         self._proxy = proxy
         self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{proxy.admin_port + worker}", timeout=30, trust_env=False
+            base_url=f"http://127.0.0.1:{proxy.admin_port + worker}", timeout=300, trust_env=False
         )
 
     def __enter__(self) -> "Operator":

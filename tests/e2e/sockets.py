@@ -32,7 +32,7 @@ class WireClient:
     """A connection to a server; a context manager that closes it."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=300)
 
     def __enter__(self) -> Self:
         return self

@@ -79,7 +79,7 @@ class LoggingProxy:
     def operator(self, path: str) -> httpx.Response:
         """Ask the admin listener for ``path``."""
         transport = httpx.HTTPTransport(uds=str(self.admin), verify=False)
-        with httpx.Client(transport=transport, base_url="http://localhost", timeout=20) as client:
+        with httpx.Client(transport=transport, base_url="http://localhost", timeout=300) as client:
             return client.get(path)
 
     def dropped(self, log: str) -> int:

@@ -46,7 +46,7 @@ def command(*arguments: str, admin: str, token: str = "", said: str = "") -> sub
         input=said,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -162,7 +162,7 @@ async def test_a_project_may_have_many_requests_at_once(upstream: ScriptedUpstre
     upstream.script = wait_for_all
     headers = {"X-Auth-Token": ALICE.token}
     async with httpx.AsyncClient(
-        base_url=bare.url, headers=headers, timeout=60, limits=httpx.Limits(), trust_env=False
+        base_url=bare.url, headers=headers, timeout=300, limits=httpx.Limits(), trust_env=False
     ) as client:
         answers = await asyncio.gather(
             *(client.get(f"/v2.1/{RED.id}/servers/{number}") for number in range(many))

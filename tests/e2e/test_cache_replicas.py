@@ -78,7 +78,7 @@ def redis() -> Iterator[RedisServer]:
 
 async def in_touch(proxies: list[Proxy]) -> None:
     """Wait until every replica hears of the others' writes."""
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=300) as client:
         for proxy in proxies:
             while "metaproxy_cache_in_touch 1.0" not in (await client.get(f"{proxy.admin_url}/metrics")).text:
                 await asyncio.sleep(0.02)
@@ -89,7 +89,7 @@ async def race(proxies: list[Proxy], history: History, disturb: Disturbance) -> 
     chance = random.Random(5)
     headers = {"X-Auth-Token": ALICE.token}
     clients = [
-        httpx.AsyncClient(base_url=proxy.url, headers=headers, timeout=30, trust_env=False)
+        httpx.AsyncClient(base_url=proxy.url, headers=headers, timeout=300, trust_env=False)
         for proxy in proxies
     ]
     done = asyncio.Event()

@@ -70,7 +70,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 def ask(proxy: LoggingProxy) -> httpx.Response:
     transport = httpx.HTTPTransport(uds=str(proxy.data))
-    with httpx.Client(transport=transport, base_url="http://api", timeout=20) as client:
+    with httpx.Client(transport=transport, base_url="http://api", timeout=300) as client:
         return client.get(READ, headers={"X-Auth-Token": "t"})
 
 

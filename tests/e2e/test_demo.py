@@ -56,7 +56,7 @@ def pasted(text: str) -> dict[str, str]:
                 ["bash", "-c", f"{exports}\n{command}"],
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=300,
                 check=True,
             )
             printed[title.removeprefix("# ")] = run.stdout

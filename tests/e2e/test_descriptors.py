@@ -42,11 +42,11 @@ class Cramped:
 
     def asked(self, path: str) -> httpx.Response:
         """Ask the operator's listener on a new connection."""
-        return httpx.get(f"http://127.0.0.1:{self.admin.first}{path}", timeout=20, trust_env=False)
+        return httpx.get(f"http://127.0.0.1:{self.admin.first}{path}", timeout=300, trust_env=False)
 
     def connect(self) -> socket.socket:
         """Connect as a client."""
-        return socket.create_connection(("127.0.0.1", self.data.first), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.data.first), timeout=300)
 
     def answer(self, client: socket.socket) -> bytes:
         """Send a request and return how the answer begins, b"" if there is none."""
@@ -97,7 +97,7 @@ def test_the_operator_and_those_who_are_connected_are_served_and_the_others_are_
         reload = httpx.post(
             f"http://127.0.0.1:{cramped.admin.first}/reload",
             headers={"Content-Type": "application/json"},
-            timeout=20,
+            timeout=300,
             trust_env=False,
         )
         assert reload.status_code == 200, reload.text
@@ -119,7 +119,7 @@ def test_connections_to_the_operators_listener_leave_room_for_clients_and_probes
         for _ in range(CLIENTS):
             with suppress(OSError):
                 operator = stack.enter_context(
-                    socket.create_connection(("127.0.0.1", cramped.admin.first), timeout=20)
+                    socket.create_connection(("127.0.0.1", cramped.admin.first), timeout=300)
                 )
                 operator.sendall(half)
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 def answers(host: str, port: int) -> bool:
     """Say whether a process answers HTTP there."""
     try:
-        with socket.create_connection((host, port), timeout=20) as client:
+        with socket.create_connection((host, port), timeout=300) as client:
             client.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             return client.recv(5) == b"HTTP/"
     except OSError:

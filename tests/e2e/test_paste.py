@@ -59,7 +59,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def alice(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, headers=ALICE, timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=url, headers=ALICE, timeout=300, trust_env=False) as client:
         yield client
 
 

@@ -18,7 +18,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 def readyz(proxy: Proxy) -> tuple[int, dict[str, Any]]:
-    answer = httpx.get(f"{proxy.admin_url}/readyz", timeout=20, trust_env=False)
+    answer = httpx.get(f"{proxy.admin_url}/readyz", timeout=300, trust_env=False)
     told: dict[str, Any] = answer.json()
     return answer.status_code, told
 
@@ -84,7 +84,7 @@ def test_a_reload_to_a_wrong_password_is_refused_and_requests_go_on(
         settings["identity"] = wrong_password(identity)
         proxy.config.write_text(yaml.safe_dump(settings))
 
-        answer = httpx.post(f"{proxy.admin_url}/reload", json={}, timeout=20, trust_env=False)
+        answer = httpx.post(f"{proxy.admin_url}/reload", json={}, timeout=300, trust_env=False)
 
         assert answer.status_code == 422
         assert "login_refused" in str(answer.json()["problems"])

@@ -64,7 +64,7 @@ class Seen:
 
 async def reads_until(stop: threading.Event, proxy: Proxy, seen: Seen) -> None:
     headers = {"X-Auth-Token": ALICE.token}
-    async with httpx.AsyncClient(base_url=proxy.url, headers=headers, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=proxy.url, headers=headers, timeout=300, trust_env=False) as client:
         while not stop.is_set() or seen.answers < MIN_REQUESTS:
             try:
                 seen.take(await client.get(ITEM))

@@ -54,7 +54,7 @@ def moved(config: dict[str, Any], port: int, compute: str, identity: str) -> dic
 
 def client(url: str, person: Person | None = None) -> httpx.Client:
     headers = {"X-Auth-Token": person.token} if person else {}
-    return httpx.Client(base_url=url, headers=headers, timeout=20, trust_env=False)
+    return httpx.Client(base_url=url, headers=headers, timeout=300, trust_env=False)
 
 
 @pytest.fixture(scope="module")

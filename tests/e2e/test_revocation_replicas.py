@@ -64,7 +64,7 @@ async def pair(redis: RedisServer, compute: str, identity: str, tmp_path: Path) 
         ]
         for proxy in proxies:
             stack.push_async_callback(asyncio.to_thread, proxy.server.stop)
-        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=20))
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=300))
         for proxy in proxies:
             await asyncio.to_thread(proxy.until_ready)
         pair = Pair(proxies[0], proxies[1], links[1], client)

@@ -133,7 +133,7 @@ def test_the_index_would_take_both(built: Distributions) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -159,7 +159,7 @@ def test_the_program_is_installed(bare: Environment, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
         cwd=tmp_path,
     )
     assert said.stdout == f"metaproxy {__version__}\n"

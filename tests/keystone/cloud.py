@@ -15,7 +15,7 @@ class Cloud:
     """A client of the Identity API over a unix socket."""
 
     def __init__(self, socket: str) -> None:
-        self.client = httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=30.0)
+        self.client = httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=300)
 
     @cached_property
     def admin(self) -> str:

@@ -45,7 +45,7 @@ async def upstream(_scope: Any, _receive: Any, send: Any) -> None:
 async def stage(keystone: Deployment, **arguments: Any) -> AsyncIterator[Authenticate]:
     transport = httpx.AsyncHTTPTransport(uds=keystone.socket)
     validator = CachedValidator(
-        KeystoneV3(transport, URL, login=SERVICE, timeout=30.0, **arguments), probe_interval=3600.0
+        KeystoneV3(transport, URL, login=SERVICE, timeout=300, **arguments), probe_interval=3600.0
     )
     yield Authenticate(upstream, validator=validator)
     await validator.close()
@@ -112,7 +112,7 @@ async def test_our_own_login_may_be_bound_to_validating_tokens(keystone: Deploym
         keystone.service_user_id, own, "validate-only", access_rules=rules
     )
     transport = httpx.AsyncHTTPTransport(uds=keystone.socket)
-    asking = KeystoneV3(transport, URL, login=ApplicationCredential(*credential), timeout=30.0)
+    asking = KeystoneV3(transport, URL, login=ApplicationCredential(*credential), timeout=300)
 
     assert (await asking.validate(keystone.token().encode())).user_name == "alice"
     await asking.close()
@@ -169,7 +169,7 @@ async def test_a_token_whose_credential_was_deleted_is_rejected(keystone: Deploy
         keystone.alice_id, keystone.token(), "deleted", access_rules=RULES
     )
     token = keystone.cloud.log_in_with(credential).encode()
-    asking = KeystoneV3(httpx.AsyncHTTPTransport(uds=keystone.socket), URL, login=SERVICE, timeout=30.0)
+    asking = KeystoneV3(httpx.AsyncHTTPTransport(uds=keystone.socket), URL, login=SERVICE, timeout=300)
     assert (await asking.validate(token)).access_rules is not None
 
     keystone.cloud.call(

@@ -46,7 +46,7 @@ def recorder(keystone: Deployment) -> Recorder:
 
 
 def validator(keystone: Deployment, login: Any = SERVICE, **arguments: Any) -> KeystoneV3:
-    return KeystoneV3(recorder(keystone), URL, login=login, timeout=30.0, **arguments)
+    return KeystoneV3(recorder(keystone), URL, login=login, timeout=300, **arguments)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_a_project_token(keystone: Deployment, asking: KeystoneV3) -> None
 
 async def test_over_the_engine_that_the_proxy_uses(keystone: Deployment) -> None:
     transport = UpstreamTransport(name="identity")
-    asking = KeystoneV3(transport, f"http://127.0.0.1:{keystone.port}", login=SERVICE, timeout=30.0)
+    asking = KeystoneV3(transport, f"http://127.0.0.1:{keystone.port}", login=SERVICE, timeout=300)
     token = keystone.token()
     assert (await asking.validate(token.encode())).user_name == "alice"
 
@@ -189,7 +189,7 @@ async def test_a_service_user_without_the_right_to_validate_is_trouble_not_a_ver
 
 async def test_a_service_token_that_was_revoked_is_renewed(keystone: Deployment) -> None:
     metrics, transport = Metrics(), recorder(keystone)
-    asking = KeystoneV3(transport, URL, login=SERVICE, timeout=30.0, metrics=metrics)
+    asking = KeystoneV3(transport, URL, login=SERVICE, timeout=300, metrics=metrics)
     await asking.validate(keystone.token().encode())
 
     keystone.cloud.revoke(transport.requests[-1].headers["x-auth-token"])

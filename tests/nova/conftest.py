@@ -43,7 +43,7 @@ def nova(identity: str) -> Iterator[str]:
 def anybody(nova: str) -> Iterator[httpx.Client]:
     """A client without a token."""
     with httpx.Client(
-        transport=httpx.HTTPTransport(uds=nova), base_url="http://nova.test", timeout=60
+        transport=httpx.HTTPTransport(uds=nova), base_url="http://nova.test", timeout=300
     ) as client:
         yield client
 

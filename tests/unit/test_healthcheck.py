@@ -38,7 +38,7 @@ def run(admin: str) -> subprocess.CompletedProcess[str]:
     """The check as the Dockerfile runs it: without site-packages."""
     command = [sys.executable, "-I", "-S", healthcheck.__file__]
     environment = {**os.environ, "METAPROXY_ADMIN": admin}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("form", ["{}:{}", "http://{}:{}", "http://{}:{}/"])

@@ -61,7 +61,7 @@ def told(kind: str) -> tuple[str, str]:
         [sys.executable, "-c", PROGRAM, kind],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
     )
