@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from tests.filters.caching import ITEM, Time, make_cache, request
 
 LENGTH = 12

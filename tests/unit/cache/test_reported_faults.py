@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from tests.unit.cache.wire import ITEM, PATH, PLAIN_ROUTE, Origin, response, wired
 from tests.unit.forward.scripted import Peer
 
