@@ -44,7 +44,10 @@ def early_tenants(machine: Machine, upstream: Upstream, limits: Limits) -> Itera
 
 
 def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:
-    """Yield every URL at which no Keystone of this version answers, or that stands twice."""
+    """Yield every URL at which no Keystone of this version answers, or that stands twice.
+
+    A URL may end with its version or lack it (``KeystoneV3``).
+    """
     if not isinstance(identity, Keystone):
         return
     path = ("identity", "url")
@@ -58,11 +61,9 @@ def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[N
                 where,
                 f"{url} is the API of another version: end it with /{version}, or set provider: {spoken}",
             )
-        elif not parts:
-            yield warning(where, f"{url} names no version: a Keystone answers at {url}/{version}")
-        elif parts[-1] == "tokens":
+        elif parts[-1:] == ["tokens"]:
             yield warning(where, f"{url} is a resource of identity: end it with the version, /{version}")
-    for index, earlier in _twice([_same(url) for url in identity.url]):
+    for index, earlier in _twice([_same(url).removesuffix(f"/{version}") for url in identity.url]):
         yield warning(
             (*path, index), f"is the service of url[{earlier}] again: remove it, or name another one"
         )

@@ -38,7 +38,7 @@ OVERSIGHTS = [
         "identity.url",
         "end it with /v2.0, or set provider: keystone-v3",
     ),
-    ("identity", keystone("https://k:5000"), "identity.url", "answers at https://k:5000/v3"),
+    ("identity", keystone("[https://k/v3, https://k]"), "identity.url[1]", "url[0] again"),
     ("identity", keystone("https://k/v3/auth/tokens"), "identity.url", "end it with the version, /v3"),
     ("identity", keystone("[https://k/v3, https://l/v2.0]"), "identity.url[1]", "of another version"),
     ("identity", keystone("[https://k/v3, https://K:443/v3/]"), "identity.url[1]", "url[0] again"),
@@ -67,6 +67,7 @@ def test_an_oversight_is_a_warning_at_its_key(
     [
         ("identity", keystone("https://k/v3")),
         ("identity", keystone("https://k/identity/v3/")),
+        ("identity", keystone("https://k:5000")),
         ("identity", keystone("https://gateway/keystone")),
         ("identity", keystone("https://k/v2.0", version=2)),
         ("identity", keystone("[https://k/v3, https://k:5000/v3, http://localhost/v3]")),
