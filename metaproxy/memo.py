@@ -14,7 +14,7 @@ class Memo(dict[K, V]):
     """Values by key. Read it as a dictionary, and write it with ``keep``.
 
     Args:
-        max_entries: the number of entries at which it is emptied.
+        max_entries: the number of entries at which it is emptied; 0 keeps nothing.
         max_size: the greatest size of a key (characters or bytes) that is kept, so that memory is bounded in
             bytes as well.
     """
@@ -28,7 +28,7 @@ class Memo(dict[K, V]):
 
     def keep(self, key: K, value: V, size: int = 0) -> V:
         """Keep ``value`` under ``key``, whose size is ``size``; return ``value``."""
-        if size <= self._max_size:
+        if size <= self._max_size and self._max_entries:
             if len(self) >= self._max_entries:
                 self.clear()
             self[key] = value

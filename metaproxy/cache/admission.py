@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Stored
+from metaproxy.memo import Memo
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import dates, directives, freshness, reuse, storing, validation
 from metaproxy.protocol.caching.directives import NOTHING_SAID, RequestDirectives, ResponseDirectives
@@ -85,7 +86,7 @@ class Admission:
     def __init__(self, *, respect_origin: bool, hit_status: int) -> None:
         self._respect_origin = respect_origin
         self._hit_status = hit_status
-        self._of_kind: dict[tuple[object, ...], Terms] = {}
+        self._of_kind: Memo[tuple[object, ...], Terms] = Memo(MEMO_ENTRIES)
 
     def judge(
         self, asked: Asked, route: CacheRoute, status: int, fields: headers.Headers, times: Times
@@ -143,9 +144,7 @@ class Admission:
             of_kind = self.judge_by_its_word(asked, route, status, (), Times(times.received, times.received))
             if isinstance(of_kind, NotStorable):
                 return self.judge_by_its_word(asked, route, status, fields, times)
-            if len(self._of_kind) >= MEMO_ENTRIES:
-                self._of_kind.clear()
-            terms = self._of_kind[kind] = of_kind.terms
+            terms = self._of_kind.keep(kind, of_kind.terms)
         names = reuse.names_in(by_name.get(b"vary", b""))
         return self._admitted(asked, status, fields, times, terms, NOTHING_SAID, names)
 

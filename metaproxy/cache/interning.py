@@ -5,6 +5,7 @@ its bytes, the others for their references alone; so what is counted never falls
 table is bounded, and emptied when it is full: it holds what is frequent, whatever clients and origins send.
 """
 
+from metaproxy.memo import Memo
 from metaproxy.protocol import headers
 
 MAX_FIELDS = 4096
@@ -13,7 +14,7 @@ LONGEST_FIELD = 192
 FIELD_BYTES = 130
 """What a field takes beside its text: two bytes objects and their pair."""
 
-_fields: dict[headers.Header, headers.Header] = {}
+_fields: Memo[headers.Header, headers.Header] = Memo(MAX_FIELDS, LONGEST_FIELD)
 
 
 def shared_fields(fields: headers.Headers) -> tuple[tuple[headers.Header, ...], int]:
@@ -24,13 +25,6 @@ def shared_fields(fields: headers.Headers) -> tuple[tuple[headers.Header, ...], 
         if known is None:
             known = field
             new_bytes += len(field[0]) + len(field[1]) + FIELD_BYTES
-            if len(field[0]) + len(field[1]) <= LONGEST_FIELD:
-                _remember(field)
+            _fields.keep(field, field, len(field[0]) + len(field[1]))
         kept.append(known)
     return tuple(kept), new_bytes
-
-
-def _remember(field: headers.Header) -> None:
-    if len(_fields) >= MAX_FIELDS:
-        _fields.clear()
-    _fields[field] = field

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from weakref import ref
 
 from metaproxy.exchange import Exchange, Identity
+from metaproxy.memo import Memo
 
 MEMO_ENTRIES = 16384
 
@@ -33,7 +34,7 @@ class Partitions:
 
     def __init__(self, scope: Scope | str) -> None:
         self.scope = Scope(scope)
-        self._memo: dict[int, tuple[ref[Identity], bytes]] = {}
+        self._memo: Memo[int, tuple[ref[Identity], bytes]] = Memo(MEMO_ENTRIES)
 
     def of(self, exchange: Exchange) -> bytes | None:
         """Return the partition of a request; None where it belongs to nobody known."""
@@ -50,10 +51,8 @@ class Partitions:
         return partition
 
     def _remember(self, identity: Identity) -> bytes:
-        if len(self._memo) >= MEMO_ENTRIES:
-            self._memo.clear()
         partition = _digest(self.scope.encode(), self._words(identity))
-        self._memo[id(identity)] = ref(identity), partition
+        self._memo.keep(id(identity), (ref(identity), partition))
         return partition
 
     def _words(self, identity: Identity) -> tuple[str, ...]:

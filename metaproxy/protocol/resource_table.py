@@ -8,6 +8,7 @@ matches the path alone. A final slash of a template says nothing, nor does a for
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from metaproxy.memo import Memo
 from metaproxy.protocol.compute_api import is_top_level_resource, resource_path
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.names import (
@@ -76,12 +77,11 @@ class ResourceTable(Generic[T]):
     ) -> None:
         self._mount = mount
         self._wide = wide
-        self._memo_entries = memo_entries
         self._resources: RouteTable[_Entry[T]] = RouteTable(memo_entries=0)
         self._exact: RouteTable[_Entry[T]] = RouteTable(memo_entries=0)
         self.collections: set[str] = set()
         """Collections that templates name and that are none of Nova's own."""
-        self._memo: dict[tuple[str, str], tuple[_Matched[T], ...]] = {}
+        self._memo: Memo[tuple[str, str], tuple[_Matched[T], ...]] = Memo(memo_entries, MEMO_PATH_LENGTH)
         self._count = 0
         self.tells_tenants = False
         """True if a template names the token's tenant: the answer then depends on the token, too."""
@@ -159,11 +159,7 @@ class ResourceTable(Generic[T]):
         key = shape(path) if self.is_shaped else path, tenant if self.tells_tenants else ""
         found = self._memo.get(key)
         if found is None:
-            found = self._found(segments_of(path), tenant or ANY_TENANT)
-            if self._memo_entries and len(key[0]) <= MEMO_PATH_LENGTH:
-                if len(self._memo) >= self._memo_entries:
-                    self._memo.clear()
-                self._memo[key] = found
+            found = self._memo.keep(key, self._found(segments_of(path), tenant or ANY_TENANT), len(key[0]))
         return found
 
     def _found(self, segments: Sequence[str], tenant: str) -> tuple[_Matched[T], ...]:

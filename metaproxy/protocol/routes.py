@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
+from metaproxy.memo import Memo
 from metaproxy.protocol.expressions import Expression, ExpressionError, compiled
 
 T = TypeVar("T")
@@ -94,8 +95,7 @@ class RouteTable(Generic[T]):
 
     def __init__(self, memo_entries: int = MEMO_ENTRIES) -> None:
         self._root: _Node[T] = _Node()
-        self._memo_entries = memo_entries
-        self._memo: dict[str, tuple[Found[T], ...]] = {}
+        self._memo: Memo[str, tuple[Found[T], ...]] = Memo(memo_entries, MEMO_PATH_LENGTH)
         self.is_shaped = True
         """True if paths of one shape match alike: no template names a thing."""
         # A path with another number of segments need not be walked.
@@ -147,11 +147,7 @@ class RouteTable(Generic[T]):
         key = shape(path) if self.is_shaped else path
         found = self._memo.get(key)
         if found is None:
-            found = self.find(segments_of(path))
-            if self._memo_entries and len(key) <= MEMO_PATH_LENGTH:
-                if len(self._memo) >= self._memo_entries:
-                    self._memo.clear()
-                self._memo[key] = found
+            found = self._memo.keep(key, self.find(segments_of(path)), len(key))
         return found
 
     def find(self, segments: Sequence[str]) -> "tuple[Found[T], ...]":

@@ -22,3 +22,10 @@ def test_it_never_holds_more_entries_or_longer_keys_than_it_may(keys: list[str])
 
     assert len(memo) <= 10
     assert all(len(key) <= 8 for key in memo)
+
+
+def test_a_memo_of_no_entries_keeps_nothing() -> None:
+    memo: Memo[str, int] = Memo(max_entries=0)
+
+    assert memo.keep("a", 1) == 1
+    assert not memo
