@@ -10,29 +10,26 @@ from starlette.types import ASGIApp
 from metaproxy.assembly.held import Resource
 from metaproxy.config.model.keystone import (
     Keystone,
-    KeystoneV2,
-    KeystoneV3,
+    KeystoneV2Settings,
+    KeystoneV3Settings,
     LoginV2,
     LoginV3,
     ServiceTokens,
-    TokenCache,
 )
-from metaproxy.config.model.static import Static
-from metaproxy.config.model.static import StaticToken as ConfiguredToken
+from metaproxy.config.model.static import Static, StaticTokenSettings
 from metaproxy.exchange import Identity
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.guesses import GuessCounter, Guesses
-from metaproxy.identity.keystone_v2 import KeystoneV2 as KeystoneV2Validator
-from metaproxy.identity.keystone_v2 import PasswordV2
-from metaproxy.identity.keystone_v3 import ApplicationCredential, Password
-from metaproxy.identity.keystone_v3 import KeystoneV3 as KeystoneV3Validator
+from metaproxy.identity.keystone_v2 import KeystoneV2, PasswordV2
+from metaproxy.identity.keystone_v3 import ApplicationCredential, KeystoneV3, Password
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import RevocationMemory
 from metaproxy.identity.revocation_events import RevocationEventPolling
 from metaproxy.identity.revocations import Revocations
 from metaproxy.identity.static import StaticToken, StaticTokens
+from metaproxy.identity.token_cache import TokenCacheSettings
 from metaproxy.identity.validator import TokenValidator
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
@@ -43,7 +40,7 @@ from metaproxy.store.memory import MemoryCounters
 from metaproxy.store.revocations import RevocationRecord
 from metaproxy.telemetry.metrics import Metrics
 
-Provider = KeystoneV3 | KeystoneV2 | Static
+Provider = KeystoneV3Settings | KeystoneV2Settings | Static
 
 Counting = Callable[[int, int], GuessCounter]
 """Given how many guesses in how many seconds an address has: what counts them."""
@@ -87,10 +84,10 @@ class Tokens:
         self.validator = _cached(inner, section, metrics, revoked, guesses)
         self.revocations = Revocations(self.validator, broadcast, record)
         self._parts: list[Resource] = [self.validator, self.revocations]
-        if isinstance(section, KeystoneV3) and isinstance(inner, KeystoneV3Validator):
+        if isinstance(section, KeystoneV3Settings) and isinstance(inner, KeystoneV3):
             self._poll(section, inner)
 
-    def _poll(self, section: KeystoneV3, keystone: KeystoneV3Validator) -> None:
+    def _poll(self, section: KeystoneV3Settings, keystone: KeystoneV3) -> None:
         events = section.revocation_events
         if events.enabled:
             self._parts.append(RevocationEventPolling(keystone, self.validator, interval=events.interval))
@@ -120,7 +117,7 @@ def authenticate(
     over_limit_status: Literal[413, 429] = 413,
 ) -> Authenticate:
     """Return the stage that ``section`` describes, in front of ``app``."""
-    service_tokens = section.service_tokens if isinstance(section, KeystoneV3) else ServiceTokens()
+    service_tokens = section.service_tokens if isinstance(section, KeystoneV3Settings) else ServiceTokens()
     return Authenticate(
         app,
         validator=tokens.validator,
@@ -157,7 +154,7 @@ def _cached(
     revoked: RevocationMemory | None,
     guesses: Guesses | None,
 ) -> CachedValidator:
-    cache = section.cache if isinstance(section, Keystone) else TokenCache()
+    cache = section.cache if isinstance(section, Keystone) else TokenCacheSettings()
     headers = IdentityHeaders(section.headers, metrics=metrics)
     if isinstance(section, Keystone):
         headers = IdentityHeaders(
@@ -168,13 +165,8 @@ def _cached(
         )
     return CachedValidator(
         inner,
+        cache,
         headers=headers,
-        ttl=cache.ttl,
-        negative_ttl=cache.negative_ttl,
-        max_entries=cache.max_entries,
-        max_bytes=cache.max_bytes,
-        stale_if_unavailable=cache.stale_if_unavailable,
-        jitter=cache.jitter,
         guesses=guesses,
         metrics=metrics,
         revoked=revoked,
@@ -182,11 +174,11 @@ def _cached(
 
 
 def _keystone(
-    section: KeystoneV3 | KeystoneV2, transport: UpstreamTransport, metrics: Metrics
+    section: KeystoneV3Settings | KeystoneV2Settings, transport: UpstreamTransport, metrics: Metrics
 ) -> TokenValidator:
     match section:
-        case KeystoneV3():
-            return KeystoneV3Validator(
+        case KeystoneV3Settings():
+            return KeystoneV3(
                 transport,
                 section.url,
                 login=_login_v3(section.login),
@@ -197,8 +189,8 @@ def _keystone(
                 region=section.region,
                 metrics=metrics,
             )
-        case KeystoneV2():
-            return KeystoneV2Validator(
+        case KeystoneV2Settings():
+            return KeystoneV2(
                 transport,
                 section.url,
                 login=_login_v2(section.login) if section.login else None,
@@ -251,7 +243,7 @@ def _login_v2(login: LoginV2) -> PasswordV2:
     )
 
 
-def _static_token(token: ConfiguredToken) -> StaticToken:
+def _static_token(token: StaticTokenSettings) -> StaticToken:
     return StaticToken(
         identity=Identity(
             user_id=token.user.id,

@@ -23,9 +23,10 @@ from metaproxy.identity.guesses import Guesses, Turn
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import Revocation, RevocationMemory
-from metaproxy.identity.token_cache import MAX_BYTES, Known, TokenCache
+from metaproxy.identity.token_cache import Known, TokenCache, TokenCacheSettings
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
+from metaproxy.settings.section import chosen
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Cell, Metrics
 
@@ -45,13 +46,8 @@ class CachedValidator(TokenValidator):
 
     Args:
         inner: who is asked.
+        settings: for how long verdicts are kept, and how many; by default what ``options`` say.
         headers: renders an identity for the upstream, once, when its token is validated.
-        ttl: seconds for which a valid token is not asked about again; never past its own expiry.
-        negative_ttl: the same for a rejected one.
-        max_entries: bound of valid verdicts, and of rejected ones.
-        max_bytes: bound of the memory of valid verdicts.
-        stale_if_unavailable: seconds after ``ttl`` for which a verdict still holds while identity fails.
-        jitter: the share of ``ttl`` that chance may take off.
         max_validations: bound of validations under way; above it is IdentityUnavailable (busy).
         probe_interval: seconds between two probes while identity fails.
         guesses: gives questions about tokens that were never valid here their turns; None asks at once.
@@ -60,19 +56,15 @@ class CachedValidator(TokenValidator):
         chance: returns numbers from 0 to 1.
         sleep: waits for so many seconds.
         revoked: what was revoked for good; one memory for all validators that follow each other.
+        options: the options of ``settings`` by name, in its place: ``ttl``, ``max_entries``, …
     """
 
     def __init__(
         self,
         inner: TokenValidator,
+        settings: TokenCacheSettings | None = None,
         *,
         headers: IdentityHeaders | None = None,
-        ttl: float = 300.0,
-        negative_ttl: float = 10.0,
-        max_entries: int = 100_000,
-        max_bytes: int = MAX_BYTES,
-        stale_if_unavailable: float = 60.0,
-        jitter: float = 0.1,
         max_validations: int = 4096,
         probe_interval: float = 5.0,
         guesses: Guesses | None = None,
@@ -82,6 +74,7 @@ class CachedValidator(TokenValidator):
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         revoked: RevocationMemory | None = None,
+        **options: object,
     ) -> None:
         metrics = metrics or Metrics()
         self.health = IdentityHealth(monotonic)
@@ -94,15 +87,7 @@ class CachedValidator(TokenValidator):
         self._digest = keyed_digest()
         self._digest_for_expired = keyed_digest(b"expired token")
         self._cache = TokenCache(
-            ttl=ttl,
-            negative_ttl=negative_ttl,
-            grace=stale_if_unavailable,
-            max_entries=max_entries,
-            max_bytes=max_bytes,
-            jitter=jitter,
-            monotonic=monotonic,
-            wall=wall,
-            chance=chance,
+            chosen(TokenCacheSettings, settings, options), monotonic=monotonic, wall=wall, chance=chance
         )
         self.revoked = revoked or RevocationMemory(monotonic=monotonic)
         self._revision = 0

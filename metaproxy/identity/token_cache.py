@@ -2,7 +2,8 @@
 
 Facts this file rests on. Verdicts are kept under keyed digests, valid and rejected ones apart, so that
 a flood of bad tokens cannot push out the good. A valid verdict is fresh for ``ttl``, shortened by chance
-so that tokens of one moment do not all end in another; then it is stale for ``grace``. It outlives
+so that tokens of one moment do not all end in another; then it is stale for ``stale_if_unavailable``. It
+outlives
 the token's own expiry in neither state, and that is held against the wall clock at each use as well,
 because the machine may have slept, which a monotonic clock need not notice.
 """
@@ -17,13 +18,15 @@ from metaproxy.ending import EndingCache
 from metaproxy.exchange import Identity
 from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.validator import Rejected, Verdict
+from metaproxy.settings.section import Section
+from metaproxy.settings.units import Duration, Percent, Size
+from metaproxy.settings.values import Entries
 
 NEVER = float("inf")
 MAX_RECENT = 4096
 RETRY_STALE = 1.0
 """Seconds for which a stale verdict is used before identity, which failed, is asked again."""
 
-MAX_BYTES = 64 * 2**20
 ENTRY_BYTES = 768
 """Memory of an entry besides its identity: its key, its instants, its places in the tables (measured)."""
 _SAID = tuple(field.name for field in fields(Identity) if field.name != "header_pairs")
@@ -56,41 +59,50 @@ class Known:
         self.fresh_until = -NEVER
 
 
+class TokenCacheSettings(Section):
+    """How long an answer of the identity service is believed."""
+
+    ttl: Duration = 300.0
+    """How long a valid token is known; never past its own expiry."""
+    negative_ttl: Duration = 10.0
+    """How long an unknown token is known to be unknown."""
+    max_entries: Entries = 100_000
+    """Tokens kept; the least recently used goes first."""
+    max_bytes: Size = 64 * 1024 * 1024
+    """Memory for valid tokens per process, about; the least recently used goes first."""
+    stale_if_unavailable: Duration = 60.0
+    """How long past ttl a validated token is still taken while identity is down; then 503."""
+    jitter: Percent = 0.1
+    """By how much each ttl is shortened at random, so that tokens do not all expire at once."""
+
+
 class TokenCache:
     """Holds verdicts under digests.
 
     Args:
-        ttl: seconds for which a valid token is not asked about again.
-        negative_ttl: the same for a rejected one.
-        grace: seconds after ``ttl`` for which a verdict is stale but kept.
-        max_entries: bound of valid verdicts, and of rejected ones.
-        max_bytes: bound of the memory of valid verdicts. A verdict that is larger is not kept.
-        jitter: the share of ``ttl`` that chance may take off.
+        settings: for how long, and how many. A verdict that is larger than ``max_bytes`` is not kept.
         monotonic, wall: the clocks.
         chance: returns numbers from 0 to 1.
     """
 
     def __init__(
         self,
+        settings: TokenCacheSettings,
         *,
-        ttl: float,
-        negative_ttl: float,
-        grace: float,
-        max_entries: int,
-        max_bytes: int = MAX_BYTES,
-        jitter: float,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._ttl, self._grace, self._jitter = ttl, grace, jitter
+        self._ttl, self._grace, self._jitter = settings.ttl, settings.stale_if_unavailable, settings.jitter
         self._monotonic, self._wall, self._chance = monotonic, wall, chance
-        self._negative_ttl = negative_ttl
-        self._max_entries, self._max_bytes = max_entries, max_bytes
-        self._valid = EndingCache[bytes, Known](max_bytes, ttu=_until, timer=monotonic, getsizeof=_bytes_of)
+        self._negative_ttl = settings.negative_ttl
+        self._max_entries, self._max_bytes = settings.max_entries, settings.max_bytes
+        self._valid = EndingCache[bytes, Known](
+            self._max_bytes, ttu=_until, timer=monotonic, getsizeof=_bytes_of
+        )
         # Some of the same entries again; whatever takes one out above takes it out here.
         self._recent: dict[bytes, Known] = {}
-        most_rejected = min(max_entries, max(1, max_bytes // REJECTED_SHARE // ENTRY_BYTES))
+        most_rejected = min(self._max_entries, max(1, self._max_bytes // REJECTED_SHARE // ENTRY_BYTES))
         self._rejected = EndingCache[bytes, Known](most_rejected, ttu=_until, timer=monotonic)
 
     def fresh(self, key: bytes) -> Known | None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from metaproxy.assembly.limits import rate_rule
 from metaproxy.config.model.identity import NoIdentity
-from metaproxy.config.model.keystone import Keystone, KeystoneV3
+from metaproxy.config.model.keystone import Keystone, KeystoneV3Settings
 from metaproxy.config.model.limits import Limits, RateRule
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.static import Static
@@ -51,7 +51,7 @@ def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[N
     if not isinstance(identity, Keystone):
         return
     path = ("identity", "url")
-    version, other = ("v3", "v2.0") if isinstance(identity, KeystoneV3) else ("v2.0", "v3")
+    version, other = ("v3", "v2.0") if isinstance(identity, KeystoneV3Settings) else ("v2.0", "v3")
     for index, url in enumerate(identity.url):
         where: KeyPath = (*path, index) if len(identity.url) > 1 else path
         parts = [part for part in urlsplit(url).path.split("/") if part]

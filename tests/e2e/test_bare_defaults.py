@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metaproxy.config.model.keystone import KeystoneV3
+from metaproxy.config.model.keystone import KeystoneV3Settings
 from metaproxy.demo.world import ALICE, RED
 from tests.e2e.deployment import Proxy, Sections, running_proxy
 from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection
@@ -50,7 +50,7 @@ TOP_LEVEL = ("servers", "flavors", "os-", "limits", "images", "extensions")
 def bare(folder: Path, scripted: ScriptedUpstream, identity: str) -> Iterator[Proxy]:
     plain: Sections = {
         "cache": {"routes": []},
-        "identity": {"anonymous": list(KeystoneV3.model_fields["anonymous"].default)},
+        "identity": {"anonymous": list(KeystoneV3Settings.model_fields["anonymous"].default)},
     }
     with running_proxy(folder / "bare", upstream=scripted.url, identity=identity, sections=plain) as running:
         yield running

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from metaproxy.config.model.keystone import KeystoneV2, KeystoneV3
+from metaproxy.config.model.keystone import KeystoneV2Settings, KeystoneV3Settings
 from metaproxy.config.model.static import Static
 from metaproxy.settings.section import Section
 
@@ -20,4 +20,6 @@ class NoIdentity(Section):
     """keystone-v3, keystone-v2, static or none."""
 
 
-IdentityProvider = Annotated[KeystoneV3 | KeystoneV2 | Static | NoIdentity, Field(discriminator="provider")]
+IdentityProvider = Annotated[
+    KeystoneV3Settings | KeystoneV2Settings | Static | NoIdentity, Field(discriminator="provider")
+]

@@ -7,27 +7,11 @@ from pydantic import Field
 
 from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import ClientTls
+from metaproxy.identity.token_cache import TokenCacheSettings
 from metaproxy.settings.section import Finding, Section
-from metaproxy.settings.units import Duration, Percent, PositiveDuration, RequestRate, Size, parse_rate
+from metaproxy.settings.units import PositiveDuration, RequestRate, Size, parse_rate
 from metaproxy.settings.urls import Urls
-from metaproxy.settings.values import BlankIsNone, Count, Entries, Secret, Text
-
-
-class TokenCache(Section):
-    """How long an answer of the identity service is believed."""
-
-    ttl: Duration = 300.0
-    """How long a valid token is known; never past its own expiry."""
-    negative_ttl: Duration = 10.0
-    """How long an unknown token is known to be unknown."""
-    max_entries: Entries = 100_000
-    """Tokens kept; the least recently used goes first."""
-    max_bytes: Size = 64 * 1024 * 1024
-    """Memory for valid tokens per process, about; the least recently used goes first."""
-    stale_if_unavailable: Duration = 60.0
-    """How long past ttl a validated token is still taken while identity is down; then 503."""
-    jitter: Percent = 0.1
-    """By how much each ttl is shortened at random, so that tokens do not all expire at once."""
+from metaproxy.settings.values import BlankIsNone, Count, Secret, Text
 
 
 class ServiceTokens(Section):
@@ -39,7 +23,7 @@ class ServiceTokens(Section):
     """Whether a valid service token lets an expired user token through (Keystone's allow_expired)."""
 
 
-class RevocationEvents(Section):
+class RevocationEventsSettings(Section):
     """Asking Keystone which tokens were revoked (GET /v3/OS-REVOKE/events)."""
 
     enabled: bool = False
@@ -48,7 +32,7 @@ class RevocationEvents(Section):
     """Time between two questions."""
 
 
-class Guesses(Section):
+class GuessesSettings(Section):
     """Questions about tokens that were never valid here, for each address: anybody can make tokens up."""
 
     rate: RequestRate | None = parse_rate("600/minute")
@@ -64,9 +48,9 @@ class Keystone(Tokens):
     """The identity service, its version included: https://keystone.example/v3; a list is asked in turn."""
     timeout: PositiveDuration = 5.0
     """How long one call may take, new tries of a broken connection included; then 504 or 503."""
-    cache: TokenCache = TokenCache()
+    cache: TokenCacheSettings = TokenCacheSettings()
     """How long an answer of the identity service is believed."""
-    guesses: Guesses = Guesses()
+    guesses: GuessesSettings = GuessesSettings()
     """Questions about tokens that were never valid here, for each address."""
     tls: ClientTls = ClientTls()
     """TLS towards an https:// identity service; a private cloud often has its own authority."""
@@ -145,7 +129,7 @@ class LoginV3(Section):
             )
 
 
-class KeystoneV3(Keystone):
+class KeystoneV3Settings(Keystone):
     """Tokens are checked by a Keystone of API version 3."""
 
     provider: Literal["keystone-v3"]
@@ -160,7 +144,7 @@ class KeystoneV3(Keystone):
     """The region of that endpoint; null takes the first of any region."""
     service_tokens: ServiceTokens = ServiceTokens()
     """The X-Service-Token of another service that acts for a user."""
-    revocation_events: RevocationEvents = RevocationEvents()
+    revocation_events: RevocationEventsSettings = RevocationEventsSettings()
     """Asking Keystone which tokens were revoked."""
 
     def findings(self) -> Iterator[Finding]:
@@ -187,7 +171,7 @@ class LoginV2(Section):
             yield ("tenant_id",), "stands beside tenant_name: give one of them"
 
 
-class KeystoneV2(Keystone):
+class KeystoneV2Settings(Keystone):
     """Tokens are checked by an identity service of API version 2.0, such as Rackspace Identity."""
 
     provider: Literal["keystone-v2"]

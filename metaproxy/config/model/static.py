@@ -30,7 +30,7 @@ def _token_hash(value: SecretStr) -> SecretStr:
     return value
 
 
-class StaticToken(Section):
+class StaticTokenSettings(Section):
     """One token and whom it speaks for."""
 
     token: Token | None = None
@@ -63,7 +63,7 @@ class Static(Tokens):
 
     provider: Literal["static"]
     """keystone-v3, keystone-v2, static or none."""
-    tokens: tuple[StaticToken, ...] = ()
+    tokens: tuple[StaticTokenSettings, ...] = ()
     """The tokens that are valid."""
     tokens_file: File | None = None
     """YAML file with the list in place of tokens, so that it can be kept apart."""

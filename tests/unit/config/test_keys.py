@@ -4,7 +4,7 @@ import pytest
 
 from metaproxy.config.keys import every_key, section_at
 from metaproxy.config.model import Config
-from metaproxy.config.model.keystone import KeystoneV3, LoginV2
+from metaproxy.config.model.keystone import KeystoneV3Settings, LoginV2
 from metaproxy.config.model.limits import RateRule
 from metaproxy.config.model.server import Server
 from metaproxy.settings.section import Section
@@ -27,7 +27,7 @@ def test_every_key_is_documented() -> None:
         ((), Config),
         (("server",), Server),
         (("limits", "rates", 3), RateRule),
-        (("identity", "keystone-v3"), KeystoneV3),
+        (("identity", "keystone-v3"), KeystoneV3Settings),
         (("identity", "keystone-v2", "login"), LoginV2),
     ],
 )

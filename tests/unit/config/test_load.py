@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from metaproxy.config import Config, ConfigError, effective, load_config
 from metaproxy.config.addresses import ListenAddress, Target
-from metaproxy.config.model.keystone import KeystoneV3
+from metaproxy.config.model.keystone import KeystoneV3Settings
 from metaproxy.config.model.limits import AbsoluteLimits, Concurrency
 from metaproxy.config.model.static import Static
 from metaproxy.settings.units import Rate
@@ -120,7 +120,7 @@ def test_overrides_are_checked_with_the_rest(tmp_path: Path) -> None:
 def test_a_secret_reaches_who_asks_for_it_and_no_repr(tmp_path: Path) -> None:
     config = load(tmp_path, KEYSTONE, PASSWORD="swordfish")
 
-    assert isinstance(config.identity, KeystoneV3)
+    assert isinstance(config.identity, KeystoneV3Settings)
     assert config.identity.login.password is not None
     assert config.identity.login.password.get_secret_value() == "swordfish"
     assert "swordfish" not in repr(config)

@@ -15,7 +15,7 @@ from metaproxy.cache.settings import Cache
 from metaproxy.config import Config, load_config
 from metaproxy.config.keys import Key, every_key
 from metaproxy.config.model.headers import Headers
-from metaproxy.config.model.keystone import KeystoneV3
+from metaproxy.config.model.keystone import KeystoneV3Settings
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.server import Admin, Server, Via
@@ -127,7 +127,7 @@ def test_the_reference_loads(tmp_path: Path) -> None:
 
     config = load_config(file, {})
 
-    assert isinstance(config.identity, KeystoneV3)
+    assert isinstance(config.identity, KeystoneV3Settings)
     assert len(config.limits.rates) == 2
     assert len(config.cache.routes) == 2
 

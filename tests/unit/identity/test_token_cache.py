@@ -6,7 +6,7 @@ import pytest
 
 from metaproxy.exchange import Identity
 from metaproxy.identity.revocation import Revocation
-from metaproxy.identity.token_cache import ENTRY_BYTES, Known, TokenCache, bytes_of
+from metaproxy.identity.token_cache import ENTRY_BYTES, Known, TokenCache, TokenCacheSettings, bytes_of
 from metaproxy.identity.validator import Rejected
 
 ALICE = Identity(user_id="alice")
@@ -28,7 +28,11 @@ def clock() -> Moment:
 
 @pytest.fixture
 def cache(clock: Moment) -> TokenCache:
-    return TokenCache(ttl=60, negative_ttl=10, grace=60, max_entries=2, jitter=0, monotonic=clock, wall=clock)
+    return TokenCache(
+        TokenCacheSettings(ttl=60, negative_ttl=10, stale_if_unavailable=60, max_entries=2, jitter=0),
+        monotonic=clock,
+        wall=clock,
+    )
 
 
 def held(cache: TokenCache, key: bytes = b"key", identity: Identity = ALICE) -> Known:
@@ -90,12 +94,9 @@ WIDE = Identity(user_id="bob", header_pairs=tuple((b"x-field-%d" % n, b"v" * 100
 def test_verdicts_are_kept_within_a_bound_of_bytes_and_the_least_recent_goes_first(clock: Moment) -> None:
     entry = ENTRY_BYTES + bytes_of(WIDE)
     cache = TokenCache(
-        ttl=60,
-        negative_ttl=10,
-        grace=0,
-        max_entries=100,
-        max_bytes=3 * entry,
-        jitter=0,
+        TokenCacheSettings(
+            ttl=60, negative_ttl=10, stale_if_unavailable=0, max_entries=100, max_bytes=3 * entry, jitter=0
+        ),
         monotonic=clock,
         wall=clock,
     )
@@ -111,7 +112,11 @@ def test_verdicts_are_kept_within_a_bound_of_bytes_and_the_least_recent_goes_fir
 
 def test_a_verdict_that_is_larger_than_the_bound_is_not_kept_and_pushes_out_nothing(clock: Moment) -> None:
     cache = TokenCache(
-        ttl=60, negative_ttl=10, grace=0, max_entries=9, max_bytes=5000, jitter=0, monotonic=clock, wall=clock
+        TokenCacheSettings(
+            ttl=60, negative_ttl=10, stale_if_unavailable=0, max_entries=9, max_bytes=5000, jitter=0
+        ),
+        monotonic=clock,
+        wall=clock,
     )
     held(cache)
 
@@ -131,12 +136,9 @@ def test_what_an_identity_takes_grows_with_what_it_says() -> None:
 def test_rejections_have_a_bound_of_bytes_too(clock: Moment) -> None:
     most = 8 * 4 * ENTRY_BYTES
     cache = TokenCache(
-        ttl=60,
-        negative_ttl=10,
-        grace=0,
-        max_entries=999,
-        max_bytes=most,
-        jitter=0,
+        TokenCacheSettings(
+            ttl=60, negative_ttl=10, stale_if_unavailable=0, max_entries=999, max_bytes=most, jitter=0
+        ),
         monotonic=clock,
         wall=clock,
     )
