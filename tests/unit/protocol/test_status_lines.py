@@ -1,5 +1,3 @@
-"""Status lines."""
-
 import pytest
 
 from metaproxy.protocol.status_lines import STATUS_LINE
@@ -8,11 +6,11 @@ from metaproxy.protocol.status_lines import STATUS_LINE
 @pytest.mark.parametrize(
     ("status", "line"),
     [
-        (100, b"HTTP/1.1 100 Continue\r\n"),
-        (404, b"HTTP/1.1 404 Not Found\r\n"),
-        (299, b"HTTP/1.1 299 \r\n"),
+        (200, b"HTTP/1.1 200 OK\r\n"),
+        (304, b"HTTP/1.1 304 Not Modified\r\n"),
         (599, b"HTTP/1.1 599 \r\n"),
+        (999, b"HTTP/1.1 999 \r\n"),
     ],
 )
-def test_a_status_without_a_registered_phrase_has_an_empty_one(status: int, line: bytes) -> None:
+def test_a_status_line_has_the_registered_phrase_or_none(status: int, line: bytes) -> None:
     assert STATUS_LINE[status] == line
