@@ -11,15 +11,16 @@ from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.limits import rates
 from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.tls import client_context, client_tls
-from metaproxy.assembly.upstream import forward
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
 from metaproxy.config.model.operations import Logging, Tracing
+from metaproxy.config.model.upstream import Upstream
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.concurrency import Running
 from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
+from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.identity.revocation import RevocationMemory
 from metaproxy.protocol.mount import Mount
 from metaproxy.store.guesses import GuessesByAddress
@@ -168,3 +169,32 @@ def _identity_tls(config: Config) -> ssl.SSLContext | None:
 def _access_log(section: Logging) -> AccessLog:
     encode = encode_console if section.format == "console" else encode_json
     return AccessLog(standard.output(), encode=encode)
+
+
+def forward(section: Upstream, via: bytes, metrics: Metrics, tls: ssl.SSLContext | None = None) -> Forward:
+    """Return the application that forwards as ``section`` says.
+
+    ``via`` is our element of Via; ``tls`` is for https:// targets.
+    """
+    transport = UpstreamTransport(
+        connect_timeout=section.timeouts.connect,
+        read_timeout=section.timeouts.read,
+        write_timeout=section.timeouts.read,
+        pool_timeout=section.timeouts.pool,
+        max_connections=section.max_connections,
+        queue=section.queue,
+        connection_age=section.connection_age,
+        ssl_context=tls,
+        metrics=metrics,
+    )
+    return Forward(
+        transport,
+        targets=[str(target) for target in section.targets],
+        via=via,
+        host_header=section.host_header,
+        strip_prefix=section.strip_prefix,
+        retries=section.retries,
+        health=section.health,
+        breaker=section.breaker,
+        metrics=metrics,
+    )

@@ -6,21 +6,29 @@ No clock and no I/O: the caller says what time it is.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
+from typing import Annotated
+
+from pydantic import Field
+
+from metaproxy.settings.section import Section
+from metaproxy.settings.units import PositiveDuration
+from metaproxy.settings.values import Failures, Number
+
+FailureStatus = Annotated[Number, Field(ge=500, le=599)]
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerPolicy:
-    """``failures`` inside ``window`` seconds open the breaker for ``open_for`` seconds.
+class BreakerPolicy(Section):
+    """When a target that fails under real requests is left alone."""
 
-    Answers with one of ``statuses`` are failures, unless there is no other target.
-    """
-
-    failures: int = 20
-    window: float = 10.0
-    open_for: float = 5.0
-    statuses: frozenset[int] = frozenset()
+    failures: Failures = 20
+    """Failures inside the window that open the breaker."""
+    window: PositiveDuration = 10.0
+    """The time over which failures are counted."""
+    open_for: PositiveDuration = 5.0
+    """How long an open breaker refuses; then one request tries."""
+    statuses: tuple[FailureStatus, ...] = ()
+    """Answers that count as failures of a target, such as [502, 503]; never of the only one."""
 
 
 class BreakerState(Enum):

@@ -1,21 +1,30 @@
 """The verdict on a target that is checked now and then. No clock and no I/O."""
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from metaproxy.settings.section import Section
+from metaproxy.settings.units import PositiveDuration
+from metaproxy.settings.values import Failures
+from metaproxy.settings.written import text_of
+
+RequestPath = Annotated[
+    str, text_of("request-path", r"/[!-~]*", "a path starts with '/' and has no spaces: /healthcheck", "/")
+]
 
 
-@dataclass(frozen=True, slots=True)
-class HealthPolicy:
-    """How targets are watched.
+class HealthPolicy(Section):
+    """How targets are watched."""
 
-    ``path`` is asked for every ``interval`` seconds. ``unhealthy_after`` failures in a row take a
-    target out, for ``eject_for`` seconds at least and until ``healthy_after`` successes in a row.
-    """
-
-    path: str = "/"
-    interval: float = 5.0
-    unhealthy_after: int = 3
-    healthy_after: int = 2
-    eject_for: float = 10.0
+    path: RequestPath = "/"
+    """What is asked for; any answer below 500 is healthy."""
+    interval: PositiveDuration = 5.0
+    """Time between two checks of a target."""
+    unhealthy_after: Failures = 3
+    """Failures in a row that take a target out."""
+    healthy_after: Failures = 2
+    """Successes in a row that take it in again."""
+    eject_for: PositiveDuration = 10.0
+    """How long a target that was taken out stays out at least."""
 
 
 class Health:

@@ -58,7 +58,7 @@ class Forward:
         metrics: Metrics | None = None,
         clock: Clock = monotonic,
     ) -> None:
-        failing = breaker.statuses if len(targets) > 1 else frozenset[int]()
+        failing = frozenset(breaker.statuses if len(targets) > 1 else ())
         self.targets = tuple(
             Target(
                 name,

@@ -58,6 +58,7 @@ Number = Annotated[int, NO_BOOLEAN]
 Count = Annotated[Number, Field(ge=1, le=1_000_000_000)]
 Connections = Annotated[Number, Field(ge=1, le=1_000_000)]
 """Of connections and of requests that run or wait: each is an object in memory."""
+Failures = Annotated[Number, Field(ge=1, le=1_000_000)]
 Entries = Annotated[Number, Field(ge=1, le=100_000_000)]
 """Of a store in memory that is bounded in entries."""
 

@@ -336,7 +336,9 @@ async def test_an_unsendable_request_is_the_clients_fault_and_not_repeated() -> 
 async def test_a_failing_target_is_left_alone_until_one_request_finds_it_well() -> None:
     now = 0.0
     transport = Targets(a=httpx.ReadTimeout(""))
-    forward = forward_to(transport, breaker=BreakerPolicy(2, 10.0, 5.0), clock=lambda: now)
+    forward = forward_to(
+        transport, breaker=BreakerPolicy(failures=2, window=10.0, open_for=5.0), clock=lambda: now
+    )
     for _ in range(2):
         with pytest.raises(Fault):
             await ask(forward)
@@ -574,7 +576,7 @@ async def test_breakers_and_health_are_shown() -> None:
         "a",
         "b",
         metrics=metrics,
-        breaker=BreakerPolicy(1, 1.0, 9.0),
+        breaker=BreakerPolicy(failures=1, window=1.0, open_for=9.0),
     )
 
     for _ in range(2):
@@ -602,7 +604,7 @@ async def test_connections_are_shown() -> None:
 
 async def test_a_target_whose_answers_count_as_failures_is_left_alone() -> None:
     transport = Targets(a=responds(503, {}, b""), b=fine)
-    policy = BreakerPolicy(failures=2, statuses=frozenset({503}))
+    policy = BreakerPolicy(failures=2, statuses=(503,))
     forward = forward_to(transport, "a", "b", breaker=policy, clock=lambda: 0.0)
 
     statuses = [(await ask(forward)).status for _ in range(20)]
@@ -612,7 +614,7 @@ async def test_a_target_whose_answers_count_as_failures_is_left_alone() -> None:
 
 
 async def test_no_answer_of_the_only_target_counts_as_a_failure() -> None:
-    policy = BreakerPolicy(failures=2, statuses=frozenset({503}))
+    policy = BreakerPolicy(failures=2, statuses=(503,))
     forward = forward_to(Targets(a=responds(503, {}, b"told")), breaker=policy, clock=lambda: 0.0)
 
     assert [(await ask(forward)).body for _ in range(5)] == [b"told"] * 5

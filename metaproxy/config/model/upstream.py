@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metaproxy.config.addresses import TargetUrl
+from metaproxy.forward.breaker import BreakerPolicy
+from metaproxy.forward.health import HealthPolicy
 from metaproxy.settings.section import Finding, Section
 from metaproxy.settings.units import PositiveDuration
 from metaproxy.settings.values import Connections, File, Number
 from metaproxy.settings.written import text_of
 
-RequestPath = Annotated[
-    str, text_of("request-path", r"/[!-~]*", "a path starts with '/' and has no spaces: /healthcheck", "/")
-]
 Prefix = Annotated[
     str,
     text_of(
@@ -23,10 +22,6 @@ Prefix = Annotated[
         "/compute",
     ),
 ]
-
-
-Failures = Annotated[Number, Field(ge=1, le=1_000_000)]
-FailureStatus = Annotated[Number, Field(ge=500, le=599)]
 
 
 class ClientTls(Section):
@@ -59,34 +54,6 @@ class UpstreamTimeouts(Section):
     """How long a request may queue for a connection; then 503."""
 
 
-class HealthCheck(Section):
-    """How targets are watched."""
-
-    path: RequestPath = "/"
-    """What is asked for; any answer below 500 is healthy."""
-    interval: PositiveDuration = 5.0
-    """Time between two checks of a target."""
-    unhealthy_after: Failures = 3
-    """Failures in a row that take a target out."""
-    healthy_after: Failures = 2
-    """Successes in a row that take it in again."""
-    eject_for: PositiveDuration = 10.0
-    """How long a target that was taken out stays out at least."""
-
-
-class Breaker(Section):
-    """When a target that fails under real requests is left alone."""
-
-    failures: Failures = 20
-    """Failures inside the window that open the breaker."""
-    window: PositiveDuration = 10.0
-    """The time over which failures are counted."""
-    open_for: PositiveDuration = 5.0
-    """How long an open breaker refuses; then one request tries."""
-    statuses: tuple[FailureStatus, ...] = ()
-    """Answers that count as failures of a target, such as [502, 503]; never of the only one."""
-
-
 class Upstream(Section):
     """The compute API."""
 
@@ -106,9 +73,9 @@ class Upstream(Section):
     """Requests that may queue for a connection; one more is answered 503."""
     retries: Annotated[Number, Field(ge=0, le=10)] = 1
     """How often a safe request that failed is sent again, to another target where there is one."""
-    health: HealthCheck = HealthCheck()
+    health: HealthPolicy = HealthPolicy()
     """How targets are watched."""
-    breaker: Breaker = Breaker()
+    breaker: BreakerPolicy = BreakerPolicy()
     """When a failing target is left alone."""
     tls: ClientTls = ClientTls()
     """TLS towards https:// targets."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from metaproxy.assembly.limits import limits, rates
+from metaproxy.assembly.parts import forward
 from metaproxy.assembly.routes import operation_routes
 from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.tls import TlsError, client_context
-from metaproxy.assembly.upstream import forward
 from metaproxy.config.model.upstream import ClientTls
 from metaproxy.filters.authorize import Authorize
 from metaproxy.filters.concurrency import ConcurrencyLimit, Running

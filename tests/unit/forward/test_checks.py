@@ -11,7 +11,7 @@ from metaproxy.forward.errors import QueueFull
 from metaproxy.forward.health import Health, HealthPolicy
 from metaproxy.forward.target import Target
 
-POLICY = HealthPolicy(unhealthy_after=1, healthy_after=1, eject_for=0.0)
+POLICY = HealthPolicy(unhealthy_after=1, healthy_after=1, eject_for=0.001)
 
 
 def target() -> Target:
