@@ -11,7 +11,8 @@ from metaproxy.forward.errors import QueueFull
 from metaproxy.forward.health import Health, HealthPolicy
 from metaproxy.forward.target import Target
 
-POLICY = HealthPolicy(unhealthy_after=1, healthy_after=1, eject_for=0.001)
+# A target that comes back in the same instant: the file has no ejection of no time.
+POLICY = HealthPolicy(unhealthy_after=1, healthy_after=1).model_copy(update={"eject_for": 0.0})
 
 
 def target() -> Target:
