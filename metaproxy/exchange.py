@@ -5,9 +5,9 @@ adds its own fields; none reaches back. Stages never wrap ``send`` to add a head
 ``response_headers``, and the responder, which wraps ``send`` once, writes them.
 """
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from metaproxy.protocol.credential_rules import CredentialRules
 from metaproxy.protocol.header_edits import HeaderEdits
@@ -21,6 +21,26 @@ NO_WAITS: dict[str, float] = {}
 """Stands in every Exchange that has not waited; never changed."""
 
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
+
+
+class Assignment(NamedTuple):
+    """A role, and the tenant that it was given for; ``tenant_id`` is "" for a role of all tenants."""
+
+    role: str
+    tenant_id: str
+
+
+def roles_in(assignments: Collection[Assignment], tenants: Collection[str]) -> tuple[str, ...]:
+    """Return the roles of ``assignments`` that count in every one of ``tenants``, each once.
+
+    The tenant "" has the roles that were given for all tenants.
+    """
+    held = set(assignments)
+    return tuple(
+        role
+        for role in dict.fromkeys(role for role, _ in assignments)
+        if (role, "") in held or all((role, tenant) in held for tenant in tenants)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
@@ -44,6 +64,11 @@ class Identity:
     domain_name: str = ""
     system_scope: str = ""
     roles: tuple[str, ...] = ()
+    """The roles that count: those given for all tenants, and those of the project that it acts for."""
+    assignments: tuple[Assignment, ...] | None = None
+    """Every role of a token that has roles in several tenants; None if ``roles`` are all there are."""
+    impersonator_assignments: tuple[Assignment, ...] = ()
+    """The same for the roles of the impersonator."""
     groups: tuple[tuple[str, float], ...] = ()
     """Groups with their quality, best first (Repose's X-PP-Groups)."""
     tenant_ids: tuple[str, ...] = ()
@@ -60,6 +85,13 @@ class Identity:
     """What only one provider says: default_region, contact_id, authenticated_by, impersonator_id, …"""
     token_digest: bytes = field(default=b"", repr=False)
     header_pairs: HeaderPairs = field(default=(), repr=False)
+
+    def roles_in(self, tenants: Collection[str]) -> tuple[str, ...]:
+        """Return the roles that count in every one of ``tenants``; "" has those given for all tenants.
+
+        Roles without ``assignments`` have the scope of the token, so they count wherever it may act.
+        """
+        return self.roles if self.assignments is None else roles_in(self.assignments, tenants)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.stage import Check, DecidingStage
-from metaproxy.identity.rendering import acting_for
+from metaproxy.identity.acting import Tenants
 from metaproxy.protocol.access_rules import AccessRules, Authorization, PathRules, allows
 from metaproxy.protocol.compute_api import (
     is_top_level_resource,
@@ -91,8 +91,7 @@ class Authorize(DecidingStage):
         self._operations = known_operations()
         self._tenant_in_path = settings.tenant_in_path
         self._tenant_table = _tenant_table(settings.tenant_paths, mount)
-        self._exempt = frozenset(settings.tenant_exempt_roles)
-        self._prefixes = tuple(tenant_prefixes)
+        self._tenants = Tenants(settings.tenant_exempt_roles, tenant_prefixes)
         self._rules = AccessRules(settings.rules, mount)
         self._methods = settings.methods
         self._masked = settings.mask_as_not_found
@@ -106,9 +105,9 @@ class Authorize(DecidingStage):
         identity = exchange.identity
         policy = self._policy(path, identity)
         if identity is not None:
-            for tenant in policy.tenants_in(path):
-                if tenant != identity.project_id:
-                    identity = exchange.identity = self._other_tenant(identity, tenant, scope)
+            tenants = policy.tenants_in(path)
+            if any(tenant != identity.project_id for tenant in tenants):
+                identity = exchange.identity = self._acting_on(tenants, identity, scope)
         if policy.methods is not None and method not in policy.methods:
             raise _method_fault(policy.methods)
         if policy.rules and not allows(policy.rules, method, identity.roles if identity else ()):
@@ -167,21 +166,16 @@ class Authorize(DecidingStage):
             self._rules.for_path(path, tenant),
         )
 
-    def _other_tenant(self, identity: Identity, tenant: str, scope: Scope) -> Identity:
-        """Return who acts on ``tenant``, which is not the project of ``identity``; raises Fault."""
-        own = (identity.project_id, *identity.tenant_ids)
-        for name in (tenant, *(prefix + tenant for prefix in self._prefixes)):
-            if name in own:
-                return _acting_for(identity, name, scope)
-        if not self._is_exempt(identity):
+    def _acting_on(self, tenants: Sequence[str], identity: Identity, scope: Scope) -> Identity:
+        """Return ``identity`` as it acts on ``tenants``, and write so into ``scope``; raises Fault."""
+        acting = self._tenants.acting_on(identity, tenants)
+        if acting is None:
             raise self._forbidden("tenant_mismatch")
-        return identity
-
-    def _is_exempt(self, identity: Identity) -> bool:
-        """Say whether ``identity`` may name any tenant. The roles of a domain do not reach beyond it."""
-        if identity.is_admin_project is False or self._exempt.isdisjoint(identity.roles):
-            return False
-        return bool(identity.project_id or identity.system_scope or identity.roles_are_global)
+        if acting is not identity:
+            former = frozenset(identity.header_pairs)
+            others = [pair for pair in scope["headers"] if pair not in former]
+            scope["headers"] = [*others, *acting.header_pairs]
+        return acting
 
     def _forbidden(self, reason: str) -> Fault:
         if self._masked:
@@ -200,16 +194,6 @@ def _tenant_table(templates: Iterable[str], mount: Mount) -> RouteTable[None]:
                 if TENANT in template_names(text):
                     table.add(text, None)
     return table
-
-
-def _acting_for(identity: Identity, tenant: str, scope: Scope) -> Identity:
-    """Return ``identity`` acting for ``tenant``, one of its own; the upstream is told so in ``scope``."""
-    if tenant == identity.project_id:
-        return identity
-    acting = acting_for(identity, tenant)
-    former = frozenset(identity.header_pairs)
-    scope["headers"] = [*(pair for pair in scope["headers"] if pair not in former), *acting.header_pairs]
-    return acting
 
 
 def _method_fault(methods: frozenset[str]) -> Fault:

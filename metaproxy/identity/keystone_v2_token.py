@@ -1,17 +1,19 @@
 """A token's document of the Identity API v2.0, as types, and the identity that it makes.
 
 Rackspace's extensions stand under their prefixed names. A role that names a tenant gives the token that
-tenant too; ids may be written as numbers. Optional fields may be absent or null. A token that is bound to
-something (``bind``) is not valid by itself, so it is rejected. The catalog is decoded only if it is wanted.
+tenant too, and counts there alone; ids may be written as numbers. Optional fields may be absent or null. A
+token that is bound to something (``bind``) is not valid by itself, so it is rejected. The catalog is decoded
+only if it is wanted.
 """
 
 import base64
 import json
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
 
-from metaproxy.exchange import Identity
+from metaproxy.exchange import Assignment, Identity, roles_in
 from metaproxy.identity.keystone_v3_token import NULL, access_rules, is_empty
 from metaproxy.identity.validator import TokenRejected
 
@@ -113,19 +115,28 @@ def identity_of(access: Access, groups: list[Group], expires_at: float, *, catal
     access_rules(access.token.application_credential, None)
     tenants = _tenants(access)
     tenant = access.token.tenant
+    acts_for = tenants[0] if tenants else ""
+    assignments = _assignments(access.user)
+    of_impersonator = _assignments(access.impersonator)
     return Identity(
         user_id=str(access.user.id),
         user_name=access.user.name or "",
-        project_id=tenants[0] if tenants else "",
+        project_id=acts_for,
         project_name=(tenant.name if tenant else None) or "",
-        roles=tuple(dict.fromkeys(role.name for role in access.user.roles or ())),
+        roles=roles_in(assignments, (acts_for,)),
+        assignments=assignments,
+        impersonator_assignments=of_impersonator,
         roles_are_global=not tenants,
         groups=tuple((str(group.id), 1.0) for group in groups),
         tenant_ids=tenants,
         expires_at=expires_at,
         audit_ids=tuple(audit_id or "" for audit_id in access.token.audit_ids or ()),
         catalog=_catalog(access.catalog) if catalog else None,
-        extra={name: text for name, text in _extra(access).items() if text},
+        extra={
+            name: text
+            for name, text in _extra(access, roles_in(of_impersonator, (acts_for,))).items()
+            if text
+        },
     )
 
 
@@ -140,7 +151,14 @@ def _tenants(access: Access) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(tenant) for tenant in (*own, *of_roles) if tenant != ""))
 
 
-def _extra(access: Access) -> dict[str, str]:
+def _assignments(user: User | None) -> tuple[Assignment, ...]:
+    return tuple(
+        Assignment(role.name, "" if role.tenant_id is None else str(role.tenant_id))
+        for role in (user and user.roles) or ()
+    )
+
+
+def _extra(access: Access, impersonator_roles: Iterable[str]) -> dict[str, str]:
     impersonator = access.impersonator
     return {
         "token_expires": access.token.expires,
@@ -149,7 +167,7 @@ def _extra(access: Access) -> dict[str, str]:
         "authenticated_by": ",".join(filter(None, access.token.authenticated_by or ())),
         "impersonator_id": str(impersonator.id) if impersonator else "",
         "impersonator_name": (impersonator.name if impersonator else None) or "",
-        "impersonator_roles": ",".join(role.name for role in (impersonator and impersonator.roles) or ()),
+        "impersonator_roles": ",".join(impersonator_roles),
         "map_roles": _map_of_roles(access),
     }
 

@@ -8,7 +8,7 @@ left out.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from urllib.parse import quote
 import structlog
 
 from metaproxy.clock import Clock, monotonic
-from metaproxy.exchange import HeaderPairs, Identity
+from metaproxy.exchange import HeaderPairs, Identity, roles_in
 from metaproxy.protocol import identity_headers as names
 from metaproxy.protocol.identity_headers import Family
 from metaproxy.telemetry.metrics import Metrics
@@ -36,8 +36,8 @@ _TWINS = {
     template.format(twin="").encode(): template.format(twin="-service").encode()
     for template, _ in names.OPENSTACK
 }
-_TENANT_FIELDS = {b"x-project-id": b"", b"x-tenant-id": b"", b"x-authorization": b"Proxy "}
-_TENANT_NAMES = frozenset({b"x-project-name", b"x-tenant-name", b"x-tenant"})
+# The fields that say the same for every tenant.
+_KEPT = frozenset({names.STATUS, names.OPENSTACK_CATALOG.encode(), names.REPOSE_CATALOG.encode()})
 
 DELEGATED: HeaderPairs = ((names.STATUS, names.INVALID),)
 """The fields that the upstream gets for a request without a valid token."""
@@ -87,7 +87,7 @@ class IdentityHeaders:
             pairs += _repose(identity)
         if self.send_catalog and identity.catalog:
             pairs += self._catalog(identity.catalog)
-        return tuple((_octets(name), value.encode(errors="replace")) for name, value in pairs if value)
+        return _encoded(pairs)
 
     def applied(self, identity: Identity) -> Identity:
         """Return ``identity`` with its header fields, and without the catalog they may carry."""
@@ -129,15 +129,36 @@ def service_twins(identity: Identity) -> HeaderPairs:
     return ((names.SERVICE_STATUS, names.CONFIRMED), *twins)
 
 
-def acting_for(identity: Identity, tenant_id: str) -> Identity:
-    """Return a rendered ``identity`` that acts for another of its tenants, whose name is not known."""
-    value = _clean(tenant_id).encode(errors="replace")
-    pairs = tuple(
-        (name, _TENANT_FIELDS[name] + value) if name in _TENANT_FIELDS else (name, old)
-        for name, old in identity.header_pairs
-        if name not in _TENANT_NAMES
-    )
-    return replace(identity, project_id=tenant_id, project_name="", header_pairs=pairs)
+def acting_for(identity: Identity, tenant_id: str, tenants: Sequence[str]) -> Identity:
+    """Return a rendered ``identity`` that acts for ``tenant_id`` in a request that is for ``tenants``.
+
+    The name of another tenant than its own is not known. The same again if nothing changes.
+    """
+    roles, extra = identity.roles_in(tenants), identity.extra
+    if identity.impersonator_assignments:
+        of_impersonator = ",".join(roles_in(identity.impersonator_assignments, tenants))
+        extra = {**extra, "impersonator_roles": of_impersonator}
+    if (tenant_id, roles, extra) == (identity.project_id, identity.roles, identity.extra):
+        return identity
+    project_name = identity.project_name if tenant_id == identity.project_id else ""
+    acting = replace(identity, project_id=tenant_id, project_name=project_name, roles=roles, extra=extra)
+    return replace(acting, header_pairs=_rendered_again(acting))
+
+
+def _rendered_again(identity: Identity) -> HeaderPairs:
+    """Render the families anew that were rendered of ``identity``, which has changed; keep the catalog."""
+    told = {name for name, _ in identity.header_pairs}
+    pairs: list[tuple[str, str]] = []
+    if names.OPENSTACK_ADMIN_PROJECT.encode() in told:  # never without a value
+        pairs += _openstack(identity)
+    if names.REPOSE_AUTHORIZATION.encode() in told:  # never without a value
+        pairs += _repose(identity)
+    kept = [pair for pair in identity.header_pairs if pair[0] in _KEPT]
+    return (*kept, *_encoded(pairs))
+
+
+def _encoded(pairs: Iterable[tuple[str, str]]) -> HeaderPairs:
+    return tuple((_octets(name), value.encode(errors="replace")) for name, value in pairs if value)
 
 
 def _openstack(identity: Identity) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ class Authorization(Section):
     tenant_paths: tuple[Template, ...] = TENANT_PATHS
     """Where a path names its tenant, as {tenant_id}; deployments mount the API under other prefixes."""
     tenant_exempt_roles: tuple[Text, ...] = TENANT_EXEMPT_ROLES
-    """Roles whose owners may name any tenant; not with a domain's, unscoped, or non-admin-project token."""
+    """Roles whose owners may name any tenant; not a domain's, nor one tenant's, nor without a scope."""
     methods: bool = True
     """Whether known operations refuse methods that they do not have, with 405 and Allow."""
     rules: tuple[AccessRule, ...] = ()

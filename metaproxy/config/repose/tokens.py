@@ -124,8 +124,8 @@ def tenant(
     draft.not_converted(
         f"{guard}/{element.tag}",
         element.tell(),
-        "refused every request that names no tenant, or another's, and took away roles in other tenants; "
-        "here authorization.tenant_paths checks the paths that it names, and all roles of a token count",
+        "refused every request that names no tenant, or another's; "
+        "here authorization.tenant_paths checks the paths that it names",
     )
 
 

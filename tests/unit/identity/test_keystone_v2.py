@@ -68,7 +68,9 @@ async def test_a_token_names_its_user_its_tenants_and_its_roles() -> None:
     assert (identity.user_id, identity.user_name) == ("u1", "alice")
     assert (identity.project_id, identity.project_name) == ("123", "123")
     assert identity.tenant_ids == ("123", "MossoCloudFS_123")
-    assert identity.roles == ("compute:default", "object-store:default", "identity:user-admin")
+    assert identity.roles == ("compute:default", "identity:user-admin")
+    assert identity.roles_in(["MossoCloudFS_123"]) == ("object-store:default", "identity:user-admin")
+    assert identity.roles_in([""]) == ("identity:user-admin",)
     assert identity.expires_at == NOW + 3600
     assert identity.extra["default_region"] == "DFW"
     assert identity.extra["authenticated_by"] == "PASSWORD"

@@ -135,7 +135,7 @@ def test_the_catalog_is_not_kept_beside_its_header() -> None:
 def test_acting_for_another_tenant_changes_every_field_that_names_it() -> None:
     identity = IdentityHeaders(("openstack", "repose")).applied(FULL)
 
-    acting = acting_for(identity, "p2")
+    acting = acting_for(identity, "p2", ("p2",))
 
     pairs = dict(acting.header_pairs)
     assert acting.project_id == "p2"
