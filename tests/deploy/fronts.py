@@ -95,6 +95,7 @@ def haproxy(home: Path, ports: Sequence[tuple[int, int]], issued: Issued) -> Ite
         configuration = home / "haproxy.cfg"
         configuration.write_text(text)
         with running(["haproxy", "-db", "-f", str(configuration)], home, held.first):
+            wait_until(control.exists, what="the socket of HAProxy's runtime API")
             yield HAProxy(f"https://127.0.0.1:{held.first}", control)
 
 
