@@ -137,7 +137,7 @@ def image_prefix(template: str) -> str:
 
 def image_tag(image_id: str) -> str:
     """Return the tag of what is stored of an image; a representation's suffix is no part of its id."""
-    image_id = image_id.lower()
+    image_id = image_id.lower().rstrip(" ")  # as MySQL compares ids
     for suffix in REPRESENTATION_SUFFIXES:
         image_id = image_id.removesuffix(suffix)
     return f"image:{image_id}"

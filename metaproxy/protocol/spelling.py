@@ -1,16 +1,23 @@
-"""Which paths mean what a template says only to a reader that ignores case.
+"""Which paths mean what a template says only to a reader that ignores case, or blanks at the ends of names.
 
 Facts this file rests on. Paths are case-sensitive (RFC 3986 §6.2.2.1), and templates are matched so. Some
 origins, and some servers and file systems in front of them, ignore case all the same: to them
 ``/V2.1/{tenant_id}/servers`` is the path whose tenant we check. A path that the two would read differently is
 neither matched nor passed on.
+
+Ids are looked up in a database, and MySQL compares text without case and without blanks at its end, as in
+utf8mb4_general_ci. ``/images/ID%20`` is then the image of a template that names its id.
 """
 
+import re
 from collections.abc import Iterable
 
 from metaproxy.protocol.compute_api import resource_path
 from metaproxy.protocol.names import is_resource_template
 from metaproxy.protocol.resource_table import ResourceTable
+
+BLANKS = re.compile(r"(?<=[^/ ]) +(?=/|\Z)")
+"""Blanks at the end of a segment that has something before them."""
 
 
 class Spellings:
@@ -28,8 +35,10 @@ class Spellings:
             self._any_has_case |= _fold(template) != template
 
     def differ(self, path: str) -> bool:
-        """Say whether ``path`` (percent-decoded) matches other templates once case is ignored."""
+        """Say whether ``path`` (percent-decoded) matches other templates once case and blanks are ignored."""
         folded = path.casefold()
+        if " " in folded:
+            folded = BLANKS.sub("", folded)
         if folded == path and not self._any_has_case:
             return False
         return _templates(self._exact, path) != _templates(self._folded, folded)

@@ -36,6 +36,10 @@ ALGORITHMS: dict[str, type[Gcra] | type[FixedWindow]] = {"gcra": Gcra, "fixed-wi
 LITERAL_SEGMENT = re.compile(r"\^?/((?:[A-Za-z0-9_~-]|\\[.~-])+)/(?![?*{])")
 """The beginning of an expression that admits one first segment only: the slash behind it is not optional."""
 
+ID = re.compile(r"(?<![^/ ])[0-9A-Fa-f-]{32,36}(?![^/ ])")
+BLANKS = re.compile(r" +(?=/|\Z)")
+"""MySQL compares the ids of things without case, and without blanks at their ends (``spelling``)."""
+
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,}")
 """The names that an expression may give a collection."""
 
@@ -74,7 +78,12 @@ class CompiledRule:
 
     def key_for(self, captured: Iterable[str]) -> str:
         """Return what the keys of this rule begin with, given the texts that tell its counters apart."""
-        return "/".join((self.key, *(quote(text, safe="") for text in captured), ""))
+        return "/".join((self.key, *(quote(_same(text), safe="") for text in captured), ""))
+
+
+def _same(text: str) -> str:
+    """Return what all spellings of a captured ``text`` have in common that may name the same thing."""
+    return ID.sub(lambda found: found[0].lower(), BLANKS.sub("", text))
 
 
 def _digest(rule: RateRule, algorithm: str) -> str:

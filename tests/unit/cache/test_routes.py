@@ -41,3 +41,10 @@ def test_what_is_read_is_concerned_by_what_is_written_there(path: str) -> None:
     routes = CacheRoutes([EVERYTHING])
 
     assert set(routes.read_tags(path, None)) <= set(routes.written_tags(path))
+
+
+def test_an_image_has_one_tag_however_a_database_lets_its_id_be_spelled() -> None:
+    routes = CacheRoutes([EVERYTHING])
+    paths = [f"/v2.1/t1/images/{spelled}/metadata" for spelled in ("a-1", "A-1", "a-1 ")]
+    assert {routes.written_tags(path) for path in paths} == {routes.written_tags(paths[0])}
+    assert routes.written_tags(paths[0])

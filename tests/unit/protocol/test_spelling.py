@@ -28,6 +28,8 @@ SAME = [
     "/v2.1/red/servers/0f",
     "/v2.1/red/volumes/AB",
     "/OS-KSADM/Roles",
+    "/v2.1/red/images/a b/metadata/the key ",
+    "/v2.1/red/images/ab /metadata/ ",
 ]
 OTHER = [
     "/V2.1/red",
@@ -41,6 +43,9 @@ OTHER = [
     "/v2.1/red/ſervers/0f",
     "/v2.1/red/servers/0F",
     "/os-ksadm/Roles",
+    "/v2.1/red/images ",
+    "/v2.1/red/images/detail  ",
+    "/v2.1/red/servers/0f ",
     "/OS-Ksadm/Roles",
 ]
 
@@ -53,6 +58,12 @@ def test_a_path_that_means_the_same_to_all_readers_is_taken(path: str) -> None:
 @pytest.mark.parametrize("path", OTHER)
 def test_a_path_that_is_another_one_without_case_is_not(path: str) -> None:
     assert Spellings(TEMPLATES).differ(path)
+
+
+@pytest.mark.parametrize("path", ["/v2.1/red/images/AB-1/metadata", "/v2.1/red/images/ab-1 /metadata"])
+def test_an_id_that_a_template_names_is_not_taken_in_another_spelling(path: str) -> None:
+    assert Spellings(["/v2.1/{tenant_id}/images/ab-1/**", *TEMPLATES]).differ(path)
+    assert not Spellings(TEMPLATES).differ(path)
 
 
 def test_without_templates_every_path_is_taken() -> None:

@@ -89,6 +89,29 @@ def test_captured_text_cannot_reach_out_of_its_place_in_a_key() -> None:
     assert len(keys) == 3
 
 
+UUID = "70a599e0-31e7-49b7-b260-868f441e862b"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"path": "/v2.1/{t}/images/{i}/**", "per": ("i",)},
+        {"regex": "/v2.1/[^/]+/images/(.*)"},
+        {"regex": "/v2.1/[^/]+/images/(?P<i>[^/]+)/.*", "per": ("i",), "capture_groups": False},
+    ],
+)
+def test_an_id_has_one_counter_however_a_database_lets_it_be_spelled(place: dict[str, Any]) -> None:
+    table = table_of(rate("r", **place))
+    ids = (UUID, UUID.upper(), f"{UUID} ", f"{UUID.upper()}  ")
+    keys = {table.targets("GET", f"/v2.1/t/images/{spelled}/metadata", b"", "")[0].key for spelled in ids}
+    assert len(keys) == 1
+
+
+def test_names_that_are_no_ids_keep_their_case() -> None:
+    table = table_of(rate("r", path="/keys/{k}", per=("k",)))
+    assert table.targets("GET", "/keys/A", b"", "")[0].key != table.targets("GET", "/keys/a", b"", "")[0].key
+
+
 def test_a_rule_of_another_rate_has_other_counters() -> None:
     keys = {table_of(rate("r", limit=limit)).targets("GET", "/", b"", "")[0].key for limit in (1, 2)}
     assert len(keys) == 2
