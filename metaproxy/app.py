@@ -1,4 +1,4 @@
-"""The line, assembled: which stages, in which order, with what the configuration says."""
+"""The line, assembled: which checks, in which order, and which origin, with what the configuration says."""
 
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -8,11 +8,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.assembly.headers import edit_headers
 from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
-from metaproxy.assembly.limits import early_limit, limits
+from metaproxy.assembly.limits import counted_answers, limits, rate_limit
 from metaproxy.assembly.parts import Parts
-from metaproxy.assembly.readiness import Check, identity_check, server_check, store_check, upstream_check
+from metaproxy.assembly.readiness import Check as Readiness
+from metaproxy.assembly.readiness import identity_check, server_check, store_check, upstream_check
 from metaproxy.assembly.routes import known_templates, operation_routes
 from metaproxy.assembly.tls import expiries
+from metaproxy.check import Check
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone
@@ -24,11 +26,11 @@ from metaproxy.filters.cors import Cors
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.rates import Rates
-from metaproxy.filters.stage import DecidingStage
-from metaproxy.filters.stage_spans import SampledTakeTheLine, TimedStage
+from metaproxy.filters.stage_spans import TimedStage
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.revocations import Revocations
+from metaproxy.line import Line
 from metaproxy.protocol.headers import via_element
 from metaproxy.protocol.mount import Mount
 from metaproxy.telemetry import standard
@@ -64,63 +66,24 @@ class Application:
         self._parts: Parts = parts
         self.certificate_ends = expiries(config)
 
-        # Built from the last stage to the first; read from bottom to top, it is the way of a request.
         self.forward: Forward = parts.forward.part
-        app = self._timed("forward", parts.upstream)
+        origin = self._timed("forward", parts.upstream)
         self.cache: MetadataCache | None = None
         if parts.cache is not None:
             self.cache = parts.cache.part
-            self.cache.lead_to(app)
-            app = self._timed("cache", self.cache)
+            self.cache.lead_to(origin)
+            origin = self._timed("cache", self.cache)
         mount = Mount(config.upstream.strip_prefix)
-        self.limits = limits(
-            app,
-            config.limits,
-            parts.rates.part,
-            parts.running.part,
-            self.metrics,
-            mount,
-            config.server.ipv6_prefix,
-        )
-        self.authorize = Authorize(
-            self._timed("limit", self.limits[0]),
-            config.authorization,
-            tenant_prefixes=getattr(config.identity, "tenant_prefixes", ()),
-            mount=mount,
-        )
-        app = self._timed("authorize", self.authorize)
+        self._counted = counted_answers(origin, config.limits, parts.rates.part, self.metrics, mount)
         self.authenticate: Authenticate | None = None
         if parts.tokens is not None and not isinstance(config.identity, NoIdentity):
             self.authenticate = authenticate(
-                app,
                 config.identity,
                 parts.tokens.part,
                 mount,
                 over_limit_status=config.limits.over_limit_status,
             )
-            app = self._timed("authenticate", self.authenticate)
-        permits: list[DecidingStage] = [self.authorize]
-        if self.authenticate is not None:
-            permits.append(self.authenticate)
-        early = early_limit(app, config.limits, parts.rates.part, self.metrics)
-        if early is not None:  # in front of the token, so that an attempt with a made-up one is counted
-            permits.append(early)
-            app = self._timed("early limit", early)
-        if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
-            permits.append(Cors(app, config.cors))
-            app = self._timed("cors", permits[-1])
-        if config.headers.is_on:  # in front of all that answers, so that every answer is edited
-            permits.append(edit_headers(app, config.headers))
-            app = self._timed("headers", permits[-1])
-        self.guard = Guard(  # the first to look, so that stages edit and read what is unambiguous
-            app,
-            trusted_proxies=config.server.trusted_proxies,
-            forwarded_header=config.server.forwarded_header,
-            max_header_bytes=config.server.header_bytes,
-            pseudonym=config.via.pseudonym,
-            templates=known_templates(config),
-        )
-        self._permits = [self.guard, *reversed(permits)]
+        self.line = Line(self._checks(parts), self._counted[0] if self._counted else origin)
         standard.count_drops(self.metrics)
         record = RequestRecord(
             self.metrics,
@@ -128,7 +91,7 @@ class Application:
             sample=config.logging.access_sample,
         )
         self.trace = Trace(
-            self._timed("guard", self.guard),
+            self.line,
             via=via,
             routes=operation_routes(config),
             record=record,
@@ -177,20 +140,20 @@ class Application:
             await resource.close()
 
     def fast_lane(self) -> FastLane:
-        """Return what answers the requests of a server's protocol class without a task, where it can."""
+        """Return what answers the requests of a server's protocol class without a task, if it can."""
         return FastLane(
             trace=self.trace,
-            permits=[self._first(), *self._permits[1:]],
+            line=self.line,
             authenticate=self.authenticate,
-            charges=self.limits,
+            counted=self._counted,
             cache=self.cache if self.cache is not None else NoCache(),
             forward=self.forward if self._parts.upstream is self.forward else None,
         )
 
-    def readiness(self) -> dict[str, Check]:
+    def readiness(self) -> dict[str, Readiness]:
         """Return every reason to be ready or not, and to be degraded or not, by name."""
         checks = {
-            "config": Check(well=True, says="loaded"),
+            "config": Readiness(well=True, says="loaded"),
             "server": server_check(draining=self.draining),
             "upstream": upstream_check(self.forward.targets),
         }
@@ -206,15 +169,38 @@ class Application:
         if self._parts.tokens is not None:
             await self._parts.tokens.part.validator.settled()
 
+    def _checks(self, parts: Parts) -> list[tuple[str, Check]]:
+        """Return the checks of the line in their order, each with its name in a trace."""
+        config, rates = self.config, parts.rates.part
+        guard = Guard(
+            trusted_proxies=config.server.trusted_proxies,
+            forwarded_header=config.server.forwarded_header,
+            max_header_bytes=config.server.header_bytes,
+            pseudonym=config.via.pseudonym,
+            templates=known_templates(config),
+        )
+        checks: list[tuple[str, Check]] = [("guard", guard)]  # so that the others read what is unambiguous
+        if config.headers.is_on:  # in front of all that answers, so that every answer is edited
+            checks.append(("headers", edit_headers(config.headers)))
+        if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
+            checks.append(("cors", Cors(settings=config.cors)))
+        if any(rule.before_identity for rule in rates.rules):  # so that attempts with made-up tokens count
+            early = rate_limit(config.limits, rates, self.metrics, before_identity=True)
+            checks.append(("early limit", early))
+        if self.authenticate is not None:
+            checks.append(("authenticate", self.authenticate))
+        permits = Authorize(
+            settings=config.authorization,
+            tenant_prefixes=getattr(config.identity, "tenant_prefixes", ()),
+            mount=Mount(config.upstream.strip_prefix),
+        )
+        checks.append(("authorize", permits))
+        late = limits(config.limits, rates, parts.running.part, self.metrics, config.server.ipv6_prefix)
+        return checks + [("limit", check) for check in late]
+
     def _timed(self, stage: str, app: ASGIApp) -> ASGIApp:
         """``app``, with its time where there are spans to tell it."""
         return TimedStage(stage, app) if self._parts.spans is not None else app
-
-    def _first(self) -> DecidingStage:
-        """The first stage that the fast lane asks."""
-        if self._parts.spans is None:
-            return self.guard
-        return SampledTakeTheLine(self.trace.app, self.guard)
 
     def _resources(self) -> list[Resource]:
         return self._parts.all()

@@ -5,7 +5,7 @@ adds its own fields; none reaches back. Stages never wrap ``send`` to add a head
 ``response_headers``, and the responder, which wraps ``send`` once, writes them.
 """
 
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -129,16 +129,16 @@ class Exchange:
     """The path as the client sent it (percent-decoded), if a prefix was taken off."""
     told_by_proxy: HeaderPairs = ()
     """What a trusted proxy has said that can change an answer: part of the key of the cache."""
-    identity_headers_stripped: bool = False
-    """Whether the client's identity headers are off."""
     identity: Identity | None = None
     """Who asks."""
     service_identity: Identity | None = None
     """The service that asks on their behalf."""
-    charged: bool = False
-    """Whether the request has been counted against its rates: that happens once."""
-    charged_early: bool = False
-    """The same for the rates that are held before identity."""
+    place: int = 0
+    """The number of checks of the line that were asked about the request."""
+    around: Callable[[Any], Any] | None = None
+    """Wraps the application that answers, because the body must be counted while it is read."""
+    ends: tuple[Callable[[], None], ...] = ()
+    """Functions to call when the request has ended."""
     outcome: str = "forwarded"
     """How the request ended, in one word of a fixed set: it becomes a label (``hit``, ``refused``, …)."""
     reason: str = ""
@@ -173,8 +173,7 @@ class Exchange:
         """Return the Exchange of another request with the same head, of which only that is known."""
         exchange = Exchange(request_id, started)
         exchange.client_address, exchange.scheme = self.client_address, self.scheme
-        exchange.identity_headers_stripped, exchange.identity = True, self.identity
-        exchange.route = self.route
+        exchange.identity, exchange.route = self.identity, self.route
         if self.mount:
             exchange.mount, exchange.sent_path = self.mount, self.sent_path
         if self.told_by_proxy:
@@ -189,7 +188,18 @@ class Exchange:
         flown.__dict__.update(self.__dict__)
         flown.response_headers = []
         flown.waits = flown.waits_begun = NO_WAITS
+        flown.ends, flown.around = (), None
         return flown
+
+    def at_end(self, end: Callable[[], None]) -> None:
+        """Have ``end`` called when the request has ended, however it ends."""
+        self.ends = (*self.ends, end)
+
+    def end(self) -> None:
+        """Call what is to be called when the request has ended."""
+        ends, self.ends = self.ends, ()
+        for end in ends:
+            end()
 
     def edit_response(self, edits: HeaderEdits) -> None:
         """Edit the answer's header fields with ``edits``, after the edits that earlier stages asked for."""

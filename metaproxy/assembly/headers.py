@@ -1,16 +1,13 @@
 """The section ``headers``: what is done to header fields."""
 
-from starlette.types import ASGIApp
-
 from metaproxy.config.model.headers import Headers, RequestField, ResponseField
 from metaproxy.filters.edit_headers import EditHeaders
 
 
-def edit_headers(app: ASGIApp, section: Headers) -> EditHeaders:
-    """Return the stage that ``section`` describes, in front of ``app``."""
+def edit_headers(section: Headers) -> EditHeaders:
+    """Return the check that ``section`` describes."""
     request, response = section.request, section.response
     return EditHeaders(
-        app,
         remove_from_request=request.remove,
         set_in_request=[_for_upstream(field) for field in request.set],
         add_to_request=[_for_upstream(field) for field in request.add],

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-from starlette.types import ASGIApp
-
 from metaproxy.assembly.held import Resource
 from metaproxy.config.model.keystone import (
     Keystone,
@@ -109,17 +107,15 @@ class Tokens:
 
 
 def authenticate(
-    app: ASGIApp,
     section: Provider,
     tokens: Tokens,
     mount: Mount = NOT_MOUNTED,
     *,
     over_limit_status: Literal[413, 429] = 413,
 ) -> Authenticate:
-    """Return the stage that ``section`` describes, in front of ``app``."""
+    """Return the check that ``section`` describes, behind the guard."""
     service_tokens = section.service_tokens if isinstance(section, KeystoneV3Settings) else ServiceTokens()
     return Authenticate(
-        app,
         validator=tokens.validator,
         advertise=section.advertise or (section.url[0] if isinstance(section, Keystone) else ""),
         anonymous=OpenPaths(section.anonymous, mount, exact=section.anonymous_exact),
@@ -128,6 +124,7 @@ def authenticate(
         accept_expired=service_tokens.accept_expired,
         max_token_bytes=section.max_token_bytes,
         over_limit_status=over_limit_status,
+        removes_forged=False,
     )
 
 

@@ -1,8 +1,9 @@
-"""The section ``limits``: rules as the filters take them, and the stages that hold them."""
+"""The section ``limits``: rules as the filters take them, and the checks and stages that hold them."""
 
 from starlette.types import ASGIApp
 
 from metaproxy.assembly.shared import Shared
+from metaproxy.check import Check
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.limits import RateRule as ConfiguredRule
 from metaproxy.filters.concurrency import ConcurrencyLimit, Running
@@ -11,7 +12,6 @@ from metaproxy.filters.limits_endpoint import LimitsEndpoint
 from metaproxy.filters.metadata_items import MetadataItemLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
@@ -43,50 +43,25 @@ def rates(
 
 
 def limits(
-    app: ASGIApp,
     section: Limits,
     counted: Rates,
     running: Running,
     metrics: Metrics,
-    mount: Mount = NOT_MOUNTED,
     ipv6_prefix: int = IPV6_PREFIX,
-) -> list[DecidingStage]:
-    """Return the stages that hold ``section``, in the order of the line, in front of ``app``.
+) -> list[Check]:
+    """Return the checks that hold ``section``, in the order of the line.
 
-    ``running`` counts the requests that run now.
-
-    What costs nothing to check stands first. The limits endpoint stands behind the rates, which exempt
-    it: asking is never charged.
+    ``running`` counts the requests that run now. Rates come last, so that a request that another limit
+    refuses is not charged. The body comes before the number of requests, because its verdict rests on the
+    head alone.
     """
-    stages: list[DecidingStage] = []
-    told = _told_absolute(section)
-    if section.endpoint and (section.rates or told):  # else there is nothing to add to the upstream's answer
-        stages.append(LimitsEndpoint(app, rates=counted, path=section.endpoint, absolute=told, mount=mount))
+    checks: list[Check] = []
     absolute = section.absolute
-    if absolute.items_returned is not None or absolute.image_metadata_items is not None:
-        stages.append(
-            MetadataItemLimit(
-                stages[-1] if stages else app,
-                returned=absolute.items_returned,
-                held=absolute.image_metadata_items,
-                metrics=metrics,
-            )
-        )
-    stages.append(
-        RateLimit(
-            stages[-1] if stages else app,
-            rates=counted,
-            over_limit_status=section.over_limit_status,
-            headers=section.headers,
-            metrics=metrics,
-        )
-    )
     if absolute.request_body is not None:
-        stages.append(RequestBodyLimit(stages[-1], max_bytes=absolute.request_body, metrics=metrics))
+        checks.append(RequestBodyLimit(max_bytes=absolute.request_body, metrics=metrics))
     if absolute.concurrent is not None:
-        stages.append(
+        checks.append(
             ConcurrencyLimit(
-                stages[-1],
                 maximum=absolute.concurrent.max,
                 per=absolute.concurrent.per,
                 over_limit_status=section.over_limit_status,
@@ -95,17 +70,42 @@ def limits(
                 metrics=metrics,
             )
         )
-    return stages[::-1]
+    checks.append(rate_limit(section, counted, metrics))
+    return checks
 
 
-def early_limit(app: ASGIApp, section: Limits, counted: Rates, metrics: Metrics) -> RateLimit | None:
-    """Return the stage that holds the rates before identity, in front of ``app``; None if there are none."""
-    if not any(rule.before_identity for rule in counted.rules):
-        return None
+def counted_answers(
+    app: ASGIApp, section: Limits, counted: Rates, metrics: Metrics, mount: Mount = NOT_MOUNTED
+) -> list[LimitsEndpoint | MetadataItemLimit]:
+    """Return the stages that make or count answers for ``section``, the outermost first, around ``app``.
+
+    They come after the rates, which exempt the limits endpoint: asking is never charged.
+    """
+    stages: list[LimitsEndpoint | MetadataItemLimit] = []
+    told = _told_absolute(section)
+    if section.endpoint and (section.rates or told):  # else there is nothing to add to the upstream's answer
+        stages.append(LimitsEndpoint(app, rates=counted, path=section.endpoint, absolute=told, mount=mount))
+    absolute = section.absolute
+    if absolute.items_returned is not None or absolute.image_metadata_items is not None:
+        stages.insert(
+            0,
+            MetadataItemLimit(
+                stages[0] if stages else app,
+                returned=absolute.items_returned,
+                held=absolute.image_metadata_items,
+                metrics=metrics,
+            ),
+        )
+    return stages
+
+
+def rate_limit(
+    section: Limits, counted: Rates, metrics: Metrics, *, before_identity: bool = False
+) -> RateLimit:
+    """Return the check that holds the rates behind identity, or those before it."""
     return RateLimit(
-        app,
         rates=counted,
-        before_identity=True,
+        before_identity=before_identity,
         over_limit_status=section.over_limit_status,
         headers=section.headers,
         metrics=metrics,

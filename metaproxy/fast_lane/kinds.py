@@ -6,14 +6,15 @@ roles. What is left is what a path itself tells: whether it is ambiguous, and wh
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from starlette.types import Scope
 
+from metaproxy.check import Check, always
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.plans import Kind, KindKey, Section, kept
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.no_cache import NoCache
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.filters.trace import Trace
 from metaproxy.protocol.compute_api import kind_of_path
 
@@ -23,41 +24,49 @@ MEMO_ENTRIES = 1024
 """What is longer, or one too many, is found out each time: memory is bounded."""
 
 
+class Counted(Protocol):
+    """A stage between the checks and the cache, which has something to do for few requests."""
+
+    concerns_kinds: bool
+
+    def concerns(self, method: str, path: str) -> bool:
+        """Say whether the stage has anything to do for a request without a body."""
+        ...
+
+
 class Kinds:
     """Finds out what holds for the kind of a read.
 
     Args:
         trace, cache: the stages of that name.
-        permits: the stages from guard to authorize.
-        charges: the stages between authorize and cache.
+        checks: the checks of the line.
+        counted: the stages between them and the cache.
     """
 
     def __init__(
         self,
         trace: Trace,
-        permits: Sequence[DecidingStage],
-        charges: Sequence[DecidingStage],
+        checks: Sequence[Check],
+        counted: Sequence[Counted],
         cache: MetadataCache | NoCache,
     ) -> None:
         self._trace = trace
-        self._permits = tuple(permits)
-        # What charges comes last: where another cannot decide, nothing has been charged.
-        self._in_turn = sorted(charges, key=lambda stage: stage.charges)
+        self._checks = checks
+        self._counted = counted
         self._cache = cache
-        self._concerns_kinds = all(stage.concerns_kinds for stage in charges)
-        self._concerned: dict[tuple[str, str], tuple[DecidingStage, ...]] = {}
+        self._concerns_kinds = all(stage.concerns_kinds for stage in counted)
+        self._concerned: dict[tuple[str, str], bool] = {}
         self._holds_for_kinds = (
             self._concerns_kinds
             and trace.routes.is_shaped
             and cache.routes_are_shaped
-            and all(stage.checks_kinds for stage in permits)
-            and all(stage.prepares_kinds for stage in charges)
+            and all(check.holds_for_kinds for check in checks)
         )
 
     def of(self, section: Section, exchange: Exchange, scope: Scope) -> Kind | None:
         """Return what holds for a read with this header ``section``; write the route into ``exchange``.
 
-        None where a stage must look at the whole request. Raises Fault.
+        None if a check or a stage must look at the whole request.
         """
         key = None
         if self._holds_for_kinds and not scope["query_string"]:
@@ -74,17 +83,25 @@ class Kinds:
     def _found_out(
         self, section: Section, exchange: Exchange, scope: Scope, key: KindKey | None
     ) -> Kind | None:
+        if self.concern_counted(scope):
+            return None
         exchange.route = self._trace.routes.template(scope["path"])
-        for stage in self._permits:
-            if not stage.decide_target(exchange, scope):
-                return None
-        checks = [stage.left_to_check(exchange, scope) for stage in self._permits]
         without_token = kept(scope)
+        target_checks, decisions = [], []
+        for check in self._checks:
+            target_check = check.target_check(exchange, scope)
+            if target_check is None:
+                return None
+            if target_check is not always:
+                target_checks.append(target_check)
+            decision = check.prepared(exchange, without_token)
+            if decision is not None:
+                decisions.append(decision)
         kind = Kind(
             route=exchange.route,
             is_stored=self._cache.has_route(scope["path"]),
-            checks=tuple([check for check in checks if check is not None]),
-            decisions=tuple([stage.prepared(exchange, without_token) for stage in self.concerning(scope)]),
+            checks=tuple(target_checks),
+            decisions=tuple(decisions),
         )
         if key is not None and len(key[1]) <= MAX_KIND_LENGTH:
             if len(section.kinds) >= MAX_KINDS:
@@ -92,16 +109,15 @@ class Kinds:
             section.kinds[key] = kind
         return kind
 
-    def concerning(self, scope: Scope) -> tuple[DecidingStage, ...]:
-        """Return the stages between authorize and cache that have anything to decide for method and path."""
+    def concern_counted(self, scope: Scope) -> bool:
+        """Say whether a stage between the checks and the cache has anything to do for method and path."""
         method, path = scope["method"], scope["path"]
         kind = kind_of_path(path) if self._concerns_kinds else path
         known = self._concerned.get((method, kind))
-        if known is not None:
-            return known
-        concerned = tuple([stage for stage in self._in_turn if stage.concerns(method, path)])
-        if len(kind) <= MAX_KIND_LENGTH:
-            if len(self._concerned) >= MEMO_ENTRIES:
-                self._concerned.clear()
-            self._concerned[method, kind] = concerned
-        return concerned
+        if known is None:
+            known = any(stage.concerns(method, path) for stage in self._counted)
+            if len(kind) <= MAX_KIND_LENGTH:
+                if len(self._concerned) >= MEMO_ENTRIES:
+                    self._concerned.clear()
+                self._concerned[method, kind] = known
+        return known

@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from starlette.types import Scope
 
 from metaproxy.cache.requests import CacheRequest
+from metaproxy.check import Prepared
 from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.fast_lane.fetching import Fetching
-from metaproxy.fast_lane.passing import End, Passing
+from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.plans import PassedOn, PlanKey, Section
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.no_cache import NoCache
-from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.call import Lease
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.errors import TransportError
 from metaproxy.forward.proxy import Forward
 from metaproxy.protocol.faults import Fault
+from metaproxy.verdicts import PASS
 
 
 class Onward:
@@ -41,43 +42,34 @@ class Onward:
         self._lease = forward.lease if forward is not None else _no_lease
         self._planner = planner
 
-    def pass_on(
-        self, exchange: Exchange, scope: Scope, stages: Sequence[DecidingStage], octets: bytes
-    ) -> Passing | None:
-        """Send a read on that ``stages`` have let through."""
+    def pass_on(self, exchange: Exchange, scope: Scope, octets: bytes) -> Passing | None:
+        """Send a read on that every check lets pass."""
         ready = self._ready(exchange, scope)
         if ready is None:
             return None
         lease, sent = ready
         if octets and lease.can_be_repeated:
             self._planner.plan_section(octets, exchange, scope, sent)
-        return self._send(lease, sent, exchange, scope, stages)
+        return self._send(lease, sent, exchange, scope)
 
-    def fetch(
-        self,
-        exchange: Exchange,
-        scope: Scope,
-        stages: Sequence[DecidingStage],
-        request: CacheRequest,
-        octets: bytes,
-    ) -> Passing | None:
-        """Ask for what ``request`` asked of the cache in vain; ``stages`` have let the read through."""
+    def fetch(self, exchange: Exchange, scope: Scope, request: CacheRequest, octets: bytes) -> Passing | None:
+        """Ask for what ``request`` asked of the cache in vain; every check lets the read pass."""
         ready = self._ready(exchange, scope) if self._cache.may_lead(request, scope) else None
         if ready is None:
             return None
         lease, sent = ready
         if octets and lease.can_be_repeated:
             self._planner.plan_section(octets, exchange, scope, sent)
-        return self._lead(lease, sent, exchange, scope, stages, request)
+        return self._lead(lease, sent, exchange, scope, request)
 
-    def pass_again(self, plan: PassedOn, exchange: Exchange, octets: bytes) -> Passing | None:
-        """Send a read on that was sent on before; raises Fault where a stage now refuses it."""
+    def pass_again(self, plan: PassedOn, exchange: Exchange, octets: bytes) -> Passing | Fault | None:
+        """Send a read on that was sent on before, or return why a check now refuses it."""
         lease = self._lease_if(plan.decisions, exchange)
-        if lease is None:
-            return None
+        if not isinstance(lease, Lease):
+            return lease
         scope = {**plan.scope, SCOPE_KEY: exchange}
         sent = plan.passed.message(scope["method"], plan.request_line, octets, exchange.request_id)
-        return self._send(lease, sent, exchange, scope, plan.decisions)
+        return self._send(lease, sent, exchange, scope)
 
     def pass_target(
         self,
@@ -87,18 +79,18 @@ class Onward:
         scope: Scope,
         decisions: Sequence[Prepared],
         octets: bytes,
-    ) -> Passing | None:
-        """Send a read on whose header ``section`` was sent on before; raises Fault where it is refused.
+    ) -> Passing | Fault | None:
+        """Send a read on whose header ``section`` was sent on before, or return why it is refused.
 
         ``key`` is what a plan for ``octets`` is known by.
         """
         lease = self._lease_if(decisions, exchange)
-        if lease is None:
-            return None
+        if not isinstance(lease, Lease):
+            return lease
         line = lease.request_line(scope)
         self._planner.plan_by_section(key, section, exchange, scope, decisions, line)
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
-        return self._send(lease, sent, exchange, scope, decisions)
+        return self._send(lease, sent, exchange, scope)
 
     def fetch_target(
         self,
@@ -107,8 +99,8 @@ class Onward:
         scope: Scope,
         decisions: Sequence[Prepared],
         octets: bytes,
-    ) -> Passing | None:
-        """Ask for what the cache has not, if it is for the read; raises Fault where the read is refused.
+    ) -> Passing | Fault | None:
+        """Ask for what the cache has not, if it is for the read, or return why the read is refused.
 
         Its header ``section`` was sent on before.
         """
@@ -119,11 +111,11 @@ class Onward:
         if not self._cache.may_lead(request, scope):
             return None
         lease = self._lease_if(decisions, exchange)
-        if lease is None:
-            return None
+        if not isinstance(lease, Lease):
+            return lease
         line = lease.request_line(scope)
         sent = section.passed.message(scope["method"], line, octets, exchange.request_id)
-        return self._lead(lease, sent, exchange, scope, decisions, request)
+        return self._lead(lease, sent, exchange, scope, request)
 
     def _ready(self, exchange: Exchange, scope: Scope) -> tuple[Lease, OutgoingRequest] | None:
         """An idle connection, and what is to be sent on it."""
@@ -136,22 +128,19 @@ class Onward:
             lease.give_back()
             return None
 
-    def _lease_if(self, decisions: Sequence[Prepared], exchange: Exchange) -> Lease | None:
-        """An idle connection, if every decision then lets the read through; raises Fault.
+    def _lease_if(self, decisions: Sequence[Prepared], exchange: Exchange) -> Lease | Fault | None:
+        """Return an idle connection, if every decision then lets the read pass; or the refusal.
 
-        The decisions are made one after the other, and none of them where no connection is idle.
+        The decisions are made one after the other, and none of them if no connection is idle.
         """
         lease = self._lease()
         if lease is None:
             return None
-        try:
-            for decision in decisions:
-                if not decision.decide(exchange):
-                    lease.give_back()
-                    return None
-        except Fault:
-            lease.give_back()
-            raise
+        for decision in decisions:
+            verdict = decision.decide(exchange)
+            if verdict is not PASS:
+                lease.give_back()
+                return verdict if isinstance(verdict, Fault) else None
         return lease
 
     def _lead(
@@ -160,40 +149,22 @@ class Onward:
         sent: OutgoingRequest,
         exchange: Exchange,
         scope: Scope,
-        stages: Sequence[DecidingStage | Prepared],
         request: CacheRequest,
     ) -> Passing | None:
         led = self._cache.lead(exchange, scope, request)
         if led is None:
             lease.give_back()
             return None
-        fetching = Fetching(self._trace, exchange, scope, _enter(stages, exchange), led)
+        fetching = Fetching(self._trace, exchange, scope, (), led)
         fetching.call = lease.send(sent, led.exchange, led.scope, fetching)
         return fetching
 
-    def _send(
-        self,
-        lease: Lease,
-        sent: OutgoingRequest,
-        exchange: Exchange,
-        scope: Scope,
-        stages: Sequence[DecidingStage | Prepared],
-    ) -> Passing:
+    def _send(self, lease: Lease, sent: OutgoingRequest, exchange: Exchange, scope: Scope) -> Passing:
         self._cache.note_bypass(exchange)
-        passing = Passing(self._trace, exchange, scope, _enter(stages, exchange))
+        passing = Passing(self._trace, exchange, scope, ())
         passing.call = lease.send(sent, exchange, scope, passing)
         return passing
 
 
 def _no_lease() -> Lease | None:
     return None
-
-
-def _enter(stages: Sequence[DecidingStage | Prepared], exchange: Exchange) -> list[End]:
-    """Begin what lasts as long as the request; return what ends it."""
-    ends = []
-    for stage in stages:
-        end = stage.enter(exchange)
-        if end is not None:
-            ends.append(end)
-    return ends

@@ -6,6 +6,7 @@ from dataclasses import replace
 from starlette.types import Scope
 
 from metaproxy.cache.requests import CacheRequest
+from metaproxy.check import Check, Prepared
 from metaproxy.clock import wall
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.plans import (
@@ -23,7 +24,6 @@ from metaproxy.fast_lane.reads import Read, read_of
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.no_cache import NoCache
-from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.repeating import repeated_fields, repeated_section
@@ -56,13 +56,20 @@ class Planner:
 
     Args:
         trace, cache: the stages of that name.
-        authenticate: knows tokens; None where none are checked.
+        checks: the checks of the line.
+        authenticate: the one of them that knows tokens; None if none are checked.
     """
 
     def __init__(
-        self, trace: Trace, authenticate: Authenticate | None, cache: MetadataCache | NoCache
+        self,
+        trace: Trace,
+        checks: Sequence[Check],
+        authenticate: Authenticate | None,
+        cache: MetadataCache | NoCache,
     ) -> None:
         self._trace = trace
+        self._checks = checks
+        self._token_place = checks.index(authenticate) if authenticate is not None else 0
         self._validator = authenticate.validator if authenticate is not None else None
         self._cache = cache
         self._wall = self._validator.wall if self._validator is not None else wall
@@ -73,62 +80,83 @@ class Planner:
         """Say whether the token still has the verdict that ``plan`` was made with, ``now`` (monotonic)."""
         return plan.known is None or plan.known.is_fresh(now, self._wall())
 
-    def plan_refusal(self, octets: bytes, exchange: Exchange, scope: Scope, fault: Fault) -> None:
-        """Perhaps plan for a request that was refused with ``fault`` before its rates were asked."""
-        key = self._key(octets, exchange, scope)
-        if key is None:
-            return
-        known = self._known(scope)
-        verdict = known.verdict if known is not None else None
-        if not isinstance(verdict, Rejected) or verdict.reason != fault.reason:
-            return
-        # A fault that was raised holds on to all that its traceback has seen; a new one does not.
-        again = Fault(fault.status, fault.message, reason=fault.reason, headers=fault.headers)
-        without_token = kept(scope)
-        self.plans.put(
-            key,
-            Remembered(
-                scope=without_token,
-                exchange=exchange,
-                known=known,
-                looked_up=self._looked_up(known),
-                refusal=again,
-                end=self._trace.prepared(exchange, without_token),
-            ),
-        )
-
-    def plan(
-        self,
-        octets: bytes,
-        exchange: Exchange,
-        scope: Scope,
-        stages: Sequence[DecidingStage],
-        request: CacheRequest | None,
+    def plan_refusal(
+        self, octets: bytes, exchange: Exchange, scope: Scope, fault: Fault, *, is_counted: bool
     ) -> None:
-        """Perhaps plan for a request that memory answered or that ``stages`` have refused.
+        """Perhaps plan for a request that a check has refused with ``fault``.
 
-        ``request`` is what was asked of the cache.
+        A read that ``is_counted`` by a stage between the checks and the cache is never answered from memory.
         """
         key = self._key(octets, exchange, scope)
         if key is None:
             return
-        known = self._known(scope)
-        if not self._is_of(known, exchange):
+        without_token = kept(scope)
+        prepared = [check.prepared(exchange, without_token) for check in self._checks]
+        place = exchange.place
+        if prepared[place - 1] is None:
+            known = self._known(scope)
+            verdict = known.verdict if known is not None else None
+            if isinstance(verdict, Rejected) and verdict.reason == fault.reason:
+                self._put(key, exchange, without_token, known, prepared[:place], fault=fault)
+        elif None not in prepared[place:]:  # every check has decided whose verdict rests on the head
+            request = None if is_counted else self._cache.read(exchange, scope)
+            self._plan(key, exchange, scope, without_token, prepared, request)
+
+    def plan(self, octets: bytes, exchange: Exchange, scope: Scope, request: CacheRequest | None) -> None:
+        """Perhaps plan for a request that memory answered; ``request`` is what was asked of the cache."""
+        key = self._key(octets, exchange, scope)
+        if key is None:
             return
+        without_token = kept(scope)
+        prepared = [check.prepared(exchange, without_token) for check in self._checks]
+        self._plan(key, exchange, scope, without_token, prepared, request)
+
+    def _plan(
+        self,
+        key: PlanKey,
+        exchange: Exchange,
+        scope: Scope,
+        without_token: Scope,
+        prepared: Sequence[Prepared | None],
+        request: CacheRequest | None,
+    ) -> None:
+        known = self._known(scope)
+        if self._is_of(known, exchange):
+            self._put(key, exchange, without_token, known, prepared, request=request)
+
+    def _put(
+        self,
+        key: PlanKey,
+        exchange: Exchange,
+        scope: Scope,
+        known: Known | None,
+        prepared: Sequence[Prepared | None],
+        *,
+        request: CacheRequest | None = None,
+        fault: Fault | None = None,
+    ) -> None:
         if request is not None:
             fields = {name: value for name, value in request.fields.items() if name not in TOKEN_FIELDS}
             request = replace(request, fields=fields)
-        without_token = kept(scope)
+        end = early_end = self._trace.prepared(exchange, scope)
+        early = tuple([decision for decision in prepared[: self._token_place] if decision is not None])
+        if early:
+            stranger = exchange.again("", exchange.started)
+            stranger.identity = None
+            early_end = self._trace.prepared(stranger, scope)
         self.plans.put(
             key,
             Remembered(
-                scope=without_token,
+                scope=scope,
                 exchange=exchange,
                 known=known,
                 looked_up=self._looked_up(known),
-                decisions=tuple([stage.prepared(exchange, without_token) for stage in stages]),
-                read=self._cache.prepared(request, without_token) if request is not None else None,
-                end=self._trace.prepared(exchange, without_token),
+                decisions=tuple([decision for decision in prepared if decision is not None]),
+                early=early,
+                early_end=early_end,
+                read=self._cache.prepared(request, scope) if request is not None else None,
+                refusal=fault,
+                end=end,
             ),
         )
 
@@ -145,6 +173,8 @@ class Planner:
         section = repeated_section(passed, octets, token=token, request_id=exchange.request_id)
         if section is None or not self._is_of(known, exchange):
             return
+        if any(check.prepared(exchange, scope) is not None for check in self._checks[: self._token_place]):
+            return  # a refusal in front of the token would count as one behind it
         self.sections.put(
             key,
             Section(
@@ -202,6 +232,7 @@ class Planner:
                 looked_up=looked_up,
                 decisions=decisions,
                 end=end,
+                early_end=end,
             )
         self.plans.put(key, plan)
 
@@ -227,8 +258,6 @@ class Planner:
 
 
 def _is_worth_a_plan(octets: bytes, exchange: Exchange, scope: Scope) -> bool:
-    if exchange.charged_early:  # the line charges that before it looks at the token, so the line decides
-        return False
     client = scope["client"]
     if len(octets) > MAX_OCTETS or exchange.client_address != (client[0] if client else ""):
         return False

@@ -19,9 +19,9 @@ from typing import Generic, TypeVar
 from starlette.types import Scope
 
 from metaproxy.cache.lookup import PreparedRead
+from metaproxy.check import Prepared, TargetCheck
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.writing import ANSWER_KIND, answer_kind
-from metaproxy.filters.stage import Check, Prepared
 from metaproxy.filters.trace import PreparedEnd
 from metaproxy.forward.repeating import RepeatedFields, RepeatedSection
 from metaproxy.identity.digests import keyed_digest
@@ -63,14 +63,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Remembered(Plan):
-    """A request that memory answers: with the ``refusal`` that its token means, or after ``decisions``.
+    """A request that memory answers: after ``decisions``, with the ``refusal`` that its token means, or else
+    from the cache.
 
-    ``read`` is what is asked of the cache, None where that is not concerned; ``end`` is how it ends.
+    ``read`` is what is asked of the cache, None if that is not concerned; ``end`` is how it ends. ``early``
+    are those of the decisions that come before the token is looked up, ``early_end`` is how it ends if one
+    of them refuses it.
     """
 
     end: PreparedEnd
     refusal: Fault | None = None
     decisions: Sequence[Prepared] = ()
+    early: Sequence[Prepared] = ()
+    early_end: PreparedEnd
     read: PreparedRead | None = None
 
 
@@ -97,7 +102,7 @@ class Kind:
 
     route: str
     is_stored: bool
-    checks: Sequence[Check]
+    checks: Sequence[TargetCheck]
     decisions: Sequence[Prepared]
 
 

@@ -1,13 +1,13 @@
 """Requests that came before and that memory answers: the shortest way there is.
 
-Each stage has prepared its decision, and makes it anew: in this file they are put together. Nothing is
+Each check has prepared its decision, and makes it anew: in this file they are put together. Nothing is
 made here that others could hold on to, no Exchange, no scope: a request that is answered at once needs none.
 """
 
+from metaproxy.asgi import outcome_of
 from metaproxy.cache.stored import Hit
 from metaproxy.fast_lane.plans import Remembered
 from metaproxy.fast_lane.writing import Refusals, edited
-from metaproxy.filters.stage import outcome_of
 from metaproxy.outbox import MOST_BYTES
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
@@ -33,38 +33,56 @@ class Repeats:
 
         None where memory has none, or cannot decide; nothing has been charged then.
         """
-        if plan.refusal is not None:
-            return self._refusal(plan, now, plan.refusal, b"")
-        hit = plan.read.hit(now) if plan.read is not None else None
-        if hit is not None and len(hit.body) > MOST_BYTES:
-            return None
+        hit: Hit | None = None
+        if plan.refusal is None:
+            hit = plan.read.hit(now) if plan.read is not None else None
+            if hit is None:
+                return self._refused(plan, now)
+            if len(hit.body) > MOST_BYTES:
+                return None
         told = b""
-        try:
-            for decision in plan.decisions:
-                decided = decision.refuse(now) if hit is None else decision.admit(now)
-                if decided is not None:
-                    fault, lines = decided
-                    told += lines
-                    if fault is not None:
-                        return self._refusal(plan, now, fault, told)
-                elif hit is not None:
-                    return None
-        except Fault as fault:
-            return self._refusal(plan, now, fault, told, is_kept=False)
-        return None if hit is None else self._hit(plan, now, hit, told)
+        for decision in plan.decisions:
+            decided = decision.admit(now)
+            if decided is None:
+                return None
+            fault, lines = decided
+            told += lines
+            if fault is not None:
+                return self._refusal(plan, now, fault, told, is_early=decision in plan.early)
+        if hit is not None:
+            return self._hit(plan, now, hit, told)
+        return None if plan.refusal is None else self._refusal(plan, now, plan.refusal, told)
+
+    def _refused(self, plan: Remembered, now: float) -> bytes | None:
+        """Return the refusal of a request that memory has no answer to; None if it is not refused."""
+        told = b""
+        for decision in plan.decisions:
+            decided = decision.refuse(now)
+            if decided is None:
+                return None
+            fault, lines = decided
+            told += lines
+            if fault is not None:
+                return self._refusal(plan, now, fault, told, is_early=decision in plan.early)
+        return None
 
     def _hit(self, plan: Remembered, now: float, hit: Hit, told: bytes) -> bytes:
         request_id, body = new_request_id(), hit.body
+        if plan.looked_up is not None:
+            plan.looked_up.value += 1
         plan.end.end(request_id, now, hit.status, len(body), hit.outcome, "", hit.cache_status)
         head = hit.head_with(told, plan.exchange.response_edits)
         return b"".join((head, self._via, request_id.encode(), b"\r\n\r\n", body))
 
     def _refusal(
-        self, plan: Remembered, now: float, fault: Fault, told: bytes, *, is_kept: bool = True
+        self, plan: Remembered, now: float, fault: Fault, told: bytes, *, is_early: bool = False
     ) -> bytes:
         request_id = new_request_id()
-        start, body = (self._refusals.of_kept if is_kept else self._refusals.of)(fault, plan.scope)
-        plan.end.end(request_id, now, fault.status, len(body), outcome_of(fault), fault.reason)
+        end = plan.early_end if is_early else plan.end
+        if not is_early and plan.looked_up is not None:
+            plan.looked_up.value += 1
+        start, body = self._refusals.of_kept(fault, plan.scope)
+        end.end(request_id, now, fault.status, len(body), outcome_of(fault), fault.reason)
         via, date = self._via, self._date()
         named = request_id.encode()
         head = edited(start + told, plan.exchange.response_edits)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from starlette.types import Scope
 
-from metaproxy.filters.stage import fault_answer
+from metaproxy.asgi import fault_answer
 from metaproxy.protocol.compute_api import FORMATS
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.header_edits import HeaderEdits

@@ -7,13 +7,15 @@ client's own identity headers are gone before.
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
+from metaproxy import verdicts
+from metaproxy.check import Check, TargetCheck, always, no_application
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import Exchange, HeaderPairs, Identity
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.guesses import GuessesExceeded
 from metaproxy.identity.rendering import DELEGATED, SERVICE_DELEGATED, service_twins
@@ -24,11 +26,9 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS, strip
 from metaproxy.protocol.open_paths import OpenPaths
+from metaproxy.verdicts import PASS, Wait
 
 OnMissing: TypeAlias = Literal["reject", "delegate", "delegate-always"]
-
-DECIDED = "metaproxy.authenticated"
-"""The key of the scope that says that its headers are already those for the upstream."""
 
 MISSING = Rejected("token_missing")
 INVALID_TOKEN = "The token is not valid."  # noqa: S105 - a message
@@ -49,13 +49,12 @@ _AMBIGUOUS = re.compile(r"//|\\|/\.{1,2}(/|$)")
 _ESCAPED = re.compile(rb"%(2[ef]|5c)", re.IGNORECASE)
 
 
-class Authenticate(DecidingStage):
+class Authenticate(Check):
     """Lets requests with a valid token through, and those to anonymous paths without looking.
 
     Answers 401 to a missing or rejected token, 400 to two different ones, 503 or 504 where identity
     gives no verdict, 413 to an unknown token of an address that has tried too many. Writes
-    ``exchange.identity`` and ``exchange.service_identity``, and replaces ``scope["headers"]``. Reads
-    ``exchange.identity_headers_stripped``.
+    ``exchange.identity`` and ``exchange.service_identity``, and replaces ``scope["headers"]``.
 
     Args:
         app: the next application.
@@ -69,12 +68,13 @@ class Authenticate(DecidingStage):
         accept_expired: whether a valid service token lets an expired token through.
         max_token_bytes: longer tokens are rejected without asking.
         over_limit_status: the answer to an address that has tried too many tokens, 413 or 429.
+        removes_forged: False if an earlier check has taken the client's own identity headers off.
         monotonic: measures what was waited.
     """
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: ASGIApp = no_application,
         *,
         validator: TokenValidator,
         advertise: str = "",
@@ -84,6 +84,7 @@ class Authenticate(DecidingStage):
         accept_expired: bool = False,
         max_token_bytes: int = MAX_TOKEN_BYTES,
         over_limit_status: Literal[413, 429] = 413,
+        removes_forged: bool = True,
         monotonic: Clock = monotonic,
     ) -> None:
         self.app = app
@@ -91,55 +92,53 @@ class Authenticate(DecidingStage):
         challenge = f'Keystone uri="{advertise}"' if advertise else "Keystone"
         self._challenge = ((b"www-authenticate", challenge.encode()),)
         self._anonymous = anonymous if isinstance(anonymous, OpenPaths) else OpenPaths(anonymous)
-        self.checks_kinds = self._anonymous.is_shaped
+        self.holds_for_kinds = self._anonymous.is_shaped
         self._delegates = on_missing != "reject"
         self._delegates_always = on_missing == "delegate-always"
         self._service_roles = frozenset(service_roles)
         self._accept_expired = accept_expired
         self._max_token_bytes = max_token_bytes
         self._over_limit_status = over_limit_status
+        self._removes_forged = removes_forged
         self._monotonic = monotonic
 
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Decide from memory; False where identity must be asked. Raises Fault. May be repeated."""
-        if DECIDED in scope:
-            return True
-        headers = scope["headers"] if exchange.identity_headers_stripped else strip(scope["headers"])
+    def decide(self, exchange: Exchange, scope: Scope) -> verdicts.Verdict:
+        """Decide from memory, or wait for identity."""
+        headers = strip(scope["headers"]) if self._removes_forged else scope["headers"]
         if self._is_anonymous(scope):
-            _pass(scope, headers, DELEGATED)
-            return True
-        user_token, service_token = _tokens(headers)
+            scope["headers"] = [*headers, *DELEGATED]
+            return PASS
+        tokens = _tokens(headers)
+        if isinstance(tokens, Fault):
+            return tokens
+        user_token, service_token = tokens
         service: Verdict | None = None
+        user: Verdict | None = None
         if service_token:
             service = self._service_verdict(self.validator.known(service_token), scope)
-            if service is None:
-                return False
-        allow_expired = self._lets_expired_pass(service)
-        user = self.validator.known(user_token, allow_expired=allow_expired) if user_token else MISSING
+        if service is not None or not service_token:
+            allow_expired = self._lets_expired_pass(service)
+            user = self.validator.known(user_token, allow_expired=allow_expired) if user_token else MISSING
         if user is None:
-            return False
-        self._conclude(exchange, scope, headers, user, service)
-        return True
+            return Wait(partial(self._ask, exchange, scope, headers, user_token, service_token))
+        return self._conclude(exchange, scope, headers, user, service)
 
-    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let through what needs a token, unless the token has access rules, which rest on the target."""
+    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck | None:
+        """Let pass what needs a token, unless the token has access rules, which rest on the target."""
         if exchange.identity is not None and exchange.identity.access_rules is not None:
-            return False
-        return not self._is_anonymous(scope)
+            return None
+        return None if self._is_anonymous(scope) else always
 
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its identity; raises Fault."""
-        if not self.decide(exchange, scope):
-            started = self._monotonic()
-            try:
-                await self._ask(exchange, scope)
-            finally:
-                exchange.waited("identity", self._monotonic() - started, started)
-        await self.app(scope, receive, send)
-
-    async def _ask(self, exchange: Exchange, scope: Scope) -> None:
-        headers = scope["headers"] if exchange.identity_headers_stripped else strip(scope["headers"])
-        user_token, service_token = _tokens(headers)
+    async def _ask(
+        self,
+        exchange: Exchange,
+        scope: Scope,
+        headers: Sequence[Header],
+        user_token: bytes,
+        service_token: bytes,
+    ) -> verdicts.Verdict:
+        """Ask identity about the tokens that are not known."""
+        started = self._monotonic()
         address = exchange.client_address
         service: Verdict | None = None
         user: Verdict = MISSING
@@ -150,8 +149,12 @@ class Authenticate(DecidingStage):
                 allow_expired = self._lets_expired_pass(service)
                 user = await self._resolve(user_token, address, allow_expired=allow_expired)
         except GuessesExceeded as error:
-            raise self._over_limit(error.retry_after) from error
-        self._conclude(exchange, scope, headers, user, service)
+            return self._over_limit(error.retry_after)
+        except IdentityUnavailable as error:
+            return error.fault()
+        finally:
+            exchange.waited("identity", self._monotonic() - started, started)
+        return self._conclude(exchange, scope, headers, user, service)
 
     def _over_limit(self, seconds: int) -> Fault:
         message = f"Too many tokens that are not valid were tried. Retry after {seconds} seconds."
@@ -165,10 +168,10 @@ class Authenticate(DecidingStage):
             return Rejected("token_unknown")
         try:
             return await self.validator.resolve(token, allow_expired=allow_expired, address=address)
-        except IdentityUnavailable as error:
+        except IdentityUnavailable:
             if self._delegates_always:
                 return Rejected("identity_unavailable")
-            raise error.fault() from error
+            raise
 
     def _conclude(
         self,
@@ -177,32 +180,27 @@ class Authenticate(DecidingStage):
         headers: Sequence[Header],
         user: Verdict,
         service: Verdict | None,
-    ) -> None:
-        """Write what the verdicts mean into ``exchange`` and ``scope``, or refuse."""
+    ) -> verdicts.Verdict:
+        """Write what is known of the tokens into ``exchange`` and ``scope``, or refuse."""
         if isinstance(user, Identity) and not isinstance(service, Identity):
             user = _within_rules(user, scope)
+        told: HeaderPairs = DELEGATED
         if isinstance(user, Identity):
             exchange.identity = user
             told = user.header_pairs
-        else:
-            self._refuse_unless_delegating(user, service=False)
-            told = DELEGATED
+        elif not self._delegates:
+            message = MESSAGES.get(user.reason, INVALID_TOKEN)
+            return Fault(401, message, reason=user.reason, headers=self._challenge)
         if isinstance(service, Identity):
             exchange.service_identity = service
             told += service_twins(service)
         elif service is not None:
-            self._refuse_unless_delegating(service, service=True)
+            if not self._delegates:
+                message = "The service token is not valid."
+                return Fault(401, message, reason="service_token_rejected", headers=self._challenge)
             told += SERVICE_DELEGATED
-        _pass(scope, headers, told)
-
-    def _refuse_unless_delegating(self, verdict: Rejected, *, service: bool) -> None:
-        if self._delegates:
-            return
-        if service:
-            message, reason = "The service token is not valid.", "service_token_rejected"
-        else:
-            message, reason = MESSAGES.get(verdict.reason, INVALID_TOKEN), verdict.reason
-        raise Fault(401, message, reason=reason, headers=self._challenge)
+        scope["headers"] = [*headers, *told]
+        return PASS
 
     def _service_verdict(self, verdict: Verdict | None, scope: Scope) -> Verdict | None:
         """Return ``verdict``, or a rejection where a service token has none of the roles."""
@@ -223,20 +221,20 @@ class Authenticate(DecidingStage):
         return not _AMBIGUOUS.search(path) and not _ESCAPED.search(scope.get("raw_path") or b"")
 
 
-def _tokens(headers: Iterable[Header]) -> tuple[bytes, bytes]:
-    """Return the user's token and the service token, empty where there is none; raises Fault (400)."""
+def _tokens(headers: Iterable[Header]) -> tuple[bytes, bytes] | Fault:
+    """Return the user's token and the service token, empty if there is none; or the refusal."""
     found = [pair for pair in headers if pair[0] in TOKEN_FIELDS]
     if len(found) == 1 and found[0][0] == TOKEN:
         return found[0][1], b""
     values: dict[bytes, bytes] = {}
     for name, value in found:
         if name in values:
-            raise Fault(400, f"{name.decode()} stands twice.", reason="token_ambiguous")
+            return Fault(400, f"{name.decode()} stands twice.", reason="token_ambiguous")
         values[name] = value
     storage_token = values.get(STORAGE_TOKEN, b"")
     user_token = values.get(TOKEN, storage_token)
     if storage_token and storage_token != user_token:
-        raise Fault(400, "x-auth-token and x-storage-token differ.", reason="token_ambiguous")
+        return Fault(400, "x-auth-token and x-storage-token differ.", reason="token_ambiguous")
     return user_token, values.get(SERVICE_TOKEN, b"")
 
 
@@ -249,9 +247,3 @@ def _within_rules(identity: Identity, scope: Scope) -> Verdict:
     if rules is None or credential_rules.allow(rules, scope["method"], scope["path"], scope["raw_path"]):
         return identity
     return Rejected("access_rules")
-
-
-def _pass(scope: Scope, headers: Sequence[Header], told: HeaderPairs) -> None:
-    """Let the upstream be told ``told`` beside the client's ``headers``."""
-    scope["headers"] = [*headers, *told]
-    scope[DECIDED] = True

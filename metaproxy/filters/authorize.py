@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
+from metaproxy.check import Check, TargetCheck, always, no_application
 from metaproxy.exchange import Exchange, Identity
-from metaproxy.filters.stage import Check, DecidingStage
 from metaproxy.identity.acting import Tenants
 from metaproxy.protocol.access_rules import AccessRules, Authorization, PathRules, allows
 from metaproxy.protocol.compute_api import (
@@ -25,6 +25,7 @@ from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.names import VERSIONS, has_bare_tenant
 from metaproxy.protocol.routes import RouteTable, segments_of, template_names
 from metaproxy.settings.section import chosen
+from metaproxy.verdicts import PASS, Verdict
 
 TENANT = "tenant_id"
 MEMO_ENTRIES = 1024
@@ -51,16 +52,10 @@ class _PathPolicy(NamedTuple):
         return found
 
     def names_no_tenant_but(self, tenant: str, scope: Scope) -> bool:
-        segments = segments_of(scope["path"])
-        if self.tenant_of_operation >= 0 and segments[self.tenant_of_operation] != tenant:
-            return False
-        for at in self.tenants:
-            if segments[at] != tenant and not is_top_level_resource(segments[at]):
-                return False
-        return True
+        return all(named == tenant for named in self.tenants_in(scope["path"]))
 
 
-class Authorize(DecidingStage):
+class Authorize(Check):
     """Lets a request through whose identity may act on the path's tenant, with its method and roles.
 
     Answers 403 where tenant or roles do not fit (404 if masked), 405 with Allow to a method that a
@@ -78,7 +73,7 @@ class Authorize(DecidingStage):
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: ASGIApp = no_application,
         /,
         settings: Authorization | None = None,
         *,
@@ -96,43 +91,43 @@ class Authorize(DecidingStage):
         self._methods = settings.methods
         self._masked = settings.mask_as_not_found
         tables = self._operations, self._tenant_table, self._rules
-        self.checks_kinds = self._is_shaped = all(table.is_shaped for table in tables)
+        self.holds_for_kinds = all(table.is_shaped for table in tables)
         self._policies: dict[tuple[str, str], _PathPolicy] = {}
 
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Decide; always from memory, so always True. Raises Fault. May be repeated."""
+    def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
+        """Decide; write into ``exchange`` and ``scope`` for which tenant the identity acts."""
         path, method = scope["path"], scope["method"]
         identity = exchange.identity
         policy = self._policy(path, identity)
         if identity is not None:
             tenants = policy.tenants_in(path)
             if any(tenant != identity.project_id for tenant in tenants):
-                identity = exchange.identity = self._acting_on(tenants, identity, scope)
+                acting = self._tenants.acting_on(identity, tenants)
+                if acting is None:
+                    return self._forbidden("tenant_mismatch")
+                if acting is not identity:
+                    former = frozenset(identity.header_pairs)
+                    others = [pair for pair in scope["headers"] if pair not in former]
+                    scope["headers"] = [*others, *acting.header_pairs]
+                identity = exchange.identity = acting
         if policy.methods is not None and method not in policy.methods:
-            raise _method_fault(policy.methods)
+            return _method_fault(policy.methods)
         if policy.rules and not allows(policy.rules, method, identity.roles if identity else ()):
-            raise self._forbidden("role_missing")
-        return True
+            return self._forbidden("role_missing")
+        return PASS
 
-    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
-        """Decide as ``decide`` does, for an identity that acts for the same tenant as before."""
+    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck | None:
+        """Let paths pass whose tenant is the one that the identity acts for."""
         identity = exchange.identity
-        return self.decide(exchange, scope) and exchange.identity is identity
-
-    def left_to_check(self, exchange: Exchange, scope: Scope) -> Check | None:
-        """Whether the path's tenant is the one that the identity acts for, its kind does not tell."""
-        if exchange.identity is None:
+        if self.decide(exchange, scope) is not PASS or exchange.identity is not identity:
             return None
-        policy = self._policy(scope["path"], exchange.identity)
-        return partial(policy.names_no_tenant_but, exchange.identity.project_id)
-
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; raises Fault."""
-        self.decide(exchange, scope)
-        await self.app(scope, receive, send)
+        if identity is None:
+            return always
+        policy = self._policy(scope["path"], identity)
+        return partial(policy.names_no_tenant_but, identity.project_id)
 
     def _policy(self, path: str, identity: Identity | None) -> _PathPolicy:
-        kind = kind_of_path(path) if self._is_shaped else path
+        kind = kind_of_path(path) if self.holds_for_kinds else path
         tenant = identity.project_id if self._rules.tells_tenants and identity is not None else ""
         policy = self._policies.get((kind, tenant))
         if policy is None:
@@ -165,17 +160,6 @@ class Authorize(DecidingStage):
             operation.value if operation is not None and self._methods else None,
             self._rules.for_path(path, tenant),
         )
-
-    def _acting_on(self, tenants: Sequence[str], identity: Identity, scope: Scope) -> Identity:
-        """Return ``identity`` as it acts on ``tenants``, and write so into ``scope``; raises Fault."""
-        acting = self._tenants.acting_on(identity, tenants)
-        if acting is None:
-            raise self._forbidden("tenant_mismatch")
-        if acting is not identity:
-            former = frozenset(identity.header_pairs)
-            others = [pair for pair in scope["headers"] if pair not in former]
-            scope["headers"] = [*others, *acting.header_pairs]
-        return acting
 
     def _forbidden(self, reason: str) -> Fault:
         if self._masked:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy import clock
+from metaproxy.asgi import Stage
 from metaproxy.cache.admission import Admission, Asked
 from metaproxy.cache.collections import Collections
 from metaproxy.cache.deliveries import Read, note_pass, send_hit
@@ -36,7 +37,6 @@ from metaproxy.cache.write_through import WriteThrough
 from metaproxy.cache.writes import Writes
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import Stage
 from metaproxy.protocol.caching import cache_status, reuse
 from metaproxy.protocol.caching.invalidation import is_write
 from metaproxy.protocol.caching.reuse import MustValidate

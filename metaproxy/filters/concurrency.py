@@ -4,15 +4,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
+from metaproxy.check import GOES_ON, Check, Decided, Prepared, TargetCheck, always, no_application
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import GOES_ON, Decided, DecidingStage, Prepared
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import consumer_of
 from metaproxy.telemetry.metrics import Metrics
+from metaproxy.verdicts import PASS, Verdict
 
 NOBODY = Identity()
 
@@ -51,7 +52,7 @@ class Running:
             del self._running[consumer]
 
 
-class ConcurrencyLimit(DecidingStage):
+class ConcurrencyLimit(Check):
     """Lets a request through while fewer than ``maximum`` of its consumer run; answers 413 otherwise.
 
     Counts in this process: with n workers a consumer may have n times as many. A request counts until
@@ -69,7 +70,7 @@ class ConcurrencyLimit(DecidingStage):
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: ASGIApp = no_application,
         *,
         maximum: int,
         per: Literal["project", "user", "address", "global"] = "project",
@@ -81,52 +82,47 @@ class ConcurrencyLimit(DecidingStage):
         self.app = app
         self._maximum = maximum
         self._consumer_of = consumer_of((per,), ipv6_prefix)
-        self._status = 503 if per == "global" else over_limit_status
         self._running = running if running is not None else Running()
         metrics = metrics or Metrics()
-        self._refusals = refusals(metrics)
+        self._refused = refusals(metrics).cell(("concurrent",))
+        self._fault = Fault(
+            503 if per == "global" else over_limit_status,
+            f"More than {maximum} requests at the same time are not allowed.",
+            reason="concurrency_exceeded",
+            retry_after=RETRY_AFTER_SECONDS,
+        )
         metrics.gauge("metaproxy_limit_running", "Requests that run now.", (), lambda: [((), len(self))])
 
     def __len__(self) -> int:
         """The number of requests that run."""
         return len(self._running)
 
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Refuse a request whose consumer has enough running. One that ends at once need not be counted."""
-        self.check(self._consumer(exchange))
-        return True
+    def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
+        """Refuse a request whose consumer has enough running; count any other for as long as it runs."""
+        return self.begin(exchange, self._consumer(exchange))
 
-    def check(self, consumer: str) -> None:
-        """Raise Fault where ``consumer`` has enough running."""
-        if self._running.of(consumer) >= self._maximum:
-            self._refusals.add(("concurrent",))
-            raise Fault(
-                self._status,
-                f"More than {self._maximum} requests at the same time are not allowed.",
-                reason="concurrency_exceeded",
-                retry_after=RETRY_AFTER_SECONDS,
-            )
+    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
+        """Let any target pass: each is held by what is ``prepared``."""
+        return always
 
     def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
-        """Return the decision on requests like this one: whose they are is known."""
+        """Return the decision about requests of the same consumer."""
         return _PreparedConcurrency(self, self._consumer(exchange))
 
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the request for as long as it runs."""
-        self.decide(exchange, scope)
-        leave = self.enter(exchange)
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            leave()
+    def begin(self, exchange: Exchange, consumer: str) -> Verdict:
+        """Count a request of ``consumer`` until it ends; return the refusal if enough are running."""
+        fault = self.refusal(consumer)
+        if fault is not None:
+            return fault
+        exchange.at_end(self._running.enter(consumer))
+        return PASS
 
-    def enter(self, exchange: Exchange) -> Callable[[], None]:
-        """Count a request that begins to run; return what is to be called when it has ended."""
-        return self.count(self._consumer(exchange))
-
-    def count(self, consumer: str) -> Callable[[], None]:
-        """Count a request of ``consumer``; return what is to be called when it has ended."""
-        return self._running.enter(consumer)
+    def refusal(self, consumer: str) -> Fault | None:
+        """Return the refusal of a request whose ``consumer`` has enough running; None for any other."""
+        if self._running.of(consumer) < self._maximum:
+            return None
+        self._refused.value += 1
+        return self._fault
 
     def _consumer(self, exchange: Exchange) -> str:
         who = exchange.identity or NOBODY
@@ -142,13 +138,11 @@ class _PreparedConcurrency(Prepared):
         self._limit = limit
         self._consumer = consumer
 
-    def decide(self, exchange: Exchange) -> bool:
-        self._limit.check(self._consumer)
-        return True
-
-    def enter(self, exchange: Exchange) -> Callable[[], None]:
-        return self._limit.count(self._consumer)
+    def decide(self, exchange: Exchange) -> Verdict:
+        return self._limit.begin(exchange, self._consumer)
 
     def admit(self, now: float) -> Decided:
-        self._limit.check(self._consumer)
-        return GOES_ON
+        fault = self._limit.refusal(self._consumer)
+        return GOES_ON if fault is None else (fault, b"")
+
+    refuse = admit

@@ -1,22 +1,23 @@
 """Cross-Origin Resource Sharing: which pages in browsers may read what the API answers."""
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
+from metaproxy.check import Check, TargetCheck, always, no_application
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.cross_origin import CorsSettings, CrossOriginPolicy
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get, get_all
 from metaproxy.settings.section import chosen
+from metaproxy.verdicts import PASS, Answer, Verdict
 
 
-class Cors(DecidingStage):
+class Cors(Check):
     """Answers preflights, and tells browsers which origins' pages may read every other answer.
 
     A preflight is 204 to an origin that may ask, 403 to another. It carries no token, so this stage
     stands in front of those that want one. Any other request goes on, whatever its origin: the answer
     then says who may read it, in place of whatever the upstream says about that, and refusals say it
-    too. Writes ``exchange.response_edits``, and ``outcome`` where it answers.
+    too. Writes ``exchange.response_edits``.
 
     Args:
         app: the next application.
@@ -24,44 +25,34 @@ class Cors(DecidingStage):
         options: the options of ``settings`` by name, in its place: ``origins``, ``credentials``, …
     """
 
-    checks_kinds = True
-
-    def __init__(self, app: ASGIApp, /, settings: CorsSettings | None = None, **options: object) -> None:
+    def __init__(
+        self, app: ASGIApp = no_application, /, settings: CorsSettings | None = None, **options: object
+    ) -> None:
         self.app = app
         self._policy = CrossOriginPolicy(chosen(CorsSettings, settings, options))
 
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let a request go on whose answer pages may read, or not; False for a preflight. Not repeated."""
+    def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
+        """Answer a preflight; let any other request pass, with what its answer is to say."""
         origin = _origin(scope)
         if origin is not None and _is_preflight(scope):
-            return False
+            return self._preflight(origin)
         exchange.edit_response(self._policy.answer_edits(origin))
-        return True
+        return PASS
 
-    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let any read go on: what its answer gets does not depend on the target."""
-        return True
+    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
+        """Let any read pass: what its answer gets does not depend on the target."""
+        return always
 
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight; pass on any other request."""
-        if self.decide(exchange, scope):
-            await self.app(scope, receive, send)
-        elif (origin := _origin(scope)) is not None:
-            await self._answer(exchange, origin, send)
-
-    async def _answer(self, exchange: Exchange, origin: bytes, send: Send) -> None:
+    def _preflight(self, origin: bytes) -> Verdict:
         fields = self._policy.preflight(origin)
         if fields is None:
-            raise Fault(
+            return Fault(
                 403,
                 "Pages of this origin may not ask.",
                 reason="origin_not_allowed",
                 headers=self._policy.vary,
             )
-        exchange.outcome = "answered"
-        head = [*fields, *self._policy.vary]
-        await send({"type": "http.response.start", "status": 204, "headers": head})
-        await send({"type": "http.response.body", "body": b""})
+        return Answer(204, [*fields, *self._policy.vary])
 
 
 def _origin(scope: Scope) -> bytes | None:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
+from metaproxy.check import Check, TargetCheck, always, no_application
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.header_edits import REQUEST_RESERVED, RESPONSE_RESERVED, header_edits
+from metaproxy.verdicts import PASS, Verdict
 
 Fields = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-class EditHeaders(DecidingStage):
+class EditHeaders(Check):
     """Edits the header fields of every request and of every answer; answers nothing by itself.
 
     Fields that carry identity, tokens, framing or this hop's business cannot be edited: ValueError says
@@ -25,11 +26,9 @@ class EditHeaders(DecidingStage):
         remove_from_response, set_in_response, add_to_response: the same for what the client gets.
     """
 
-    checks_kinds = True
-
     def __init__(
         self,
-        app: ASGIApp,
+        app: ASGIApp = no_application,
         *,
         remove_from_request: Iterable[str] = (),
         set_in_request: Fields = (),
@@ -52,19 +51,14 @@ class EditHeaders(DecidingStage):
             reserved=RESPONSE_RESERVED,
         )
 
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Edit the request, and leave the edits of the answer in ``exchange``. Not repeated; returns True."""
+    def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
+        """Edit the request, leave the edits of the answer in ``exchange``, and let the request pass."""
         if self._response:
             exchange.edit_response(self._response)
         if self._request:
             scope["headers"] = self._request.apply(scope["headers"])
-        return True
+        return PASS
 
-    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let any read go on: the edits do not depend on the target."""
-        return True
-
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, edited, and leave what is to be done to the answer."""
-        self.decide(exchange, scope)
-        await self.app(scope, receive, send)
+    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
+        """Let any read pass: the edits do not depend on the target."""
+        return always

@@ -10,15 +10,16 @@ are trusted downstream, so a client's are taken off.
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
+from metaproxy.check import Check, TargetCheck, no_application
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import Check, DecidingStage
 from metaproxy.protocol import forwarded, identity_headers, proxy_fields
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import METHOD_OVERRIDES, Header, Headers, get, get_all, via_names
 from metaproxy.protocol.paths import ambiguity
 from metaproxy.protocol.spelling import Spellings
+from metaproxy.verdicts import PASS, Verdict
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -51,11 +52,11 @@ MEMO_BYTES = 512
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
-class Guard(DecidingStage):
+class Guard(Check):
     """Refuses ambiguous requests; takes off headers that a client must not send.
 
     Answers by itself: 400 (ambiguous path or headers), 417, 431, 501, 508 (a forwarding loop).
-    Writes ``client_address``, ``scheme``, ``told_by_proxy`` and ``identity_headers_stripped``.
+    Writes ``client_address``, ``scheme`` and ``told_by_proxy``.
 
     Args:
         app: the next application.
@@ -71,11 +72,9 @@ class Guard(DecidingStage):
             ignored is ambiguous.
     """
 
-    checks_kinds = True
-
     def __init__(
         self,
-        app: ASGIApp,
+        app: ASGIApp = no_application,
         *,
         trusted_proxies: forwarded.Trusted = (),
         forwarded_header: forwarded.ForwardedHeader = "x-forwarded",
@@ -96,46 +95,35 @@ class Guard(DecidingStage):
         self._plain_paths: set[bytes] = set()
         self._plain_names: set[tuple[bytes, ...]] = set()
 
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse the request, or pass it on clean."""
-        self.decide(exchange, scope)
-        await self.app(scope, receive, send)
-
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Check the request and clean its headers; raises Fault. Always decides: returns True."""
+    def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
+        """Check the request and clean its headers."""
         if scope["method"] not in METHODS:
-            raise Fault(501, "The method is not implemented.", reason="method_unknown")
+            return Fault(501, "The method is not implemented.", reason="method_unknown")
         raw_path = scope.get("raw_path") or scope["path"].encode()
         if raw_path not in self._plain_paths:
-            self._check_path(raw_path, scope["path"])
+            problem = self._ambiguity(raw_path, scope["path"])
+            if problem is not None:
+                return Fault(400, f"The request is ambiguous: {problem}.", reason="path_ambiguous")
+            _remember(raw_path, len(raw_path), self._plain_paths)
         headers: list[Header] = scope["headers"]
         names = tuple([name for name, _ in headers])
         size = 0
         for name, value in headers:
             size += len(name) + len(value)
         if len(names) > self._max_headers or size > self._max_header_bytes:
-            raise Fault(431, "The request's header fields are too large.", reason="headers_too_large")
+            return Fault(431, "The request's header fields are too large.", reason="headers_too_large")
         if names not in self._plain_names:
-            self._check_names(exchange, scope, names)
-        exchange.identity_headers_stripped = True
-        return True
+            fault = self._check_names(exchange, scope, names)
+            if fault is not None:
+                return fault
+        return PASS
 
-    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let a known method and a path through that is not ambiguous."""
-        return scope["method"] in METHODS and self._is_unambiguous(scope)
-
-    def left_to_check(self, exchange: Exchange, scope: Scope) -> Check:
-        """Whether a path is ambiguous, its kind does not tell."""
-        return self._is_unambiguous
+    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck | None:
+        """Let any path pass that is not ambiguous, with this method if it is known."""
+        return self._is_unambiguous if scope["method"] in METHODS and self._is_unambiguous(scope) else None
 
     def _is_unambiguous(self, scope: Scope) -> bool:
         return self._ambiguity(scope["raw_path"], scope["path"]) is None
-
-    def _check_path(self, raw_path: bytes, path: str) -> None:
-        problem = self._ambiguity(raw_path, path)
-        if problem is not None:
-            raise Fault(400, f"The request is ambiguous: {problem}.", reason="path_ambiguous")
-        _remember(raw_path, len(raw_path), self._plain_paths)
 
     def _ambiguity(self, raw_path: bytes, path: str) -> str | None:
         problem = ambiguity(raw_path)
@@ -143,38 +131,41 @@ class Guard(DecidingStage):
             problem = "the path is another one to who ignores case"
         return problem
 
-    def _check_names(self, exchange: Exchange, scope: Scope, names: tuple[bytes, ...]) -> None:
+    def _check_names(self, exchange: Exchange, scope: Scope, names: tuple[bytes, ...]) -> Fault | None:
         """Look at which fields there are; most clients send the same few again and again."""
         headers: list[Header] = scope["headers"]
-        if len(set(names)) != len(names):
-            _check_repeated(names)
+        if len(set(names)) != len(names) and (fault := _check_repeated(names)) is not None:
+            return fault
         is_odd = bool(b"".join(names).translate(None, _PLAIN))
         if is_odd:
             scope["headers"] = headers = [pair for pair in headers if not pair[0].translate(None, _PLAIN)]
         if not _NOTEWORTHY.isdisjoint(names) or any(map(proxy_fields.is_told_by_proxies, names)):
-            self._look_closer(exchange, scope, headers)
-        elif not is_odd:
+            return self._look_closer(exchange, scope, headers)
+        if not is_odd:
             _remember(names, sum(map(len, names)), self._plain_names)
+        return None
 
-    def _look_closer(self, exchange: Exchange, scope: Scope, headers: list[Header]) -> None:
-        """What only few requests need: framing, expectations, loops, forwarded and identity fields."""
-        _check_framing(headers)
+    def _look_closer(self, exchange: Exchange, scope: Scope, headers: list[Header]) -> Fault | None:
+        """Check what only few requests have: framing, expectations, loops, forwarded and identity fields."""
+        if (fault := _check_framing(headers)) is not None:
+            return fault
         expectations = get_all(headers, b"expect") if scope.get("http_version") != "1.0" else []
         if any(value.lower() != b"100-continue" for value in expectations):
-            raise Fault(417, "The expectation cannot be met.", reason="expectation_unknown")
+            return Fault(417, "The expectation cannot be met.", reason="expectation_unknown")
         if scope["method"] == "OPTIONS" and _is_zero(get(headers, b"max-forwards")):
             # RFC 9110 §7.6.2: whoever must not pass a request on answers as its final recipient.
-            raise Fault(
+            return Fault(
                 501, "OPTIONS must not be passed on, and is not answered here.", reason="method_unknown"
             )
         if via_names(headers, self._pseudonym) > self._max_passes:
-            raise Fault(508, "The request runs in a loop.", reason="loop_detected")
+            return Fault(508, "The request runs in a loop.", reason="loop_detected")
         if forwarded.is_trusted(exchange.client_address, self._trusted_proxies, is_unix=_is_unix(scope)):
             headers = self._believe(exchange, headers)
         else:
             headers = proxy_fields.without_told(headers)
         headers = [header for header in headers if header[0] not in METHOD_OVERRIDES]
         scope["headers"] = identity_headers.strip(headers)
+        return None
 
     def _believe(self, exchange: Exchange, headers: list[Header]) -> list[Header]:
         """Take from ``headers`` who the client is; return them without what may not be believed."""
@@ -206,20 +197,22 @@ def _remember(seen: T, size: int, plain: set[T]) -> None:
         plain.add(seen)
 
 
-def _check_repeated(names: Sequence[bytes]) -> None:
+def _check_repeated(names: Sequence[bytes]) -> Fault | None:
     seen: set[bytes] = set()
     for name in names:
         if name in SINGLE and name in seen:
-            raise Fault(400, f"The field {name.decode()} stands twice.", reason="header_repeated")
+            return Fault(400, f"The field {name.decode()} stands twice.", reason="header_repeated")
         seen.add(name)
+    return None
 
 
-def _check_framing(headers: Headers) -> None:
+def _check_framing(headers: Headers) -> Fault | None:
     """RFC 9112 §6.1: a Transfer-Encoding beside a Content-Length, or one that is not chunked, is refused."""
     codings = get_all(headers, b"transfer-encoding")
     if not codings:
-        return
+        return None
     if get_all(headers, b"content-length"):
-        raise Fault(400, "The body's length is told twice.", reason="framing_ambiguous", close=True)
+        return Fault(400, "The body's length is told twice.", reason="framing_ambiguous", close=True)
     if [coding.strip().lower() for coding in codings] != [b"chunked"]:
-        raise Fault(501, "The transfer coding is not known.", reason="transfer_coding_unknown", close=True)
+        return Fault(501, "The transfer coding is not known.", reason="transfer_coding_unknown", close=True)
+    return None

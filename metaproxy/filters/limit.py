@@ -1,19 +1,19 @@
 """Stage 5: every consumer is held to its rates."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from metaproxy import clock
+from metaproxy.check import Check, Prepared, TargetCheck, always, no_application
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.metered import MeteredRate
 from metaproxy.filters.prepared_limit import prepared_limit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import DecidingStage, Prepared
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.limits import fields
@@ -21,14 +21,15 @@ from metaproxy.protocol.limits.policy import fits, whole_seconds
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.telemetry.metrics import Metrics
+from metaproxy.verdicts import PASS, Verdict, Wait
 
-FAULTS_KEPT = 64
-"""So many refusals are kept: they differ in the seconds until a retry alone."""
+CACHED_FAULTS = 64
+"""The number of refusals that are cached: they differ in the seconds until a retry alone."""
 
 METERED_KEPT = 4096
 
 
-class RateLimit(DecidingStage):
+class RateLimit(Check):
     """Lets a request through if every rate that it meets has room, and charges all of them; else none.
 
     Over a consumer's own rate it answers 413 (or 429, RFC 6585 §4), over a global one 503, both with
@@ -49,11 +50,9 @@ class RateLimit(DecidingStage):
         monotonic: measures how long the store kept a request waiting.
     """
 
-    charges = True
-
     def __init__(
         self,
-        app: ASGIApp,
+        app: ASGIApp = no_application,
         *,
         rates: Rates | None = None,
         rules: Sequence[RateRule] = (),
@@ -73,9 +72,9 @@ class RateLimit(DecidingStage):
         self.rates = rates = rates if rates is not None else Rates(rules, monotonic=monotonic)
         self._over_limit_status = over_limit_status
         self.headers = headers
-        self.kept_fault = lru_cache(maxsize=FAULTS_KEPT)(self.fault)
-        """What ``fault`` returns, for who never raises it: the same again."""
-        self.prepares_kinds = self.checks_kinds = rates.meet_kinds(before_identity=before_identity)
+        self.fault = lru_cache(maxsize=CACHED_FAULTS)(self._fault)
+        """Returns the refusal of a request that may come again in so many seconds."""
+        self.holds_for_kinds = rates.meet_kinds(before_identity=before_identity)
         self._metered: dict[str, MeteredRate] = {}
         metrics = metrics or Metrics()
         refused = refusals(metrics)
@@ -94,44 +93,34 @@ class RateLimit(DecidingStage):
             lambda: [((), rates.without_store)],
         )
 
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Hold the request to its rates from memory; False where the shared store must be asked.
+    def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
+        """Hold the request to its rates, in memory or in the shared store."""
+        charges = self.charges_of(exchange, scope)
+        return self.charge(exchange, charges) if charges else PASS
 
-        May be repeated: a request is charged once (``exchange.charged``, ``exchange.charged_early``).
-        """
-        if exchange.charged_early if self.before_identity else exchange.charged:
-            return True
-        return self.charge(exchange, self.charges_of(exchange, scope))
+    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
+        """Let any target pass: each is held by what is ``prepared``."""
+        return always
 
-    def decide_target(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let through what meets no rule of this stage; the others are charged by ``decide``."""
-        return not self.charges_of(exchange, scope)
+    def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
+        """Return the decision about requests like this one: the counters that they meet are known."""
+        return prepared_limit(self, exchange, scope)
 
     def charges_of(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
-        """Return the counters that this stage would charge the request to."""
+        """Return the counters that this check would charge the request to."""
         if self.before_identity:
             return self.rates.early_charges(exchange, scope)
         return self.rates.charges(exchange, scope)
 
-    def mark(self, exchange: Exchange) -> None:
-        """Note that the request has been charged by this stage."""
-        if self.before_identity:
-            exchange.charged_early = True
-        else:
-            exchange.charged = True
-
-    def charge(self, exchange: Exchange, charges: Sequence[Charge]) -> bool:
-        """Charge the counters from memory; False where the shared store must be asked."""
-        if not charges:
-            return True
+    def charge(self, exchange: Exchange, charges: Sequence[Charge]) -> Verdict:
+        """Charge the counters: in memory, or else in the shared store."""
         metered = self.metered(charges)
         if metered is not None:
             return metered.decide(exchange)
         taken = self.rates.take(charges)
         if taken is None:
-            return False
-        self._conclude(exchange, charges, taken)
-        return True
+            return Wait(partial(self._ask_store, exchange, charges))
+        return self._conclude(exchange, charges, taken)
 
     def metered(self, charges: Sequence[Charge]) -> MeteredRate | None:
         """Return what holds the one rate that is met, where its counter is in this process; else None."""
@@ -148,34 +137,25 @@ class RateLimit(DecidingStage):
             known = self._metered[charge.key] = MeteredRate(self, charge, meter)
         return known
 
-    def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
-        """Return the decision on requests like this one: the counters that they meet are known."""
-        return prepared_limit(self, exchange, scope)
-
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is within its rates."""
-        if not self.decide(exchange, scope):
-            await self._ask_store(exchange, scope)
-        await self.app(scope, receive, send)
-
-    async def _ask_store(self, exchange: Exchange, scope: Scope) -> None:
-        charges = self.charges_of(exchange, scope)
+    async def _ask_store(self, exchange: Exchange, charges: Sequence[Charge]) -> Verdict:
         begun = self._monotonic()
         try:
             taken = await self.rates.take_shared(charges)
         finally:
             exchange.waited("store", self._monotonic() - begun, begun)
-        self._conclude(exchange, charges, taken)
+        return self._conclude(exchange, charges, taken)
 
-    def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken) -> None:
-        self.mark(exchange)
+    def _conclude(self, exchange: Exchange, charges: Sequence[Charge], taken: Taken | Fault) -> Verdict:
         fault, told = self.concluded(charges, taken)
         exchange.response_headers += told
-        if fault is not None:
-            raise fault
+        return PASS if fault is None else fault
 
-    def concluded(self, charges: Sequence[Charge], taken: Taken) -> tuple[Fault | None, Sequence[Header]]:
-        """Count what ``taken`` says of ``charges``; return the refusal that it means, and what is told."""
+    def concluded(
+        self, charges: Sequence[Charge], taken: Taken | Fault
+    ) -> tuple[Fault | None, Sequence[Header]]:
+        """Count what ``taken`` says of ``charges``; return the refusal that it means, and header fields."""
+        if isinstance(taken, Fault):
+            return taken, ()
         if taken.admitted:
             for _, _, rule in charges:
                 self.admitted[rule.rule.name].value += 1
@@ -192,8 +172,7 @@ class RateLimit(DecidingStage):
                 self.refused[rule.rule.name].value += 1
         return self.fault(seconds, is_global=is_global)
 
-    def fault(self, seconds: int, *, is_global: bool) -> Fault:
-        """Return what a request is told that may come again in so many seconds."""
+    def _fault(self, seconds: int, *, is_global: bool) -> Fault:
         if is_global:
             message = f"The service is at its limit. Retry after {seconds} seconds."
             return Fault(503, message, reason="global_rate_exceeded", retry_after=seconds)

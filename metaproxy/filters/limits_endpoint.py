@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaproxy import clock
+from metaproxy.asgi import Stage
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import Rates
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol import faults, headers
 from metaproxy.protocol.compute_api import resource_path
 from metaproxy.protocol.faults import Fault
@@ -27,7 +27,7 @@ NOT_KEPT = frozenset({b"content-length", b"content-type", b"content-encoding", b
 """What of the upstream's head describes its own body."""
 
 
-class LimitsEndpoint(DecidingStage):
+class LimitsEndpoint(Stage):
     """Answers the limits endpoint: the caller's own rates, merged with what the upstream says.
 
     The upstream's absolute limits and rates stay; our rates come first, and of two absolute values the
@@ -60,19 +60,16 @@ class LimitsEndpoint(DecidingStage):
         self._paths: ResourceTable[None] = ResourceTable(mount)
         for template in (path,) if isinstance(path, str) else path:
             self._paths.add(template, None)
-        self.concerns_kinds = self.prepares_kinds = self._paths.is_shaped
-
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Return whether the request is none for the limits, so that the next stage may have it."""
-        return not self.concerns(scope["method"], scope["path"])
+        self.concerns_kinds = self._paths.is_shaped
+        """True if ``concerns`` says the same of every path of a kind (``compute_api.kind_of_path``)."""
 
     def concerns(self, method: str, path: str) -> bool:
-        """Only the endpoint itself is answered, under each of its names."""
+        """Say whether this is a request for the endpoint, under any of its names."""
         return method in ("GET", "HEAD") and self._paths.has(resource_path(path))
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the limits; pass on any other."""
-        if self.decide(exchange, scope):
+        if not self.concerns(scope["method"], scope["path"]):
             await self.app(scope, receive, send)
             return
         match = self._match(exchange, scope)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metaproxy.asgi import Stage
 from metaproxy.exchange import ClientDisconnected, Exchange
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.compute_api import BARE_TENANT, PREFIXES, resource_path
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.metadata import Uncountable, exceeds, most_bytes
@@ -20,7 +20,7 @@ HIDING = frozenset({b"accept-encoding", b"if-range", b"range"})
 """Fields for which an answer comes that could not be counted: compressed, or a part of it."""
 
 
-class MetadataItemLimit(DecidingStage):
+class MetadataItemLimit(Stage):
     """Lets metadata collections through that hold few enough items; answers 413 to others.
 
     A write that cannot be counted is answered 400, an answer that cannot be counted 502. Neither is passed
@@ -37,6 +37,9 @@ class MetadataItemLimit(DecidingStage):
         held: the most items of a PUT or POST; None is any number.
         metrics: counts refusals.
     """
+
+    concerns_kinds = True
+    """True because ``concerns`` says the same of every path of a kind (``compute_api.kind_of_path``)."""
 
     def __init__(
         self,
@@ -56,18 +59,13 @@ class MetadataItemLimit(DecidingStage):
         self._bare_collections: RouteTable[None] = RouteTable()
         self._bare_collections.add(BARE_TENANT + COLLECTION, None)
 
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Return whether the request concerns no metadata collection that must be counted."""
-        limit = self._limit(scope["method"])
-        return limit is None or not self._is_collection(scope["path"])
-
     def concerns(self, method: str, path: str) -> bool:
-        """Only collections are counted."""
+        """Say whether this is a request for a metadata collection whose items are counted."""
         return self._limit(method) is not None and self._is_collection(path)
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the items of a collection on its way; pass on everything else."""
-        if self.decide(exchange, scope):
+        if not self.concerns(scope["method"], scope["path"]):
             await self.app(scope, receive, send)
         elif scope["method"] == "GET":
             await self._hold_answer(scope, receive, send)

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from metaproxy.check import Decided, Prepared
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import Decided, Prepared
 from metaproxy.protocol.limits.fields import LIMIT, POLICY, limit_item
 from metaproxy.protocol.limits.policy import State, whole_seconds
 from metaproxy.store.counters import Charge
 from metaproxy.store.memory import Meter
+from metaproxy.verdicts import PASS, Verdict
 
 if TYPE_CHECKING:
     from metaproxy.filters.limit import RateLimit
@@ -54,21 +55,20 @@ class MeteredRate(Prepared):
         self._refused_for = -1
         self._decided: Decided
 
-    def decide(self, exchange: Exchange) -> bool:
-        """Charge the request of ``exchange``, and tell it where the consumer stands; raises Fault."""
+    def decide(self, exchange: Exchange) -> Verdict:
+        """Charge the request of ``exchange``, and write for the client where the consumer stands."""
         limit = self._limit
         now = limit.rates.monotonic()
         admitted, state, moment = self._meter.take(now)
         self._top.record(self._consumer, now, refused=not admitted)
-        limit.mark(exchange)
         if limit.headers:
             standing = limit_item(self._name, self._policy, state, moment)
             exchange.response_headers += (LIMIT, standing), self._policy_field
-        if not admitted:
-            self._refused.value += 1
-            raise limit.fault(self._seconds(state, moment), is_global=self._is_global)
-        self._admitted.value += 1
-        return True
+        if admitted:
+            self._admitted.value += 1
+            return PASS
+        self._refused.value += 1
+        return limit.fault(self._seconds(state, moment), is_global=self._is_global)
 
     def admit(self, now: float) -> Decided:
         """Charge a request that comes ``now`` (monotonic seconds)."""
@@ -92,7 +92,7 @@ class MeteredRate(Prepared):
         self._refused.value += 1
         seconds = self._seconds(state, moment)
         if seconds != self._refused_for:
-            fault = self._limit.kept_fault(seconds, is_global=self._is_global)
+            fault = self._limit.fault(seconds, is_global=self._is_global)
             self._refused_for, self._decided = seconds, (fault, self._told(state, moment))
         return self._decided
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
+from metaproxy.check import GOES_ON, Decided, Prepared
 from metaproxy.exchange import Exchange
-from metaproxy.filters.stage import GOES_ON, Decided, Prepared
+from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import lines
 from metaproxy.store.counters import Charge, Taken
+from metaproxy.verdicts import PASS, Verdict
 
 if TYPE_CHECKING:
     from metaproxy.filters.limit import RateLimit
@@ -33,16 +35,16 @@ class _PreparedLimit(Prepared):
         self._limit = limit
         self._charges = charges
 
-    def decide(self, exchange: Exchange) -> bool:
-        return self._limit.charge(exchange, self._charges)
+    def decide(self, exchange: Exchange) -> Verdict:
+        return self._limit.charge(exchange, self._charges) if self._charges else PASS
 
     def admit(self, now: float) -> Decided | None:
         return self._decided(self._limit.rates.take(self._charges)) if self._charges else GOES_ON
 
     def refuse(self, now: float) -> Decided | None:
-        return self._decided(self._limit.rates.refusal(self._charges))
+        return self._decided(self._limit.rates.refusal(self._charges)) if self._charges else GOES_ON
 
-    def _decided(self, taken: Taken | None) -> Decided | None:
+    def _decided(self, taken: Taken | Fault | None) -> Decided | None:
         if taken is None:
             return None
         fault, told = self._limit.concluded(self._charges, taken)

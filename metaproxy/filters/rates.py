@@ -27,6 +27,10 @@ OnStoreFailure = Literal["local", "allow", "deny"]
 
 NOBODY = Identity()
 
+STORE_UNAVAILABLE = Fault(
+    503, "The limits of this request cannot be checked now.", reason="store_unavailable", retry_after=1
+)
+
 MEMO_ENTRIES = 1024
 
 
@@ -126,25 +130,22 @@ class Rates:
             self._memo[asked] = found
         return found
 
-    def take(self, charges: Sequence[Charge]) -> Taken | None:
-        """Charge all or none, where that can be done at once; None where the store must be awaited.
+    def take(self, charges: Sequence[Charge]) -> Taken | Fault | None:
+        """Charge all or none, if that can be done at once; None if the store must be awaited.
 
-        Raises Fault 503 while the store is away and that means to refuse.
+        A Fault is the refusal of every request while the store is away, if that means to refuse.
         """
         if self._shared is None:
             return self._recorded(charges, self._local.take(charges))
         return None if self._shared.available else self._without_store(charges)
 
-    def refusal(self, charges: Sequence[Charge]) -> Taken | None:
-        """Return what ``take`` would, where that refuses; None where it does not, or cannot tell.
-
-        Charges nothing. Raises as ``take`` does.
-        """
+    def refusal(self, charges: Sequence[Charge]) -> Taken | Fault | None:
+        """Return what ``take`` would, if that refuses; else, or if it is not known, None. Charges nothing."""
         if self._shared is not None:
             if self._shared.available or self._on_store_failure == "allow":
                 return None
             if self._on_store_failure == "deny":
-                self._without_store(charges)
+                return self._without_store(charges)
         taken = self._local.refusal(charges)
         return None if taken is None else self._recorded(charges, taken)
 
@@ -155,8 +156,8 @@ class Rates:
         """
         return self._local.meter(charge) if self._shared is None else None
 
-    async def take_shared(self, charges: Sequence[Charge]) -> Taken:
-        """Charge all or none in the shared store; raises as ``take`` does where it fails."""
+    async def take_shared(self, charges: Sequence[Charge]) -> Taken | Fault:
+        """Charge all or none in the shared store; do what ``take`` does if that fails."""
         if self._shared is None:
             return self._recorded(charges, self._local.take(charges))
         try:
@@ -212,7 +213,7 @@ class Rates:
                 self.without_store += 1
         return self._local.peek(charges)
 
-    def _without_store(self, charges: Sequence[Charge]) -> Taken:
+    def _without_store(self, charges: Sequence[Charge]) -> Taken | Fault:
         self.without_store += 1
         match self._on_store_failure:
             case "local":
@@ -220,12 +221,7 @@ class Rates:
             case "allow":
                 return UNCOUNTED
             case "deny":
-                raise Fault(
-                    503,
-                    "The limits of this request cannot be checked now.",
-                    reason="store_unavailable",
-                    retry_after=1,
-                )
+                return STORE_UNAVAILABLE
 
     def _recorded(self, charges: Sequence[Charge], taken: Taken) -> Taken:
         now = self.monotonic()

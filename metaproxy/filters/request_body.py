@@ -1,23 +1,28 @@
 """An absolute limit: how large a request body may be."""
 
+from functools import partial
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metaproxy.check import Check, TargetCheck, always, no_application
 from metaproxy.exchange import Exchange
 from metaproxy.filters.refusals import refusals
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import get
 from metaproxy.telemetry.metrics import Metrics
+from metaproxy.verdicts import PASS, Verdict
 
 MAX_DIGITS = 4000
 """Digits of a length that are read; more of them are a length above any limit, or zeros."""
 
 
-class RequestBodyLimit(DecidingStage):
+class RequestBodyLimit(Check):
     """Lets requests through whose body has at most ``max_bytes``; answers 413 to others.
 
     A Content-Length decides before anything is read or forwarded. A body of unknown length (chunked, or
     HTTP/2) is counted as it streams: over the limit, reading it raises, which ends the request to the
-    upstream half-way. The connection is closed, since the rest of the body is still under way.
+    upstream half-way. The connection is closed, since the rest of the body is still under way. Writes
+    ``exchange.around`` for such a body.
 
     Args:
         app: the next stage.
@@ -25,48 +30,44 @@ class RequestBodyLimit(DecidingStage):
         metrics: counts refusals.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp = no_application, *, max_bytes: int, metrics: Metrics | None = None
+    ) -> None:
         self.app = app
         self._max_bytes = max_bytes
         self._refusals = refusals(metrics)
 
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Hold a body of known length to the limit; False where the length is not known."""
-        length: bytes | None = None
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                length = value
-            elif name == b"transfer-encoding":
-                return False
-        if length is None:
-            # Without either field an HTTP/1 request has no body (RFC 9112 §6.3); HTTP/2 needs neither.
-            return bool(scope["http_version"].startswith("1"))
-        if not length.isdigit():
-            return False
-        # Python reads no number of 4 300 digits or more.
-        if len(length) > MAX_DIGITS or int(length) > self._max_bytes:
-            raise self.refusal()
-        return True
+    def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
+        """Hold a body of known length to the limit; have any other counted while it is read."""
+        length = get(scope["headers"], b"content-length")
+        is_coded = get(scope["headers"], b"transfer-encoding") is not None
+        if length is None and not is_coded and scope["http_version"].startswith("1"):
+            return PASS  # RFC 9112 §6.3: there is no body. In HTTP/2 there may be one without either field.
+        if length is None or is_coded or not length.isdigit():
+            exchange.around = self._counting
+        elif len(length) > MAX_DIGITS or int(length) > self._max_bytes:  # Python reads no longer numbers
+            return self._refusal()
+        return PASS
 
-    def concerns(self, method: str, path: str) -> bool:
-        """There is nothing to hold where there is no body."""
-        return False
+    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
+        """Let any read pass: there is nothing to hold if there is no body."""
+        return always
 
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, its body counted where its length is not known."""
-        if self.decide(exchange, scope):
-            await self.app(scope, receive, send)
-            return
+    def _counting(self, app: ASGIApp) -> ASGIApp:
+        return partial(self._counted, app)
+
+    async def _counted(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let ``app`` answer, with the body counted while it is read."""
         body = _CountedBody(receive, self._max_bytes)
         try:
-            await self.app(scope, body.receive, send)
+            await app(scope, body.receive, send)
         except Exception as error:
             # Whoever read the body may have turned the end of it into an error of its own.
             if body.exceeded:
-                raise self.refusal() from error
+                raise self._refusal() from error
             raise
 
-    def refusal(self) -> Fault:
+    def _refusal(self) -> Fault:
         """Count a refusal, and return the fault for it."""
         self._refusals.add(("request_body",))
         return Fault(

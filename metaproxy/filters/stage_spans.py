@@ -10,8 +10,7 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock, monotonic
-from metaproxy.exchange import SCOPE_KEY, Exchange, StageTime
-from metaproxy.filters.stage import DecidingStage
+from metaproxy.exchange import SCOPE_KEY, StageTime
 
 
 class TimedStage:
@@ -44,24 +43,3 @@ class TimedStage:
             await self._app(scope, receive, send)
         finally:
             time.ended = self._clock()
-
-
-class SampledTakeTheLine(DecidingStage):
-    """The first stage of the fast lane where spans are made: a sampled request takes the line, whole.
-
-    Args:
-        app: the line from its first stage on.
-        first: that stage, which decides about every other request.
-    """
-
-    def __init__(self, app: ASGIApp, first: DecidingStage) -> None:
-        self.app = app
-        self._first = first
-
-    def decide(self, exchange: Exchange, scope: Scope) -> bool:
-        """Let the line take what is sampled."""
-        return not exchange.sampled and self._first.decide(exchange, scope)
-
-    async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        """Go on with the line."""
-        await self.app(scope, receive, send)

@@ -4,9 +4,9 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from metaproxy.asgi import UNESCAPED, Responder, settle
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import SCOPE_KEY, Exchange
-from metaproxy.filters.stage import UNESCAPED, Responder, settle
 from metaproxy.protocol.headers import Header, Headers, get
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.routes import RouteTable
@@ -118,12 +118,14 @@ class Trace:
         return fields
 
     def end(self, exchange: Exchange, scope: Scope, status: int, body_bytes: int) -> None:
-        """Record that the request has ended."""
+        """Record that the request has ended, and call what is to be called then."""
         seconds = self.clock() - exchange.started
         path = exchange.sent_path or scope["path"]
         self.record.ended(exchange, scope["method"], path, status, body_bytes, seconds)
         if self._spans is not None:
             self._spans.ended(exchange, scope, status, seconds)
+        if exchange.ends:
+            exchange.end()
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "PreparedEnd":
         """Return how requests with the head of this one end, all of which memory answers."""

@@ -4,8 +4,8 @@ A fault is one object named for what went wrong, with ``code`` and ``message`` a
 ``retryAfter``. In XML it is one element of the same name. Statuses that clients of the API know by
 name are in ``NAMES``; any other is told as ``computeFault``, as the API itself does.
 
-Every stage raises ``Fault``; one place (the responder) writes it. A message is for the client: it
-says nothing of the inside.
+A check returns a ``Fault``, everything behind the checks raises it; one place (``metaproxy.asgi``) writes
+it. A message is for the client: it says nothing of the inside.
 """
 
 import json

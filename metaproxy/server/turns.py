@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Scope
 
+from metaproxy.asgi import ResponseAborted
 from metaproxy.exchange import ClientDisconnected
-from metaproxy.filters.stage import ResponseAborted
 from metaproxy.outbox import MOST_BYTES
 from metaproxy.protocol import interim
 from metaproxy.protocol.status_lines import STATUS_LINE

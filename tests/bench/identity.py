@@ -58,11 +58,13 @@ def statements() -> dict[str, Callable[[], object]]:
         headers=IdentityHeaders(("openstack", "repose")),
     )
     asyncio.run(_warmed(validator))
-    authenticate = Authenticate(_no_upstream, validator=validator, advertise="http://keystone.example/v3")
+    authenticate = Authenticate(
+        validator=validator, advertise="http://keystone.example/v3", removes_forged=False
+    )
     authorize = Authorize(_no_upstream, rules=[RULE])
 
     def made() -> tuple[Exchange, dict[str, Any]]:
-        exchange = Exchange(request_id="r", started=0.0, identity_headers_stripped=True)
+        exchange = Exchange(request_id="r", started=0.0)
         return exchange, {"path": PATH, "method": "GET", "headers": HEADERS, "raw_path": PATH.encode()}
 
     def both() -> None:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from metaproxy.asgi import Responder
 from metaproxy.cache.settings import CacheRoute
 from metaproxy.exchange import SCOPE_KEY, Exchange, Identity
 from metaproxy.filters.cache import MetadataCache
-from metaproxy.filters.stage import Responder
 from metaproxy.protocol.caching import dates
 from tests.asgi_driver import Answer, Application, Headers, drive
 

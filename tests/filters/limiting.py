@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from metaproxy.asgi import Stage
 from metaproxy.exchange import Exchange, Identity
-from metaproxy.filters.stage import Stage
 from metaproxy.protocol.limits.rates import RateRule
 
 EPOCH = 1_795_608_000.0  # 2026-11-25T12:00:00Z

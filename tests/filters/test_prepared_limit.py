@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metaproxy.check import Decided
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.prepared_limit import prepared_limit
 from metaproxy.filters.rates import Rates
-from metaproxy.filters.stage import Decided
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import lines
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.telemetry.metrics import Metrics
+from metaproxy.verdicts import PASS
 from tests.asgi_driver import make_scope
 from tests.filters.limiting import FakeClock, Upstream
 from tests.unit.store.charges import charge
@@ -42,12 +43,10 @@ class Limit:
 
     def decide(self) -> Decided:
         """Ask the stage itself."""
-        exchange, fault = self.exchange(), None
-        try:
-            assert self.stage.decide(exchange, self.scope)
-        except Fault as raised:
-            fault = raised
-        return fault, lines(exchange.response_headers)
+        exchange = self.exchange()
+        verdict = self.stage.decide(exchange, self.scope)
+        assert verdict is PASS or isinstance(verdict, Fault)
+        return verdict if isinstance(verdict, Fault) else None, lines(exchange.response_headers)
 
     def admit(self) -> Decided | None:
         """Ask the prepared decision."""
@@ -131,4 +130,4 @@ def test_a_decision_holds_for_all_paths_of_a_kind_where_rules_tell_none_apart(
 ) -> None:
     limit = Limit([RateRule(name="reads", limit=3, period_seconds=60, **rule)])
 
-    assert limit.stage.prepares_kinds is holds
+    assert limit.stage.holds_for_kinds is holds

@@ -8,9 +8,8 @@ from starlette.types import Receive, Scope, Send
 
 from metaproxy.app import Application, create_app
 from metaproxy.exchange import SCOPE_KEY, Exchange, StageTime
-from metaproxy.filters.guard import Guard
-from metaproxy.filters.stage_spans import SampledTakeTheLine, TimedStage
-from tests.asgi_driver import drive, make_scope
+from metaproxy.filters.stage_spans import TimedStage
+from tests.asgi_driver import drive
 from tests.unit.assembly.configured import STATIC, config
 
 
@@ -56,14 +55,6 @@ async def test_nothing_is_timed_of_what_is_not_sampled() -> None:
     assert exchange.stages is None
 
 
-def test_the_sampled_take_the_line_and_the_stage_decides_about_the_others() -> None:
-    first = SampledTakeTheLine(answers, Guard(answers))
-    scope = make_scope("GET", "/")
-
-    assert not first.decide(Exchange("req-1", 0.0, sampled=True), scope)
-    assert first.decide(Exchange("req-1", 0.0, sampled=False), scope)
-
-
 async def line(folder: Path, *sections: str) -> Application:
     """The line of a configuration, in front of an application that answers."""
     return create_app(config(folder, STATIC, *sections), answering=answers)
@@ -72,11 +63,8 @@ async def line(folder: Path, *sections: str) -> Application:
 async def test_without_tracing_no_stage_is_wrapped(tmp_path: Path) -> None:
     app = await line(tmp_path)
 
-    assert app.trace.app is app.guard
-    assert app.guard.app is app.authenticate
-    assert app.authenticate is not None
-    assert app.authenticate.app is app.authorize
-    assert app.authorize.app is app.limits[0]
+    assert app.trace.app is app.line
+    assert app.line.app is answers
 
 
 async def test_what_is_stored_outlives_that_tracing_is_switched_on(tmp_path: Path) -> None:

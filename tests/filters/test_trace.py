@@ -4,8 +4,8 @@ from urllib.parse import unquote
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from metaproxy.asgi import ResponseAborted
 from metaproxy.exchange import ClientDisconnected, Exchange, exchange_of
-from metaproxy.filters.stage import ResponseAborted
 from metaproxy.filters.trace import Trace
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.mount import Mount

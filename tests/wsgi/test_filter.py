@@ -12,8 +12,8 @@ from wsgiref.validate import validator
 import pytest
 
 import metaproxy.wsgi
+from metaproxy.asgi import ResponseAborted
 from metaproxy.config import ConfigError, load_config
-from metaproxy.filters.stage import ResponseAborted
 from metaproxy.wsgi import Filter, app_factory
 from metaproxy.wsgi.filter import IN_PROCESS
 from tests.e2e.processes import ROOT, wait_until

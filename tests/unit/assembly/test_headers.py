@@ -6,6 +6,7 @@ from metaproxy.app import create_app
 from metaproxy.assembly.headers import edit_headers
 from metaproxy.config import effective
 from metaproxy.filters.cors import Cors
+from metaproxy.line import Line
 from tests.asgi_driver import drive
 from tests.filters.limiting import Upstream
 from tests.unit.assembly.configured import STATIC, config
@@ -22,9 +23,9 @@ ORIGIN = ("Origin", "https://horizon.example")
 async def test_what_is_written_is_what_is_done(tmp_path: Path) -> None:
     upstream = Upstream()
 
-    answer = await drive(
-        edit_headers(upstream, config(tmp_path, STATIC, HEADERS).headers), "GET", "/", [("Cookie", "a")]
-    )
+    edits = edit_headers(config(tmp_path, STATIC, HEADERS).headers)
+
+    answer = await drive(Line([("headers", edits)], upstream), "GET", "/", [("Cookie", "a")])
 
     assert upstream.scopes[0]["headers"] == [(b"x-edge", b"swordfish"), (b"x-via-edge", b"1")]
     assert answer.header("x-frame-options") == "DENY"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metaproxy.assembly.limits import limits, rates
+from metaproxy.assembly.limits import counted_answers, limits, rates
 from metaproxy.assembly.parts import forward
 from metaproxy.assembly.routes import operation_routes
 from metaproxy.assembly.shared import Shared
@@ -34,22 +34,28 @@ limits:
 
 
 @pytest.mark.parametrize(
-    ("section", "stages"),
+    ("section", "checks", "stages"),
     [
-        ("", [RateLimit]),
-        (ALL_ON, [ConcurrencyLimit, RequestBodyLimit, RateLimit, MetadataItemLimit, LimitsEndpoint]),
-        (ALL_OFF, [RateLimit]),
+        ("", [RateLimit], []),
+        (
+            ALL_ON,
+            [RequestBodyLimit, ConcurrencyLimit, RateLimit],
+            [MetadataItemLimit, LimitsEndpoint],
+        ),
+        (ALL_OFF, [RateLimit], []),
     ],
 )
-def test_what_is_cheap_to_check_stands_first_and_what_is_off_is_not_there(
-    tmp_path: Path, section: str, stages: list[type]
+def test_what_charges_comes_last_and_what_is_off_is_not_there(
+    tmp_path: Path, section: str, checks: list[type], stages: list[type]
 ) -> None:
     said = config(tmp_path, STATIC, section)
     counted = rates(said.limits, Shared(said.store), MemoryCounters())
 
-    made = limits(Upstream(), said.limits, counted, Running(), Metrics())
+    made = limits(said.limits, counted, Running(), Metrics())
+    around = counted_answers(Upstream(), said.limits, counted, Metrics())
 
-    assert [type(stage) for stage in made] == stages
+    assert [type(check) for check in made] == checks
+    assert [type(stage) for stage in around] == stages
 
 
 RULE = """

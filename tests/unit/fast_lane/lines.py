@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from metaproxy.cache.settings import CacheRoute
+from metaproxy.check import Check
 from metaproxy.exchange import Identity
 from metaproxy.fast_lane.lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
@@ -25,11 +26,11 @@ from metaproxy.filters.metadata_items import MetadataItemLimit
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
-from metaproxy.filters.stage import DecidingStage
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.static import StaticToken, StaticTokens
+from metaproxy.line import Line as Checked
 from metaproxy.protocol.compute_api import known_operations
 from metaproxy.protocol.credential_rules import CredentialRule
 from metaproxy.protocol.limits.rates import RateRule
@@ -170,44 +171,46 @@ class Line:
         )
         self.rates = rates = Rates([*rules, *([EARLY] if early else [])], monotonic=self.clock)
         items = MetadataItemLimit(cache if cached else forward or upstream, returned=10, metrics=self.metrics)
-        limit = RateLimit(items, rates=rates, metrics=self.metrics)
-        body = RequestBodyLimit(limit, max_bytes=100, metrics=self.metrics)
-        concurrent = ConcurrencyLimit(body, maximum=5, metrics=self.metrics)
-        authorize = Authorize(concurrent, tenant_exempt_roles=["admin"])
         self.validator = validator = CachedValidator(tokens, jitter=0, metrics=self.metrics, **times)
         authenticate = Authenticate(
-            authorize, validator=validator, advertise="http://identity", monotonic=self.clock
+            validator=validator, advertise="http://identity", removes_forged=False, monotonic=self.clock
         )
-        permits: list[DecidingStage] = [authenticate, authorize]
-        if early:
-            attempts = RateLimit(authenticate, rates=rates, before_identity=True, metrics=self.metrics)
-            permits = [attempts, *permits]
+        self.concurrent = ConcurrencyLimit(maximum=5, metrics=self.metrics)
+        checks: list[Check] = [Guard()]
         if edits:
-            pages = Cors(permits[0], origins=["https://horizon.example"])
-            edit = EditHeaders(
-                pages,
-                remove_from_request=["X-Long"],
-                set_in_request={"X-Edge": "here"},
-                remove_from_response=["RateLimit-Policy", "X-Old"],
-                set_in_response={"Server": "edge"},
-                add_to_response={"X-Added": "1"},
+            checks.append(
+                EditHeaders(
+                    remove_from_request=["X-Long"],
+                    set_in_request={"X-Edge": "here"},
+                    remove_from_response=["RateLimit-Policy", "X-Old"],
+                    set_in_response={"Server": "edge"},
+                    add_to_response={"X-Added": "1"},
+                )
             )
-            permits = [edit, pages, *permits]
-        guard = Guard(permits[0])
+            checks.append(Cors(origins=["https://horizon.example"]))
+        if early:
+            checks.append(RateLimit(rates=rates, before_identity=True, metrics=self.metrics))
+        checks += [
+            authenticate,
+            Authorize(tenant_exempt_roles=["admin"]),
+            RequestBodyLimit(max_bytes=100, metrics=self.metrics),
+            self.concurrent,
+            RateLimit(rates=rates, metrics=self.metrics),
+        ]
+        checked = Checked([("check", check) for check in checks], items)
         routes: RouteTable[object] = RouteTable()
         for template in known_operations().templates:
             routes.add(template, None)
         record = RequestRecord(self.metrics, self.log, time=self.clock)  # type: ignore[arg-type] # keeps
-        trace = Trace(guard, routes=routes, record=record, date=DateField(self.clock), clock=self.clock)
+        trace = Trace(checked, routes=routes, record=record, date=DateField(self.clock), clock=self.clock)
         self.lane = lane = FastLane(
             trace=trace,
-            permits=[guard, *permits],
+            line=checked,
             authenticate=authenticate,
-            charges=[concurrent, body, limit, items],
+            counted=[items],
             cache=cache if cached else NoCache(),
             forward=forward,
         )
-        self.concurrent = concurrent
         edge = Edge(EdgeLimits(), trace.via, record, trace.date, lane if fast else None)
         config = uvicorn.Config(trace, lifespan="off", log_config=None, ws="none")
         config.load()

@@ -347,3 +347,16 @@ async def test_a_rate_before_identity_holds_for_a_refusal_that_comes_again(
 
     statuses = [written[9:12] for written in line.wire.written if written.startswith(b"HTTP/1.1 ")]
     assert statuses == [before] * kept + [b"413"] * (20 - kept)
+
+
+@pytest.mark.parametrize("token", ["alice", "x"])
+async def test_a_rate_before_identity_counts_the_same_for_a_head_that_is_remembered(token: str) -> None:
+    fast, slow = Line(fast=True, early=True), Line(fast=False, early=True)
+
+    for line in (fast, slow):
+        for moment in range(24):
+            await line.send([request(fields=[f"X-Auth-Token: {token}"])])
+            line.clock.now += moment % 3
+
+    assert len(fast.lane._planner.plans) == 1
+    assert fast.seen() == slow.seen()

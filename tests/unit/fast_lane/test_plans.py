@@ -9,6 +9,7 @@ from metaproxy.exchange import Exchange, Identity
 from metaproxy.fast_lane.planner import UNREPEATED, Planner
 from metaproxy.fast_lane.plans import MAX_SEEN, Plan, Plans
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.guard import Guard
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.client import NO_BODY
 from metaproxy.forward.engine.request import message
@@ -69,7 +70,7 @@ async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def planner_without_tokens() -> Planner:
-    return Planner(Trace(nowhere), None, MetadataCache(nowhere, routes=[]))
+    return Planner(Trace(nowhere), [Guard()], None, MetadataCache(nowhere, routes=[]))
 
 
 def test_who_is_known_by_a_proxys_word_gets_no_plan() -> None:
@@ -77,17 +78,17 @@ def test_who_is_known_by_a_proxys_word_gets_no_plan() -> None:
     planner = planner_without_tokens()
 
     for _ in range(2):
-        planner.plan(b"octets", exchange, scope_of(client=("192.0.2.1", 1)), (), None)
+        planner.plan(b"octets", exchange, scope_of(client=("192.0.2.1", 1)), None)
 
     assert len(planner.plans) == 0
 
 
 def test_a_refusal_that_has_nothing_to_do_with_the_token_gets_no_plan() -> None:
-    exchange = Exchange("req-1", 0.0, client_address="192.0.2.1", identity=Identity())
-    planner = planner_without_tokens()
+    exchange = Exchange("req-1", 0.0, client_address="192.0.2.1", identity=Identity(), place=1)
+    planner, scope = planner_without_tokens(), scope_of(client=("192.0.2.1", 1))
 
     for _ in range(2):
-        planner.plan_refusal(b"octets", exchange, scope_of(client=("192.0.2.1", 1)), FAULT)
+        planner.plan_refusal(b"octets", exchange, scope, FAULT, is_counted=False)
 
     assert len(planner.plans) == 0
 
@@ -101,7 +102,7 @@ def test_a_head_that_names_one_request_or_holds_another_secret_gets_no_plan(name
     planner = planner_without_tokens()
 
     for _ in range(3):
-        planner.plan(octets, exchange, scope, (), None)
+        planner.plan(octets, exchange, scope, None)
         planner.plan_section(octets, exchange, scope, sent)
 
     assert len(planner.plans) == len(planner.sections) == 0

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Scope
 
+from metaproxy.asgi import Responder
 from metaproxy.exchange import SCOPE_KEY, Exchange
-from metaproxy.filters.stage import Responder
 from metaproxy.forward.interim import InterimResponses
 from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport

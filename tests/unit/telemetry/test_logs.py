@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from metaproxy.filters.stage import ResponseAborted
+from metaproxy.asgi import ResponseAborted
 from metaproxy.telemetry import logs
 
 

@@ -1,0 +1,57 @@
+"""The verdict of a check about a request.
+
+``PASS`` lets the request go on. A ``Fault`` refuses it, an ``Answer`` answers it. A ``Wait`` is for one of
+these that something outside the process must give first. A verdict is returned. Never raise a Fault that is
+a verdict: several requests may share it, and a raised exception keeps all that its traceback has seen alive.
+"""
+
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
+
+from metaproxy.protocol.faults import Fault
+from metaproxy.protocol.headers import Header
+
+
+class Pass(Enum):
+    """The verdict that lets a request go on."""
+
+    PASS = "pass"  # noqa: S105 - a word
+
+
+PASS: Final = Pass.PASS
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer by a check itself: what the client gets in place of the origin's answer."""
+
+    status: int
+    fields: Sequence[Header]
+    body: bytes = b""
+
+
+class Wait:
+    """A verdict that something outside the process must give first. Await it once to get it.
+
+    A wait that is dropped has asked nobody and done nothing.
+
+    Args:
+        ask: begins to ask; its result is the verdict.
+    """
+
+    __slots__ = ("_ask",)
+
+    def __init__(self, ask: "Callable[[], Coroutine[Any, Any, Verdict]]") -> None:
+        self._ask = ask
+
+    def __await__(self) -> "Generator[Any, Any, Verdict]":
+        """Ask, and return the verdict."""
+        return self._ask().__await__()
+
+
+Settled: TypeAlias = Literal[Pass.PASS] | Fault | Answer
+"""A verdict for which nothing must be awaited."""
+
+Verdict: TypeAlias = Settled | Wait
