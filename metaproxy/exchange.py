@@ -211,7 +211,8 @@ class Exchange:
         ``begun`` is the monotonic time at which the wait began; the first one counts.
         """
         if self.waits is NO_WAITS:
-            self.waits, self.waits_begun = {}, {}
+            self.waits, self.waits_begun = {stage: seconds}, {stage: begun}
+            return
         self.waits[stage] = self.waits.get(stage, 0.0) + seconds
         self.waits_begun.setdefault(stage, begun)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from metaproxy.clock import Clock
+from metaproxy.forward.breaker import BreakerState
 from metaproxy.forward.target import Target
 from metaproxy.protocol.faults import Fault
 
@@ -23,7 +24,7 @@ class Balancer:
         An unhealthy target is still better than none: checks can be wrong about all of them at once. One
         whose breaker is open is never asked. Raises Fault (503) where that leaves none.
         """
-        if self._only is not None and self._only.breaker.is_closed:
+        if self._only is not None and self._only.breaker.state is BreakerState.CLOSED:
             return self._only
         now = self._monotonic()
         allowed = [target for target in self._in_turn() if target.breaker.allows(now)]

@@ -15,6 +15,7 @@ coroutines costs several times what it takes to read and to write it.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,14 +72,14 @@ class Delivery(Protocol):
         """Run ``app``, because the call goes on in a task."""
 
 
-class Lease:
-    """An idle connection for one read: to be used, or given back, before the event loop's turn ends."""
+class Lease(Attempt):
+    """An attempt on an idle connection: to be used, or given back, before the event loop's turn ends."""
 
-    __slots__ = ("connection", "pool", "target", "upstream")
+    __slots__ = ("connection", "pool", "upstream")
 
     def __init__(self, upstream: Upstream, target: Target, pool: Pool, connection: Connection) -> None:
+        super().__init__(target)
         self.upstream = upstream
-        self.target = target
         self.pool = pool
         self.connection = connection
 
@@ -97,6 +98,7 @@ class Lease:
 
     def give_back(self) -> None:
         """Put the connection back, because nothing is sent."""
+        self.ended()
         self.pool.freed(self.connection)
 
     def send(self, message: OutgoingRequest, exchange: Exchange, scope: Scope, delivery: Delivery) -> "Call":
@@ -115,7 +117,9 @@ def idle_lease(upstream: Upstream) -> Lease | None:
         target = upstream.balancer.choose()
     except Fault:
         return None
-    pool = transport.pool_of(target.url)
+    pool = target.pool
+    if pool is None:
+        pool = target.pool = transport.pool_of(target.url)
     connection = pool.take_idle()
     return Lease(upstream, target, pool, connection) if connection is not None else None
 
@@ -123,22 +127,17 @@ def idle_lease(upstream: Upstream) -> Lease | None:
 class Call:
     """One exchange at the upstream, all attempts. To be carried by a task, it is an ASGI application."""
 
-    __slots__ = (
-        "_attempt",
-        "_client",
-        "_delivery",
-        "_exchange",
-        "_has_begun",
-        "_interim",
-        "_lease",
-        "_message",
-        "_response",
-        "_scope",
-        "_send",
-        "_started",
-        "_tried",
-        "_upstream",
-    )
+    # A Call is made for every request. Defaults are on the class, so that they cost a request nothing.
+    _lease: Lease
+    _message: OutgoingRequest | None = None
+    _delivery: Delivery
+    _response: tuple[asyncio.Future[ResponseHead], ResponseBody] | None = None
+    """What the task waits for, if the call was begun without it."""
+    _tried: tuple[Target, ...] = ()
+    _has_begun = False
+    """Whether any of the answer has gone to the client."""
+    _interim: InterimResponses | None = None
+    _send: Send | None = None
 
     def __init__(self, upstream: Upstream, exchange: Exchange, scope: Scope) -> None:
         upstream.budget.deposit()
@@ -146,38 +145,31 @@ class Call:
         self._exchange = exchange
         self._scope = scope
         self._started = upstream.monotonic()
-        self._tried: list[Target] = []
-        # Whether any of the answer has gone to the client.
-        self._has_begun = False
-        self._interim: InterimResponses | None = None
-        self._send: Send | None = None
-        self._message: OutgoingRequest | None = None
-        self._response: tuple[asyncio.Future[ResponseHead], ResponseBody] | None = None
 
     # Without a task: the connection calls back.
 
     def begin(self, lease: Lease, message: OutgoingRequest, delivery: Delivery) -> None:
         """Send ``message`` on the connection of ``lease``; ``delivery`` gets what comes of it."""
-        lease.connection.begin_whole(message, self)
+        lease.connection.begin(message, self)
         self._lease = lease
         self._message = message
         self._delivery = delivery
-        self._attempt = Attempt(lease.target)
 
     def abandon(self) -> None:
         """Break off, because the client has left before the call was answered or handed over."""
         self._lease.connection.abandon()
-        self._attempt.ended()
+        self._lease.ended()
 
     def take(self, head: ResponseHead, body: bytes) -> bool:
         """Take a whole response; False for one that a task must pass on."""
         fields = response_fields(head)
-        length = get(fields, b"content-length")
+        values = head.values if fields is head.headers else dict(fields)
+        length = values.get(b"content-length")
         is_to_head = self._scope["method"] == "HEAD"
-        if head.status in BODILESS or length is None or not (is_to_head or length == b"%d" % len(body)):
+        if length is None or head.status in BODILESS or not (is_to_head or length == b"%d" % len(body)):
             return False
-        fields = self._arrived(head, fields, self._lease.target)
-        self._attempt.completed(head.status)
+        fields = self._arrived(head, fields, values, self._lease.target)
+        self._lease.completed(head.status)
         self._delivery.answered(head.status, fields, b"" if is_to_head else body)
         return True
 
@@ -211,7 +203,7 @@ class Call:
 
     async def _ask(self, client: Client, send: Send) -> None:
         upstream = self._upstream
-        attempt = Attempt(upstream.balancer.choose()) if self._response is None else self._attempt
+        attempt = self._lease if self._response is not None else Attempt(upstream.balancer.choose())
         while True:
             try:
                 with attempt:
@@ -250,7 +242,7 @@ class Call:
         try:
             fields = response_fields(head)
             length = _content_length(fields)
-            fields = self._arrived(head, fields, attempt.target)
+            fields = self._arrived(head, fields, dict(fields), attempt.target)
             self._has_begun = True
             if self._interim is not None:
                 await self._interim.sent()
@@ -265,11 +257,13 @@ class Call:
 
     # The meaning of an answer and of a failure, for both.
 
-    def _arrived(self, head: ResponseHead, fields: list[Header], target: Target) -> list[Header]:
+    def _arrived(
+        self, head: ResponseHead, fields: list[Header], values: Mapping[bytes, bytes], target: Target
+    ) -> list[Header]:
         """Note that the head of an answer is there; return its ``fields`` as the client gets them."""
         upstream, exchange = self._upstream, self._exchange
         upstream.instruments.answered(target, head.status, self._note_wait())
-        exchange.upstream, exchange.upstream_request_id = target.name, upstream_request_id(dict(fields))
+        exchange.upstream, exchange.upstream_request_id = target.name, upstream_request_id(values)
         if head.version == "1.0":
             exchange.upstream_version = "1.0"
         return upstream.heads.links(exchange, self._scope, fields)
@@ -280,7 +274,7 @@ class Call:
         fault = fault_of(error)
         self._exchange.upstream = target.name
         instruments.failed(target, fault.reason, str(error))
-        self._tried.append(target)
+        self._tried = (*self._tried, target)
         if not self._may_repeat(error, client):
             if not self._has_begun:
                 self._note_wait()

@@ -124,7 +124,7 @@ def response_fields(head: ResponseHead) -> list[Header]:
     204 and 304 lose Content-Length: on 204 it is an error (RFC 9110 §8.6), on 304 servers take it for
     the length of a body that never comes.
     """
-    fields = end_to_end(head.headers)
+    fields = head.headers if HOP_BY_HOP.isdisjoint(head.values) else end_to_end(head.headers)
     if head.status in BODILESS:
         return [field for field in fields if field[0] != b"content-length"]
     return fields

@@ -32,7 +32,8 @@ class RetryBudget:
 
     def deposit(self) -> None:
         """Count a request."""
-        self._balance = min(self._balance + self._share, self._most)
+        if self._balance < self._most:
+            self._balance = min(self._balance + self._share, self._most)
 
     def withdraw(self) -> bool:
         """Take a repeat out of the budget; False where there is none left."""

@@ -7,6 +7,7 @@ import httpx
 
 from metaproxy.clock import Clock
 from metaproxy.forward.breaker import Breaker
+from metaproxy.forward.engine.pool import Pool
 from metaproxy.forward.errors import is_failure_of_target
 from metaproxy.forward.health import Health
 
@@ -21,8 +22,8 @@ class Target:
         monotonic: the breaker's clock.
         failing: statuses of answers that the breaker takes for failures.
 
-    ``busy`` is the number of requests that it has to answer right now. Raises ValueError for a name of
-    another form.
+    ``busy`` is the number of requests that it has to answer right now. ``pool`` has the connections to it,
+    once one was needed. Raises ValueError for a name of another form.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Target:
         self.monotonic = monotonic
         self.failing = failing
         self.busy = 0
+        self.pool: Pool | None = None
 
     @property
     def is_failing(self) -> bool:

@@ -76,13 +76,10 @@ class Connection(asyncio.Protocol):
 
         Raises httpx.TransportError, or what reading the request's body raises.
         """
-        self._send_head(request)
-        self._head, self._body, self._on_interim = (
-            self._loop.create_future(),
-            ResponseBody(self),
-            request.on_interim,
-        )
-        self._upload = self._begin_upload(request)
+        self.begin(request)
+        self._head, self._body = self._loop.create_future(), ResponseBody(self)
+        if request.length != 0:
+            self._upload = self._tasks.start(self._send(request), name="upload to the upstream")
         return await self.response(self._head, self._body, self._upload)
 
     async def response(
@@ -103,19 +100,18 @@ class Connection(asyncio.Protocol):
             raise
         return received, body
 
-    def begin_whole(self, request: OutgoingRequest, taker: Taker) -> None:
-        """Send ``request``, which has no body, and let ``taker`` have what comes; raises ConnectionReset."""
-        self._send_head(request)
-        self._taker, self._upload, self._on_interim = taker, None, taker.take_interim
-        self._stall.begin(self._patience.read)
-
-    def _send_head(self, request: OutgoingRequest) -> None:
+    def begin(self, request: OutgoingRequest, taker: Taker | None = None) -> None:
+        """Send the head of ``request``; ``taker`` gets what comes of it. Raises ConnectionReset."""
         self.requests += 1
         self.answered = False
         if self._transport.is_closing():
             raise ConnectionReset("the connection ended before the request was sent")
         self._parser.expect(request.method)
         self._outbox.write(self._transport, request.head, self._loop)
+        self._taker, self._upload = taker, None
+        self._on_interim = taker.take_interim if taker is not None else request.on_interim
+        if request.length == 0:
+            self._stall.begin(self._patience.read)
 
     def abort(self) -> None:
         """Close the connection at once. Whatever is under way fails."""
@@ -175,11 +171,16 @@ class Connection(asyncio.Protocol):
         except InvalidResponse as error:
             self._fail(error)
             return
-        if self._parser.head is not None:
+        parser = self._parser
+        is_whole = parser.complete and not parser.interim
+        if taker is not None and is_whole and parser.head is not None and taker.take(parser.head, received):
+            self._taker = self._on_interim = None
+            self._stall.end()
+            self._free()
+            return
+        if parser.head is not None:
             # A head has the time of one wait as a whole: octet by octet it would have no end.
             self._stall.progress()
-        if taker is not None and self._is_taken(taker, received):
-            return
         body = body or self._by_pieces()
         if body is None:
             return
@@ -213,12 +214,6 @@ class Connection(asyncio.Protocol):
         """Part of asyncio.Protocol."""
         self._writable.set()
 
-    def _begin_upload(self, request: OutgoingRequest) -> "asyncio.Task[None] | None":
-        if request.length == 0:
-            self._stall.begin(self._patience.read)
-            return None
-        return self._tasks.start(self._send(request), name="upload to the upstream")
-
     async def _send(self, request: OutgoingRequest) -> None:
         try:
             await send_body(request, self)
@@ -226,18 +221,6 @@ class Connection(asyncio.Protocol):
             self._fail(error)
         else:
             self._stall.begin(self._patience.read)
-
-    def _is_taken(self, taker: Taker, received: bytes) -> bool:
-        """Let ``taker`` have the response if it is there as a whole; say whether it is taken."""
-        head = self._parser.head
-        if head is None or self._parser.interim or not self._parser.complete:
-            return False
-        if not taker.take(head, received):
-            return False
-        self._taker = self._on_interim = None
-        self._stall.end()
-        self._free()
-        return True
 
     def _by_pieces(self) -> ResponseBody | None:
         """Go on with a response that does not come as a whole; return its body."""

@@ -13,7 +13,6 @@ Content-Length, none beside Transfer-Encoding. Left to us is what needs the requ
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import httptools
 
@@ -25,13 +24,19 @@ MAX_INTERIM_RESPONSES = 16
 _FIELD_PUNCTUATION = len(b": \r\n")
 
 
-class ResponseHead(NamedTuple):
-    """Status and header fields of a response: names in lower case, order and duplicates kept."""
+class ResponseHead:
+    """Status and header fields of a response: names in lower case, order and duplicates kept.
 
-    status: int
-    headers: list[Header]
-    version: str = "1.1"
-    """The version of HTTP in which it came."""
+    ``version`` is that of HTTP in which it came. ``values`` has one value of each field, the last.
+    """
+
+    __slots__ = ("headers", "status", "values", "version")
+
+    def __init__(self, status: int, headers: list[Header], version: str = "1.1") -> None:
+        self.status = status
+        self.headers = headers
+        self.version = version
+        self.values = dict(headers)
 
 
 class ResponseParser:
@@ -45,21 +50,20 @@ class ResponseParser:
     def __init__(self, max_head_bytes: int = MAX_HEAD_BYTES) -> None:
         self._max_head_bytes = max_head_bytes
         self._llhttp = httptools.HttpResponseParser(self)
+        self.interim: Sequence[ResponseHead] = ()
+        self._fields: list[Header] = []
+        self._body: list[bytes] = []
+        self._until_eof = False
+        self._error = ""
         self.expect("GET")
 
     def expect(self, method: str) -> None:
-        """Make ready for the answer to a request of ``method``."""
+        """Make ready for the answer to a request of ``method``. A response leaves nothing else behind."""
         self.head: ResponseHead | None = None
         self.complete = False
         self.persistent = False
         self._to_head = method == "HEAD"
-        self._until_eof = False
-        self.interim: Sequence[ResponseHead] = ()
-        self._fields: list[Header] = []
-        self._body: list[bytes] = []
-        self._interim_count = 0
-        self._without_body = 0
-        self._error = ""
+        self._interim_count = self._without_body = 0
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the connection and return the body bytes among them; raises InvalidResponse."""
@@ -82,7 +86,10 @@ class ResponseParser:
         if self.complete and self._to_head:
             # llhttp cannot be told that the answer to HEAD has no body, and would wait for one.
             self._llhttp = httptools.HttpResponseParser(self)
-        return self._take_body()
+        if not self._body:
+            return b""
+        pieces, self._body = self._body, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def feed_eof(self) -> None:
         """Take the end of the connection; raises TruncatedResponse where the response needs more."""
@@ -110,9 +117,8 @@ class ResponseParser:
         if 100 <= status < 200:
             self._take_interim(status, fields)
             return
-        version = self._llhttp.get_http_version()
-        self.head = ResponseHead(status, fields, version)
-        self._frame(status, version, fields)
+        self.head = ResponseHead(status, fields, self._llhttp.get_http_version())
+        self._frame(self.head)
 
     def on_body(self, data: bytes) -> None:
         """Called by llhttp."""
@@ -136,9 +142,9 @@ class ResponseParser:
         else:
             self.interim = (*self.interim, ResponseHead(status, fields))
 
-    def _frame(self, status: int, version: str, fields: list[Header]) -> None:
+    def _frame(self, head: ResponseHead) -> None:
         """Find out where the response ends and whether another may follow it."""
-        names = {name for name, _ in fields}
+        status, version, fields, names = head.status, head.version, head.headers, head.values
         if version not in ("1.1", "1.0") or not 200 <= status <= 599:
             self._error = f"HTTP version {version}, status {status}"
         if b"transfer-encoding" in names and (version == "1.0" or not _is_chunked(fields)):
@@ -147,7 +153,8 @@ class ResponseParser:
         if b"connection" in names:
             persists = _persists(version, combined(fields, b"connection").lower())
         has_no_body = self._to_head or status in (204, 304)
-        self._until_eof = not has_no_body and names.isdisjoint((b"content-length", b"transfer-encoding"))
+        has_end = b"content-length" in names or b"transfer-encoding" in names
+        self._until_eof = not has_no_body and not has_end
         self.persistent = persists and not self._until_eof
         self.complete = self._to_head
 
@@ -155,13 +162,6 @@ class ResponseParser:
         """Size of a head that came in one piece with its body, and so was not counted on the way."""
         fields = self.head.headers if self.head is not None else self._fields
         return sum(len(name) + len(value) + _FIELD_PUNCTUATION for name, value in fields)
-
-    def _take_body(self) -> bytes:
-        body = self._body
-        if not body:
-            return b""
-        self._body = []
-        return body[0] if len(body) == 1 else b"".join(body)
 
 
 def _is_chunked(fields: Headers) -> bool:
