@@ -16,8 +16,6 @@ from metaproxy.protocol.headers import Header
 
 Family = Literal["openstack", "repose"]
 
-FAMILIES: tuple[Family, ...] = ("openstack", "repose")
-
 TOKEN = b"x-auth-token"
 STORAGE_TOKEN = b"x-storage-token"
 SERVICE_TOKEN = b"x-service-token"

@@ -5,7 +5,7 @@ field. JSON Schema, key reference and error messages come from here.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import PrivateAttr
 
@@ -13,7 +13,6 @@ from metaproxy.cache.settings import Cache
 from metaproxy.config.files import Files
 from metaproxy.config.model.headers import Headers
 from metaproxy.config.model.identity import IdentityProvider
-from metaproxy.config.model.imported import Imported
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.rules import cross_findings
@@ -23,6 +22,33 @@ from metaproxy.protocol.access_rules import Authorization
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.settings.section import Finding, Section
 from metaproxy.settings.values import FILES
+from metaproxy.settings.written import text_of
+
+GuardName = Annotated[
+    str,
+    text_of(
+        "guard",
+        r"[A-Za-z0-9._/-]{1,200}",
+        "the name of a guard has letters, digits, '.', '_', '/' and '-'",
+        "regex-rbac",
+    ),
+]
+
+
+class Imported(Section):
+    """What an import from another proxy could not convert."""
+
+    not_converted: tuple[GuardName, ...] = ()
+    """Guards without an equivalent in this file: it starts only once none is named here."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Nothing is missing."""
+        for index, guard in enumerate(self.not_converted):
+            yield (
+                ("not_converted", index),
+                f"{guard} may have refused requests, and was not converted: write what does its work, then "
+                "take its name out",
+            )
 
 
 class Config(Section):

@@ -2,13 +2,12 @@
 
 from typing import Annotated, Literal
 
+from metaproxy.protocol.identity_headers import Family
 from metaproxy.protocol.option_values import Template
 from metaproxy.settings.section import Section
 from metaproxy.settings.units import Size
 from metaproxy.settings.urls import Url
 from metaproxy.settings.values import BlankIsNone
-
-HeaderFamily = Literal["openstack", "repose"]
 
 
 class Tokens(Section):
@@ -24,5 +23,5 @@ class Tokens(Section):
     """Without a valid token: 401, or forward as X-Identity-Status: Invalid (-always: in outages too)."""
     max_token_bytes: Size = 16384
     """Longer tokens are refused without asking: 401, token_too_long."""
-    headers: tuple[HeaderFamily, ...] = ("openstack", "repose")
+    headers: tuple[Family, ...] = ("openstack", "repose")
     """Which families of identity headers the upstream gets."""

@@ -41,7 +41,7 @@ class Policy(Protocol):
     def admit(self, state: State, now: int, cost: int = 1) -> tuple[bool, State]:
         """Settle ``state`` and let ``cost`` requests in if they fit; return whether, and the state then.
 
-        The same as ``settle``, ``fits`` and ``spend`` one after the other, in one step for the hot path.
+        The same as ``settle`` and ``fits``, and adding the cost, in one step for the hot path.
         """
 
     def standing(self, settled: State, now: int) -> tuple[int, int]:
@@ -64,11 +64,6 @@ class Standing(NamedTuple):
 def fits(policy: Policy, settled: State, cost: int = 1) -> bool:
     """Say whether ``cost`` more requests may be admitted."""
     return settled[0] + cost * policy.weight <= policy.capacity
-
-
-def spend(policy: Policy, settled: State, cost: int = 1) -> State:
-    """Return the state after ``cost`` requests were admitted."""
-    return settled[0] + cost * policy.weight, settled[1]
 
 
 def remaining(policy: Policy, settled: State) -> int:

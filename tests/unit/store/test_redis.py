@@ -3,13 +3,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, fits, spend
+from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, fits
 from metaproxy.store.counters import Taken
 from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.redis.counters import SCRIPT_SHA, RedisCounters
 from metaproxy.store.unavailable import StoreUnavailable
 from tests.redis_server import RedisServer
-from tests.unit.store.charges import charge
+from tests.unit.store.charges import charge, spend
 
 pytestmark = pytest.mark.redis
 

@@ -16,10 +16,10 @@ from metaproxy.protocol.limits.policy import (
     State,
     fits,
     remaining,
-    spend,
     standing,
 )
 from metaproxy.protocol.limits.rates import UNITS, RateRule, RuleError
+from tests.unit.store.charges import spend
 
 START = 10**15
 
