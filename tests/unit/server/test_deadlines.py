@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaproxy.server.deadlines import BODY_BYTES_PER_SECOND, body_deadline
+from metaproxy.server.deadlines import BODY_BYTES_PER_SECOND, LEAVE_SECONDS, Deadlines, body_deadline
 from metaproxy.server.edge import EdgeLimits
 from tests.unit.server.edge_server import LOOPS, edge_server, run
 
@@ -66,3 +66,51 @@ def test_a_body_of_many_pieces_that_is_quick_is_taken() -> None:
             assert answer.startswith(b"HTTP/1.1 200 ")
 
     run("uvloop", scenario)
+
+
+LIMITS = EdgeLimits(header_seconds=10.0, body_seconds=30.0, idle_seconds=75.0)
+
+
+@pytest.mark.parametrize(
+    ("after", "pressed", "seconds"),
+    [
+        ("the client connected", False, 10.0),
+        ("the client connected", True, 5.0),
+        ("an answer", False, 75.0),
+        ("an answer", True, 5.0),
+        ("a part of a head", True, 10.0),
+        ("a body has begun", True, 30.0),
+        ("a request is complete", True, float("inf")),
+    ],
+)
+def test_a_client_may_be_silent_for_so_long(after: str, pressed: bool, seconds: float) -> None:
+    deadlines, now = Deadlines(LIMITS, 100.0), 100.0
+    match after:
+        case "an answer":
+            deadlines.wait_for_request(now)
+        case "a part of a head":
+            deadlines.head_began(now)
+        case "a body has begun":
+            deadlines.body_read(now, 0)
+        case "a request is complete":
+            deadlines.request_read()
+    idle = after in ("the client connected", "an answer")
+
+    passed = [
+        deadlines.read_has_passed(now + each, idle=idle, leaving=False, pressed=pressed)
+        for each in (min(seconds, 1e6) - 0.1, min(seconds, 1e6) + 0.1)
+    ]
+
+    assert passed == [False, seconds < 1e6]
+
+
+def test_an_idle_connection_is_kept_for_a_moment_when_the_server_leaves() -> None:
+    deadlines = Deadlines(LIMITS, 100.0)
+    deadlines.wait_for_request(100.0)
+
+    passed = [
+        deadlines.read_has_passed(now, idle=True, leaving=True, pressed=False)
+        for now in (100.0, 100.5, 100.0 + LEAVE_SECONDS + 0.1)
+    ]
+
+    assert passed == [False, False, True]

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from metaproxy.server.flow import Flow
-from metaproxy.server.turns import AppTurn, ResponseError
+from metaproxy.server.turns import BODY_HIGH_WATER, AppTurn, ResponseError
 from tests.unit.fast_lane.lines import Wire
 
 START = {"type": "http.response.start", "status": 200}
@@ -176,3 +176,81 @@ async def test_an_answer_that_breaks_off_at_once_is_seen_to_have_begun() -> None
     [written] = wire.written
     assert written.endswith(b"content-length: 2\r\n\r\n")
     assert wire.closed
+
+
+async def fails(scope: Any, receive: Any, send: Any) -> None:
+    raise ValueError("a defect")
+
+
+@pytest.mark.parametrize("app", [fails, nothing])
+async def test_a_request_that_the_application_does_not_answer_is_answered_500(app: ASGIApp) -> None:
+    made, wire = turn(app=app)
+
+    await made.run()
+
+    written = b"".join(wire.written)
+    assert written.startswith(b"HTTP/1.1 500 ")
+    assert b"connection: close" in written
+    assert wire.closed
+
+
+async def test_an_answer_without_an_end_closes_the_connection() -> None:
+    async def half(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(LENGTH_2))
+        await send(body(b"o", more=True))
+
+    made, wire = turn(app=half)
+
+    await made.run()
+
+    assert wire.closed
+    assert not made.response_complete
+
+
+async def test_a_client_that_leaves_is_not_answered_500() -> None:
+    made, wire = turn(app=fails)
+    made.client_left()
+
+    await made.run()
+
+    assert wire.written == []
+
+
+async def test_an_application_receives_the_body_in_the_pieces_that_have_come_and_then_the_end() -> None:
+    made, _ = turn("PUT")
+
+    made.body_read(b"ab")
+    made.body_read(b"cd")
+    first = await made.receive()
+    made.body_read(b"e")
+    made.request_read()
+    last = await made.receive()
+    made.client_left()
+
+    assert first == {"type": "http.request", "body": b"abcd", "more_body": True}
+    assert last == {"type": "http.request", "body": b"e", "more_body": False}
+    assert await made.receive() == {"type": "http.disconnect"}
+
+
+async def test_100_continue_is_sent_when_the_application_asks_for_the_body() -> None:
+    made, wire = turn("PUT", expects=True)
+    made.body_read(b"ab")
+
+    await made.receive()
+
+    assert wire.written == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+
+
+async def test_reading_pauses_while_much_of_a_body_waits_for_the_application() -> None:
+    flow = Flow(Wire())
+    made = AppTurn(nothing, {}, flow=flow, tasks=set(), completed=lambda: None, keep_alive=True)
+
+    made.body_read(bytes(BODY_HIGH_WATER))
+    before = flow.read_paused
+    made.body_read(b"a")
+    after = flow.read_paused
+    await made.receive()
+    made.client_left()
+    await made.receive()
+
+    assert (before, after) == (False, True)
