@@ -64,3 +64,27 @@ def test_a_stage_alone_brings_neither_configuration_nor_server(stage: str) -> No
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"uvicorn", "yaml", "typer"} & set(loaded)
+
+
+TWO_HOMES = {
+    "Identity": "admin/status.py says what the operator sees of the identity service",
+    "RateRule": "the section has a rate in one text, and other words for all methods and for no path",
+}
+"""Public names that another file of the package defines as well, and why."""
+
+
+def test_a_public_name_has_one_home() -> None:
+    homes: dict[str, set[str]] = {name: set() for name in metaproxy.__all__}
+    for source in (ROOT / "metaproxy").rglob("*.py"):
+        for node in ast.parse(source.read_text()).body:
+            match node:
+                case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                    defined = name
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                    defined = name
+                case _:
+                    continue
+            if defined in homes:
+                homes[defined].add(str(source))
+
+    assert {name for name, files in homes.items() if len(files) > 1} == set(TWO_HOMES)

@@ -15,7 +15,7 @@ from metaproxy.config.model.tokens import Tokens
 from metaproxy.protocol.access_rules import Authorization
 from metaproxy.settings.section import Finding, Section
 
-Identity = Tokens | NoIdentity
+Provider = Tokens | NoIdentity
 
 
 def cross_findings(sections: Mapping[str, Section]) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ def _workers_share_a_store(server: Server, store: Store) -> Iterator[Finding]:
         )
 
 
-def _rules_need_tokens(identity: Identity, authorization: Authorization) -> Iterator[Finding]:
+def _rules_need_tokens(identity: Provider, authorization: Authorization) -> Iterator[Finding]:
     if not isinstance(identity, NoIdentity):
         return
     for index, rule in enumerate(authorization.rules):
@@ -45,7 +45,7 @@ def _rules_need_tokens(identity: Identity, authorization: Authorization) -> Iter
             )
 
 
-def _rates_need_tokens(identity: Identity, limits: Limits) -> Iterator[Finding]:
+def _rates_need_tokens(identity: Provider, limits: Limits) -> Iterator[Finding]:
     if not isinstance(identity, NoIdentity):
         return
     for index, rule in enumerate(limits.rates):
@@ -59,7 +59,7 @@ def _rates_need_tokens(identity: Identity, limits: Limits) -> Iterator[Finding]:
             yield (*place, "groups"), "with identity.provider: none nobody has a role or group; remove it"
 
 
-def _scopes_need_tokens(identity: Identity, cache: Cache) -> Iterator[Finding]:
+def _scopes_need_tokens(identity: Provider, cache: Cache) -> Iterator[Finding]:
     if isinstance(identity, NoIdentity) and cache.routes and cache.scope != "shared":
         yield (
             ("cache", "scope"),
