@@ -45,7 +45,7 @@ def run(config: Config, config_path: Path, *, watch: bool = True, warnings: Sequ
 
 def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[Problem]) -> int:
     notifier = Notifier()
-    source = Source(config_path, config)
+    source = Source(config_path, config, warnings)
     watching = Watch(source) if watch else None
     early = _early_hangups()
     logs.configure(config.logging.format, config.logging.level)

@@ -1,17 +1,21 @@
 """The configuration as it is on the disk, read once for all workers."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from metaproxy.admin.service import ConfigState, ReloadRefused
 from metaproxy.assembly.tls import TlsError, check_tls
-from metaproxy.config import Config, ConfigError
+from metaproxy.config import Config, ConfigError, Problem
 from metaproxy.config.document import read_document
 from metaproxy.config.files import Files
 from metaproxy.config.model.server import ServerTls
 from metaproxy.preflight import inspect, this_machine
+
+logger = structlog.get_logger("metaproxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +32,28 @@ class Source:
     Args:
         path: the configuration file.
         bound: the configuration of the start, which the listeners are bound for.
+        warnings: what was logged of it.
     """
 
-    def __init__(self, path: Path, bound: Config) -> None:
+    def __init__(self, path: Path, bound: Config, warnings: Iterable[Problem] = ()) -> None:
         self.files = bound.files
         """What was read last, also if it was refused."""
         self._path = path
         self._bound = bound
+        self._logged = {(problem.key, problem.message) for problem in warnings}
 
     def read(self) -> tuple[Config, tuple[str, ...]]:
         """Return the configuration, and the keys that only a restart can bring into use.
 
-        Raises ReloadRefused.
+        Logs what is valid and dangerous, if it was not before. Raises ReloadRefused.
         """
         self.files = Files(pipes=False)
         overrides: Mapping[tuple[str, str], object] = {("server", "workers"): self._bound.server.workers}
         try:
-            written = inspect(
+            report = inspect(
                 self._path, overrides=overrides, files=self.files, machine=this_machine(binds=False)
-            ).config
-            config, needs_restart = with_listeners_of(self._bound, written)
+            )
+            config, needs_restart = with_listeners_of(self._bound, report.config)
             check_tls(config)
         except ConfigError as error:
             raise ReloadRefused([str(problem) for problem in error.problems]) from None
@@ -55,7 +61,14 @@ class Source:
             raise ReloadRefused([str(error)]) from error
         if _written_workers(self._path, self.files) != _written_workers(self._path, self._bound.files):
             needs_restart += ("server.workers",)
+        self._log(report.warnings)
         return config, needs_restart
+
+    def _log(self, warnings: Iterable[Problem]) -> None:
+        logged, self._logged = self._logged, {(problem.key, problem.message) for problem in warnings}
+        for problem in warnings:
+            if (problem.key, problem.message) not in logged:
+                logger.warning("configuration", problem=str(problem))
 
 
 def _written_workers(path: Path, files: Files) -> object:

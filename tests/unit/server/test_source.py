@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from metaproxy.admin.service import ReloadRefused
 from metaproxy.server.source import Source
@@ -64,3 +65,18 @@ def test_the_files_of_a_store_are_among_those_that_are_named(tmp_path: Path) -> 
     read = config(tmp_path, STATIC, f"store: {{url: '{url}'}}")
 
     assert tmp_path / "redis.pem" in list(read.files)
+
+
+def test_a_reload_logs_what_is_dangerous_once(tmp_path: Path) -> None:
+    source = Source(tmp_path / "metaproxy.yaml", config(tmp_path, STATIC))
+    logged = []
+
+    for origin in ("http://a", "'*'", "'*'", "http://a", "'*'"):
+        text = f"{BASE}server: {{listen: 127.0.0.1:0}}\ncors: {{origins: [{origin}]}}\n"
+        (tmp_path / "metaproxy.yaml").write_text(text)
+        with capture_logs() as log:
+            source.read()
+        logged.append([line["problem"] for line in log if "cors.origins" in line.get("problem", "")])
+
+    assert [len(lines) for lines in logged] == [0, 1, 0, 0, 1]
+    assert "warning: * lets every page of the world read answers" in logged[1][0]
