@@ -12,6 +12,7 @@ from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Hit, Stored
 from metaproxy.exchange import Exchange
+from metaproxy.protocol.caching import reuse
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -57,6 +58,14 @@ class Delivery:
         flown.response_headers = []
         for stage, seconds in flown.waits.items():
             self.exchange.waited(stage, seconds, flown.waits_begun[stage])
+
+
+def may_replace_error(read: Read, now: float) -> bool:
+    """Return True if the stale answer may be sent because the origin fails (RFC 5861 §4)."""
+    stale = read.stale
+    if stale is None or stale.withdrawn or not read.trusted:
+        return False
+    return reuse.usable_on_error(stale.terms, stale.age(now), read.asked.directives)
 
 
 async def send_hit(hit: Hit, exchange: Exchange, send: Send) -> None:

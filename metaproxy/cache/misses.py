@@ -8,7 +8,7 @@ from cachetools import TTLCache
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.cache.answering import answer
-from metaproxy.cache.deliveries import Delivery, Read, send_hit, unsent
+from metaproxy.cache.deliveries import Delivery, Read, may_replace_error, send_hit, unsent
 from metaproxy.cache.fetch import Fetch, Fetcher, Wanted
 from metaproxy.cache.flights import Flight, Flights
 from metaproxy.cache.requests import CacheRequest
@@ -142,16 +142,13 @@ class Misses:
 
     async def _sent_instead_of_error(self, delivery: Delivery, status: int) -> bool:
         """Send the stale answer in place of an error, where that is allowed (RFC 5861 §4)."""
-        read, now = delivery.read, self._monotonic()
-        stale = read.stale
-        if stale is None or stale.withdrawn or not read.trusted:
-            return False
-        if not reuse.usable_on_error(stale.terms, stale.age(now), read.asked.directives):
+        read = delivery.read
+        if read.stale is None or not may_replace_error(read, self._monotonic()):
             return False
         if delivery.leads:
             delivery.take_over_exchange()
         delivery.flight.ignore_body(delivery)
-        await self._send_stored(delivery, stale, "stale", status)
+        await self._send_stored(delivery, read.stale, "stale", status)
         return True
 
     async def _passed_on(self, delivery: Delivery) -> bool:

@@ -164,13 +164,15 @@ class _Passing:
             self._keep(b"".join(self._chunks))
 
     def _keep(self, body: bytes) -> None:
-        storage, request = self._storage, self._read.request
-        if self._admitted is None or storage.store.select(request.key, request.fields) is not None:
+        request = self._read.request
+        whole = self._storage.store.select(request.key, request.fields)
+        if self._admitted is None:
             return
-        if self._part is not None:
+        if self._part is None:
+            if whole is None or whole.asked_at <= self.asked_at:
+                self._put(self._admitted, body)
+        elif whole is None:
             self._keep_part(self._admitted, self._part, body)
-        else:
-            self._put(self._admitted, body)
 
     def _put(self, admitted: Admitted, body: bytes) -> None:
         """Store the whole."""

@@ -9,14 +9,17 @@ other about writes stands in ``cache.replicas``.
 """
 
 from dataclasses import replace
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy import clock
 from metaproxy.asgi import Stage
 from metaproxy.cache.admission import Admission, Asked
+from metaproxy.cache.answering import answer
 from metaproxy.cache.collections import Collections
-from metaproxy.cache.deliveries import Read, note_pass, send_hit
+from metaproxy.cache.deliveries import Read, may_replace_error, note_pass, send_hit
+from metaproxy.cache.fallback import Fallback
 from metaproxy.cache.fetch import Fetcher
 from metaproxy.cache.flights import Flights
 from metaproxy.cache.inventory import Inventory
@@ -262,14 +265,24 @@ class MetadataCache(Stage):
             send = self._withdrawals.watched(read, read.stale, len(read.stale.body), method, send)
         elif read.parts is not None and method == "HEAD":
             send = self._withdrawals.watched(read, read.parts.head, read.parts.length, method, send)
-        note_pass(
-            exchange,
-            cache_status.forwarded(self._name, cache_status.PARTIAL if is_of_part else read.reason),
-        )
-        if is_of_part and method == "GET" and read.stale is None:
-            await self._part_storage.pass_on(self.app, read, scope, receive, send)
+        reason = cache_status.PARTIAL if is_of_part else read.reason
+        note_pass(exchange, cache_status.forwarded(self._name, reason))
+        app = self.app
+        if is_of_part and method == "GET":
+            app = partial(self._part_storage.pass_on, self.app, read)
+        if read.stale is not None:
+            fallback = Fallback(app, partial(self._instead_of_error, read, method, reason))
+            await fallback.pass_on(exchange, scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
+
+    def _instead_of_error(self, read: Read, method: str, reason: str, status: int) -> Hit | None:
+        """Return the stale answer that ``read`` gets in place of an error, if it may."""
+        now = self._monotonic()
+        if not may_replace_error(read, now) or read.stale is None:
+            return None
+        hit = answer(read.stale, read.request, method, now, self._name)
+        return hit.told_as("stale", cache_status.forwarded(self._name, reason, status=status))
 
     def _fetch_collection(
         self, exchange: Exchange, scope: Scope, request: CacheRequest, match: Match[CacheRoute]

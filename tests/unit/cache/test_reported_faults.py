@@ -37,6 +37,20 @@ async def test_the_whole_with_which_an_origin_answers_a_range_is_stored(whole: b
     assert len(proxy.upstream.heads) == 1
 
 
+@BOTH_WAYS
+async def test_the_whole_with_which_an_origin_answers_a_range_replaces_a_stale_one(fast: bool) -> None:
+    origin = Origin(response(b"0000000000"))
+    async with wired(origin, CacheRoute(path=PATH, ttl=1), fast=fast) as proxy:
+        await proxy.ask()
+        proxy.wait(2)
+        origin.answer = response(WHOLE, "Cache-Control: max-age=60")
+        answers = [await proxy.ask("GET", "Range: bytes=0-4") for _ in range(3)]
+        whole = await proxy.ask()
+
+    assert [(answer.status, answer.body) for answer in answers] == [(200, WHOLE), *[(206, b"01234")] * 2]
+    assert whole.body == WHOLE
+
+
 CUT_OR_NOT_STORED = {
     "too large": response(b"x" * 40_000),
     "too large, in chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9c40\r\n"
