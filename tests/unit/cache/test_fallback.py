@@ -2,7 +2,7 @@
 
 import pytest
 
-from metaproxy.cache.routes import CacheRoute
+from metaproxy.cache.settings import CacheRoute
 from tests.unit.cache.wire import ERROR_ROUTE, PATH, Origin, response, wired
 from tests.unit.forward.scripted import Peer
 
