@@ -51,7 +51,6 @@ SPEAKING = frozenset(
         b"age",
         b"cache-control",
         b"content-encoding",
-        b"content-range",
         b"expires",
         b"pragma",
         b"set-cookie",

@@ -154,9 +154,7 @@ def stored_fields(fields: headers.Headers, said: ResponseDirectives) -> list[hea
 
 
 def _refusal(status: int, fields: headers.Headers, asked: RequestDirectives, said: ResponseDirectives) -> str:
-    # A 200 with Content-Range is a part, or an origin that is mistaken (RFC 9110 §14.4).
-    is_half = status == 200 and headers.get(fields, b"content-range") is not None
-    if status < 200 or status in NEVER_STORED or is_half:
+    if status < 200 or status in NEVER_STORED:
         return "status"
     if said.must_understand and status not in UNDERSTOOD:
         return "not_understood"
