@@ -161,7 +161,8 @@ class Application:
             grace = self.config.identity.cache.stale_if_unavailable
             checks["identity"] = identity_check(self.authenticate.validator, grace)
         if self.store is not None:
-            checks["store"] = store_check(self.store)
+            is_cut_off = self.cache is not None and self.cache.inventory.is_cut_off
+            checks["store"] = store_check(self.store, is_cache_cut_off=is_cut_off)
         return checks
 
     async def settled(self) -> None:

@@ -6,7 +6,7 @@ from metaproxy.admin import cache, limits
 from metaproxy.admin.health import readiness
 from metaproxy.admin.operation import Operation
 from metaproxy.admin.service import Service
-from metaproxy.assembly.readiness import degraded, is_ready
+from metaproxy.assembly.readiness import Check, degraded, is_ready
 from metaproxy.clock import Clock, monotonic
 from metaproxy.version import __version__
 
@@ -120,7 +120,7 @@ def operations(service: Service, clock: Clock = monotonic) -> list[Operation]:
             cache=cache.usage(service),
             upstream=_targets(service),
             identity=_identity(service),
-            store=_store(service),
+            store=_store(checks.get("store")),
             consumers=limits.top(service, CONSUMERS),
         )
 
@@ -150,6 +150,5 @@ def _identity(service: Service) -> Identity | None:
     )
 
 
-def _store(service: Service) -> Store:
-    store = service.application.store
-    return Store(shared=store is not None, available=store is None or store.available)
+def _store(check: Check | None) -> Store:
+    return Store(shared=check is not None, available=check is None or check.well)

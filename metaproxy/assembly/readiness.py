@@ -78,9 +78,15 @@ def identity_check(validator: CachedValidator, grace: float) -> Check:
     return Check(well=False, says=says)
 
 
-def store_check(store: "SharedStore") -> Check:
-    """Whether the shared store answers; ``limits.on_store_failure`` decides what its absence costs."""
-    return Check(store.available, "; ".join(store.troubles) or "available")
+def store_check(store: "SharedStore", *, is_cache_cut_off: bool = False) -> Check:
+    """Whether the shared store does all that it is used for, and the cache is in touch with other replicas.
+
+    ``limits.on_store_failure`` decides what its absence costs.
+    """
+    troubles = list(store.troubles)
+    if is_cache_cut_off:
+        troubles.append("the cache is out of touch with the other replicas, so the origin is asked")
+    return Check(not troubles, "; ".join(troubles) or "available")
 
 
 def _not_let_in(validator: CachedValidator) -> str:

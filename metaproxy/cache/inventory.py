@@ -159,9 +159,13 @@ class Inventory:
         """Purge everything; return how many keys this process had."""
         return _told(await self._replicas.purge_all())
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it is out of touch with the other replicas, and not only because it has just started."""
+        return self._replicas.is_cut_off
+
     def _in_touch(self) -> bool:
-        now = self._replicas.now()
-        return self._replicas.trust.covers(now, now)
+        return self._replicas.is_in_touch
 
 
 def _told(purged: Purged) -> int:

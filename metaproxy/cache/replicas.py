@@ -120,6 +120,18 @@ class Replicas:
         """Return the time on the clock of leases."""
         return self._monotonic()
 
+    @property
+    def is_in_touch(self) -> bool:
+        """Whether this process hears of every write through another replica; else no stored answer counts."""
+        now = self._monotonic()
+        return self.trust.covers(now, now)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it is out of touch, and not only because it has just started."""
+        is_starting = not self._was_lost and self._monotonic() < self._lost_at + self._lease_seconds
+        return not (self.is_in_touch or is_starting)
+
     async def begin(self, tags: Sequence[str]) -> int:
         """Tell that a write is about to be sent, and return its number.
 

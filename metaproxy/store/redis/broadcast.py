@@ -53,6 +53,8 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 MAX_FORMER = 16
 
+DEAF = "messages of other replicas do not arrive"
+
 logger = structlog.get_logger(__name__)
 
 
@@ -96,6 +98,7 @@ class RedisBroadcast:
         self.name = uuid.uuid4().hex
         self._store = store
         self._publisher = Publisher(store)
+        self._use = self._publisher.use
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
         self._subscriptions: list[_Subscription] = []
@@ -170,6 +173,7 @@ class RedisBroadcast:
         pause = FIRST_PAUSE_SECONDS
         while True:
             link = Link(self._store.connections.make())
+            self._beat_error = None
             try:
                 await self._open(link)
                 await self._follow(link)
@@ -199,7 +203,6 @@ class RedisBroadcast:
         # From here to the end, whoever subscribes is added by ``_update``; those before, by the first call.
         self._link = link
         beating: asyncio.Task[None] | None = None
-        self._beat_error = None
         try:
             async with asyncio.timeout(self._lease_seconds) as self._lease:
                 await link.listen_to(self._wanted)
@@ -245,6 +248,7 @@ class RedisBroadcast:
 
     def _confirm(self, sent_at: float) -> None:
         self._is_in_touch = True
+        self._use.note(DEAF, None)
         if self._is_loss_logged:
             self._is_loss_logged = False
             logger.info("broadcast restored")
@@ -276,9 +280,11 @@ class RedisBroadcast:
                     await self._publisher.end_connections(former)
             except StoreUnavailable as error:
                 self._beat_error = error  # the lease decides
+                self._use.note(DEAF, error)
             await asyncio.sleep(self._lease_seconds / BEATS_A_LEASE)
 
     def _log_loss(self, error: Exception) -> None:
+        self._use.note(DEAF, self._beat_error or error)
         if not self._is_loss_logged:
             self._is_loss_logged = True
             reason, detail = cause_of(error)

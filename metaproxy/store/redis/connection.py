@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.store.availability import Availability, Listener
+from metaproxy.store.causes import cause_of
 from metaproxy.store.redis.connections import Command, Connections
 from metaproxy.store.redis.pipe import HAS_HIREDIS, Part
 from metaproxy.store.unavailable import StoreUnavailable
@@ -69,19 +70,15 @@ class SharedStore:
 
     @property
     def available(self) -> bool:
-        """False from the first failure of any use until what failed works again."""
+        """False from the first failure, of a request or in the background, until what failed works again."""
         return not self.troubles
 
     @property
     def troubles(self) -> list[str]:
         """Why the store is away, or which uses it refuses, in words; empty if all is well."""
         if not self.reach.available:
-            return ["away"]
-        return [
-            f"refuses {use.name} ({use.refusal.trouble})"
-            for use in self._uses.values()
-            if not use.refusal.available
-        ]
+            return [f"away ({self.reach.trouble})" if self.reach.trouble else "away"]
+        return [trouble for use in self._uses.values() for trouble in use.troubles]
 
     def use(self, name: str, *, timeout_seconds: float | None = None) -> "StoreUse":
         """Return the use of the store that is called ``name`` in the log, with its own timeout if need be."""
@@ -131,11 +128,32 @@ class StoreUse:
         self._reach = store.reach
         self._connections = store.connections
         self._seconds = timeout_seconds
+        self._failing: dict[str, str] = {}
 
     @property
     def available(self) -> bool:
         """False from a failure until what failed works again."""
         return self._reach.available and self.refusal.available
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is refused of this use, and what fails of it in the background; empty if all is well."""
+        refused = [] if self.refusal.available else [f"refuses {self.name} ({self.refusal.trouble})"]
+        return refused + [f"{work} ({cause})" for work, cause in self._failing.items()]
+
+    def note(self, work: str, error: BaseException | None) -> None:
+        """Count ``work`` as failing with ``error``, or as working again if it is None.
+
+        For work in the background, which goes on trying by itself and so uses ``attempt``: no request fails,
+        and ``refusal`` does not know of it. ``work`` says what fails, as a sentence without a full stop.
+        """
+        if error is None:
+            self._failing.pop(work, None)
+            return
+        reason, detail = cause_of(
+            error.__cause__ if isinstance(error, StoreUnavailable) and error.__cause__ else error
+        )
+        self._failing[work] = f"{reason}: {detail}" if detail else reason
 
     async def call(self, command: Command[T], again: Command[object] | None = None) -> T:
         """Return what ``command`` returns, given the client; raises StoreUnavailable."""

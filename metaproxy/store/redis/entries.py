@@ -69,7 +69,9 @@ class RedisEntries:
         """Let no entry with any of ``tags`` count from now on."""
         names = [self._generation(tag) for tag in tags]
         try:
-            await self._use.insist(lambda client: _forget_generations(client, names), again=self._write_probe)
+            await self._use.insist(
+                lambda client: _forget_generations(client, names), again=self._delete_probe
+            )
         except StoreUnavailable as error:
             raise ConnectionError("the shared entries cannot be reached") from error
 
@@ -91,6 +93,9 @@ class RedisEntries:
 
     async def _write_probe(self, client: Redis) -> None:
         await client.set(self._probe, b"", px=1)
+
+    async def _delete_probe(self, client: Redis) -> None:
+        await client.delete(self._nothing)
 
     async def _call(self, command: Command[T], again: Command[object]) -> T:
         try:

@@ -28,25 +28,26 @@ class Publisher:
 
     def __init__(self, store: SharedStore) -> None:
         self._seconds = max(store.timeout_seconds, PUBLISH_SECONDS)
-        self._use = store.use("messages", timeout_seconds=self._seconds)
+        self.use = store.use("messages", timeout_seconds=self._seconds)
+        """The use of the store that messages are."""
         self._nothing = store.key("generation", "")
         self._probe = store.key("channel", "").encode()
 
     async def publish(self, channel: bytes, payload: bytes) -> int:
         """Send ``payload``; return how many connections Redis handed it to; raises StoreUnavailable."""
-        return await self._use.insist(
+        return await self.use.insist(
             partial(self._publish, channel=channel, payload=payload),
             again=partial(self._publish, channel=self._probe, payload=b""),
         )
 
     async def beat(self, channel: bytes, payload: bytes) -> int:
         """Send ``payload`` although the store is away, because it may be back; raises StoreUnavailable."""
-        return await self._use.attempt(partial(self._publish, channel=channel, payload=payload))
+        return await self.use.attempt(partial(self._publish, channel=channel, payload=payload))
 
     async def end_connections(self, numbers: Sequence[int]) -> None:
         """Have the server close its connections with ``numbers``, if the user may do that."""
         with suppress(StoreUnavailable):
-            await self._use.attempt(partial(_end_connections, numbers=numbers))
+            await self.use.attempt(partial(_end_connections, numbers=numbers))
 
     async def _publish(self, client: Redis, *, channel: bytes, payload: bytes) -> int:
         pipeline = client.pipeline(transaction=False)

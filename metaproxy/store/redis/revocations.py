@@ -25,6 +25,9 @@ T = TypeVar("T")
 logger = structlog.get_logger(__name__)
 
 MARK = b"mark:"
+
+NOT_RECORDED = "revocations are not recorded"
+NOT_READ = "recorded revocations cannot be read"
 OVERLAP_SECONDS = 60.0
 """Readings overlap: a revocation gets its time a moment before it is recorded."""
 
@@ -42,33 +45,38 @@ class RedisRecord:
     def __init__(self, store: SharedStore) -> None:
         self._use = store.use("revocations", timeout_seconds=max(store.timeout_seconds, RECORD_SECONDS))
         self._key = store.key("revocations")
-        self._is_failure_logged = False
+        self._logged: set[str] = set()
         self._mark: bytes | None = None
         self._read_until = -math.inf
 
     async def add(self, entries: Sequence[Recorded]) -> None:
         """Record ``entries``; raises OSError."""
-        await self._attempt(lambda client: self._add(client, entries))
+        await self._attempt(lambda client: self._add(client, entries), NOT_RECORDED)
 
     async def read(self) -> Record:
         """Return what was recorded since the last reading; raises OSError."""
-        return await self._attempt(self._read)
+        return await self._attempt(self._read, NOT_READ)
 
-    async def _attempt(self, command: Command[T]) -> T:
+    async def _attempt(self, command: Command[T], failing: str) -> T:
+        """Do ``command``; ``failing`` says what it means if that cannot be done."""
         try:
             answer = await self._use.attempt(command)
         except StoreUnavailable as error:
-            self._log(error.__cause__)
+            self._log(failing, error.__cause__)
+            self._use.note(failing, error)
             raise ConnectionError("the recorded revocations cannot be reached") from error
-        self._is_failure_logged = False
+        self._use.note(failing, None)
+        self._logged.discard(failing)
         return answer
 
-    def _log(self, error: BaseException | None) -> None:
+    def _log(self, failing: str, error: BaseException | None) -> None:
         """Log once what the server says. That it cannot be reached is logged by others."""
-        if isinstance(error, ResponseError) and not self._is_failure_logged:
-            self._is_failure_logged = True
+        if not isinstance(error, ResponseError):
+            return
+        if not self._logged:
             reason, detail = cause_of(error)
             logger.warning("revocations are not recorded", reason=reason, detail=detail)
+        self._logged.add(failing)
 
     async def _add(self, client: Redis, entries: Sequence[Recorded]) -> None:
         now = _seconds(await client.time())
