@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from metaproxy.admin.operation import Operation, Refusal
-from metaproxy.admin.service import Service
+from metaproxy.admin.service import TOLD_LATER, Service
 from metaproxy.cache.inventory import Entry, Inventory, NotTold
 
 IMAGES = 20
@@ -90,10 +90,12 @@ class Purge(msgspec.Struct, forbid_unknown_fields=True):
     all: bool = False
 
 
-class Purged(msgspec.Struct):
-    """How many entries this process had; every other replica has purged as well."""
+class Purged(msgspec.Struct, omit_defaults=True):
+    """How many entries this process had. ``replicas_told``: every other replica has purged as well."""
 
     purged: int
+    replicas_told: bool = False
+    """Left out if it is false, because ``store.url`` is not set: then this process alone has purged."""
 
 
 def operations(service: Service) -> list[Operation]:
@@ -114,12 +116,13 @@ def operations(service: Service) -> list[Operation]:
 
     async def purge(asked: Purge) -> Purged:
         try:
-            return Purged(await _purge(inventory(service), asked)())
+            keys = await _purge(inventory(service), asked)()
+            return Purged(keys, replicas_told=service.application.store is not None)
         except NotTold as error:
             raise Refusal(
                 503,
                 f"purged {error.keys} answers in this process; the other replicas could not be told yet: "
-                "they are as soon as the store is back",
+                f"{TOLD_LATER}",
             ) from error
 
     return [

@@ -25,6 +25,7 @@ SAME_SITE = frozenset({"same-origin", "none"})
 """Values of Sec-Fetch-Site that no foreign page can bring about."""
 
 SECURITY_FIELDS = (
+    (b"metaproxy-admin", b"1"),  # the commands tell our refusals from those of other servers by it
     (
         b"content-security-policy",
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -54,16 +55,17 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
-        problem = self._problem(scope)
-        if problem is not None:
-            status, message = problem
-            await JSONResponse({"error": message}, status)(scope, receive, send)
-            return
 
         async def send_secured(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], *SECURITY_FIELDS]}  # type: ignore[misc] # ASGI
             await send(message)
+
+        problem = self._problem(scope)
+        if problem is not None:
+            status, says = problem
+            await JSONResponse({"error": says}, status)(scope, receive, send_secured)  # type: ignore[arg-type] # ASGI's own message type
+            return
 
         await self.app(scope, receive, send_secured)  # type: ignore[arg-type] # ASGI's own message type
 

@@ -25,6 +25,13 @@ class ConfigState:
     """Sections that the file changes and that only a restart can take into use."""
 
 
+TOLD_LATER = (
+    "they are as soon as the store takes it. Repeat the command only if this process ends, or takes another "
+    "configuration into use, before that"
+)
+"""The end of an answer about a change that is done in this process and goes on to the others by itself."""
+
+
 class ReloadRefused(Exception):
     """The configuration cannot be used; nothing has changed. ``problems`` says why, a line each."""
 

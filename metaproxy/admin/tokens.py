@@ -3,7 +3,7 @@
 import msgspec
 
 from metaproxy.admin.operation import Operation, Refusal
-from metaproxy.admin.service import Service
+from metaproxy.admin.service import TOLD_LATER, Service
 from metaproxy.identity.revocation import Revocation, RevocationError
 from metaproxy.identity.revocations import NotRecorded
 
@@ -21,10 +21,12 @@ class Revoke(msgspec.Struct, forbid_unknown_fields=True):
     domain_id: str = ""
 
 
-class Revoked(msgspec.Struct):
-    """How many verdicts this process had on what was revoked."""
+class Revoked(msgspec.Struct, omit_defaults=True):
+    """How many verdicts this process had on what was revoked. ``replicas_told``: so have the others."""
 
     forgotten: int
+    replicas_told: bool = False
+    """Left out if it is false, because ``store.url`` is not set: then this process alone has revoked."""
 
 
 def operations(service: Service) -> list[Operation]:
@@ -35,14 +37,17 @@ def operations(service: Service) -> list[Operation]:
         if revocations is None:
             raise Refusal(409, "tokens are not validated here: identity.provider is none")
         try:
-            return Revoked(await revocations.revoke(revocation(asked)))
+            forgotten = await revocations.revoke(revocation(asked))
+            return Revoked(forgotten, replicas_told=service.application.store is not None)
         except NotRecorded as error:
             raise Refusal(
-                503, "revoked in the replicas that run; not recorded for those that start later: try again"
+                503,
+                "revoked in the replicas that run; those that start later could not be told yet: "
+                f"{TOLD_LATER}",
             ) from error
         except OSError as error:
             raise Refusal(
-                503, "revoked in this process; the other replicas could not be told: try again"
+                503, f"revoked in this process; the other replicas could not be told yet: {TOLD_LATER}"
             ) from error
 
     return [

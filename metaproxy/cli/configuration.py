@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, admin, leave
+from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, admin, leave, understood
+from metaproxy.cli.answers import InUse
 from metaproxy.cli.files import EXIT_BAD_CONFIG, load_or_exit, print_problems
 from metaproxy.cli.terminal import printable, say
 from metaproxy.config import Config, Problem, effective
@@ -119,7 +120,7 @@ def sample() -> None:
 
 def _in_use(url: str) -> Any:
     try:
-        return admin(url).read("/config")["config"]
+        return understood(admin(url).read("/config"), InUse, url)["config"]
     except AdminError as error:
         raise leave(error) from None
 

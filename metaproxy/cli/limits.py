@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, change_or_exit, leave
+from metaproxy.cli.admin import (
+    DEFAULT_URL,
+    AdminError,
+    AdminUrl,
+    AsJson,
+    admin,
+    change_or_exit,
+    leave,
+    understood,
+)
+from metaproxy.cli.answers import Limits, Reset
 from metaproxy.cli.terminal import say
 from metaproxy.telemetry.console import escaped, shown
 
@@ -27,13 +37,13 @@ def register(application: typer.Typer) -> None:
 def show(url: AdminUrl = DEFAULT_URL, top: Number = 20, as_json: AsJson = False) -> None:
     """Show the rates and the busiest consumers of the last minutes."""
     try:
-        told = admin(url).read("/limits", top=top)
+        answer = admin(url).read("/limits", top=top)
+        told = understood(shown(answer), Limits, url)
     except AdminError as error:
         raise leave(error) from None
     if as_json:
-        say(json.dumps(told, indent=2))
+        say(json.dumps(answer, indent=2))
         return
-    told = shown(told)
     for rule in told["rules"]:
         per = "+".join(rule["per"])
         say(f"{rule['name']}: {rule['limit']}/{rule['unit']} per {per}, {rule['path'] or 'every path'}")
@@ -43,5 +53,5 @@ def show(url: AdminUrl = DEFAULT_URL, top: Number = 20, as_json: AsJson = False)
 
 def reset(consumer: Consumer, url: AdminUrl = DEFAULT_URL) -> None:
     """Forget every counter of one consumer: all its rates begin anew."""
-    answer = change_or_exit(url, "/limits/reset", {"consumer": consumer})
+    answer = change_or_exit(url, "/limits/reset", {"consumer": consumer}, Reset)
     say(f"{escaped(consumer)}: {answer['counters']} counters forgotten")

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit
+from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit, others
+from metaproxy.cli.answers import Purged
 from metaproxy.cli.terminal import say
 
 Image = Annotated[str, typer.Option(metavar="ID", help="Everything of an image.")]
@@ -30,5 +31,5 @@ def purge(
     asked = {name: value for name, value in what.items() if value}
     if len(asked) != 1:
         raise typer.BadParameter("give one of --image, --tenant, --path and --all")
-    answer = change_or_exit(url, "/cache/purge", asked)
-    say(f"purged {answer['purged']} answers here; replicas on the same store are told")
+    answer = change_or_exit(url, "/cache/purge", asked, Purged)
+    say(f"purged {answer['purged']} answers here; {others(answer.get('replicas_told', False))}")

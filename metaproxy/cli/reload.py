@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit
+from metaproxy.cli.answers import LogLevel, Reloaded
 from metaproxy.cli.terminal import say
 
 
@@ -26,8 +27,9 @@ def register(application: typer.Typer) -> None:
 
 def reload(url: AdminUrl = DEFAULT_URL) -> None:
     """Take the configuration file into use anew; a bad file changes nothing, and exits 1 with its errors."""
-    answer = change_or_exit(url, "/reload", {})
-    say(f"{answer['path']}: generation {answer['generation']} is in use")
+    answer = change_or_exit(url, "/reload", {}, Reloaded)
+    same = "; its files are as they were" if answer.get("unchanged", False) else ""
+    say(f"{answer['path']}: generation {answer['generation']} is in use{same}")
     for key in answer["needs_restart"]:
         say(f"{key}: a restart is needed to take the change into use", err=True)
 
@@ -37,4 +39,4 @@ def log_level(
     url: AdminUrl = DEFAULT_URL,
 ) -> None:
     """Change the level of the event log until the next reload or restart."""
-    say(change_or_exit(url, "/logging", {"level": level.value})["level"])
+    say(change_or_exit(url, "/logging", {"level": level.value}, LogLevel)["level"])

@@ -1,12 +1,13 @@
 """``metaproxy status``: how a running metaproxy does, once, as text or JSON."""
 
 import json
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated
 
 import typer
 
-from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, leave
+from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, leave, understood
+from metaproxy.cli.answers import Status
 from metaproxy.cli.terminal import say
 from metaproxy.telemetry.console import shown
 
@@ -27,15 +28,16 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 also if it is rea
 def status(url: AdminUrl = DEFAULT_URL, as_json: AsJson = False, strict: Strict = False) -> None:
     """Show how a running metaproxy does; exit 0 if it is ready, even degraded, and 1 if it is not."""
     try:
-        told = admin(url).read("/status")
+        answer = admin(url).read("/status")
+        told = understood(shown(answer), Status, url)
     except AdminError as error:
         raise leave(error) from None
-    say(json.dumps(told, indent=2) if as_json else "\n".join(lines(shown(told))))
+    say(json.dumps(answer, indent=2) if as_json else "\n".join(lines(told)))
     is_good = told["ready"] and not (strict and told.get("degraded"))
     raise typer.Exit(0 if is_good else EXIT_NOT_READY)
 
 
-def lines(told: dict[str, Any]) -> Iterator[str]:
+def lines(told: Status) -> Iterator[str]:
     """Yield an answer of ``/status`` as lines for eyes."""
     degraded = told.get("degraded", ())
     state = "draining" if told["draining"] else "ready" if told["ready"] else "not ready"
@@ -53,7 +55,7 @@ def lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"  cache      {cache['entries']} answers, {cache['bytes']} of {cache['max_bytes']} bytes"
 
 
-def _requests(told: dict[str, Any]) -> Iterator[str]:
+def _requests(told: Status) -> Iterator[str]:
     requests = told["requests"]
     by_outcome = ", ".join(f"{number} {outcome}" for outcome, number in requests.items())
     yield f"  requests   {by_outcome or 'none yet'}"
@@ -62,7 +64,7 @@ def _requests(told: dict[str, Any]) -> Iterator[str]:
         yield f"  hit ratio  {ratio:.1%}"
 
 
-def hit_ratio(requests: dict[str, float]) -> float | None:
+def hit_ratio(requests: Mapping[str, float]) -> float | None:
     """Return the share of answers that came from memory; None where there were none."""
     memory = sum(requests.get(outcome, 0) for outcome in MEMORY)
     answers = memory + requests.get("forwarded", 0)

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit
+from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit, others
+from metaproxy.cli.answers import Revoked
 from metaproxy.cli.terminal import say
 from metaproxy.identity.digests import hash_token
 
@@ -48,8 +49,9 @@ def revoke(
     named = {name: value for name, value in body.items() if value}
     if token == bool(named):
         raise typer.BadParameter("give either --token or at least one of the ids")
-    answer = change_or_exit(url, "/tokens/revoke", {"token": _read_token()} if token else named)
-    say(f"revoked: this process knew {answer['forgotten']} such tokens; replicas on the same store are told")
+    answer = change_or_exit(url, "/tokens/revoke", {"token": _read_token()} if token else named, Revoked)
+    told = others(answer.get("replicas_told", False))
+    say(f"revoked: this process knew {answer['forgotten']} such tokens; {told}")
 
 
 def _read_token() -> str:

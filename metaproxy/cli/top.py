@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Annotated
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -11,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from metaproxy.cli.admin import DEFAULT_URL, AdminClient, AdminError, AdminUrl, admin, leave
+from metaproxy.cli.admin import DEFAULT_URL, AdminClient, AdminError, AdminUrl, admin, leave, understood
+from metaproxy.cli.answers import Look
 from metaproxy.cli.status import duration, hit_ratio
 from metaproxy.telemetry.console import shown
 
@@ -28,45 +30,48 @@ def top(url: AdminUrl = DEFAULT_URL, interval: Seconds = 2.0, count: Looks = 0) 
     """Show how a running metaproxy does, live."""
     client = admin(url)
     try:
-        _watch(client, interval, count)
+        _watch(client, url, interval, count)
     except AdminError as error:
         raise leave(error) from None
     except KeyboardInterrupt:
         raise typer.Exit from None
 
 
-def _watch(client: AdminClient, interval: float, count: int) -> None:
+def _watch(client: AdminClient, url: str, interval: float, count: int) -> None:
     console = Console()
-    before = client.read("/status")
+    before = _look(client, url)
     if not console.is_terminal:  # a Live would print the last look alone, and that only at the end
-        for look in _looks(client, before, interval, count):
+        for look in _looks(client, url, before, interval, count):
             console.print(look)
             sys.stdout.flush()
         return
     with Live(view(before, before), console=console, auto_refresh=False) as live:
-        for look in _looks(client, before, interval, count):
+        for look in _looks(client, url, before, interval, count):
             live.update(look, refresh=True)
 
 
 def _looks(
-    client: AdminClient, before: dict[str, Any], interval: float, count: int
+    client: AdminClient, url: str, before: Look, interval: float, count: int
 ) -> Iterator[RenderableType]:
     looks = 0
     while not count or looks < count:
         time.sleep(interval)
-        after = client.read("/status")
+        after = _look(client, url)
         yield view(before, after)
         before = after
         looks += 1
 
 
-def view(before: dict[str, Any], after: dict[str, Any]) -> RenderableType:
-    """Return what two answers of ``/status`` say about the time between them."""
-    before, after = shown(before), shown(after)
+def _look(client: AdminClient, url: str) -> Look:
+    return understood(shown(client.read("/status")), Look, url)
+
+
+def view(before: Look, after: Look) -> RenderableType:
+    """Return what two answers of ``/status``, escaped, say about the time between them."""
     return Group(_headline(before, after), _outcomes(before, after), _consumers(after), _targets(after))
 
 
-def _headline(before: dict[str, Any], after: dict[str, Any]) -> Text:
+def _headline(before: Look, after: Look) -> Text:
     state, style = ("ready", "bold green") if after["ready"] else ("not ready", "bold red")
     ratio = hit_ratio(grown(before["requests"], after["requests"]))
     text = Text.assemble(f"metaproxy {after['version']} ", (state, style))
@@ -75,14 +80,12 @@ def _headline(before: dict[str, Any], after: dict[str, Any]) -> Text:
     return text
 
 
-def _outcomes(before: dict[str, Any], after: dict[str, Any]) -> Table:
+def _outcomes(before: Look, after: Look) -> Table:
     table = _table("outcome", "per second", "p50", "p95", "p99", "since the start")
     seconds = after["now"] - before["now"]
     requests = grown(before["requests"], after["requests"])
     for outcome, number in after["requests"].items():
-        counts = [*after["latency"].get(outcome, {}).get("counts", ())]
-        for index, count in enumerate(before["latency"].get(outcome, {}).get("counts", ())):
-            counts[index] -= count
+        counts = _counts(before, after, outcome)
         rate = requests[outcome] / seconds if seconds else 0.0
         at = [
             _milliseconds(percentile(after["latency_bounds"], counts, share)) for share in (0.5, 0.95, 0.99)
@@ -91,7 +94,15 @@ def _outcomes(before: dict[str, Any], after: dict[str, Any]) -> Table:
     return table
 
 
-def _consumers(after: dict[str, Any]) -> Table:
+def _counts(before: Look, after: Look, outcome: str) -> list[int]:
+    """Return how many requests between two looks fell into each class of duration."""
+    earlier, later = (
+        look["latency"][outcome]["counts"] if outcome in look["latency"] else [] for look in (before, after)
+    )
+    return [more - less for less, more in zip_longest(earlier, later, fillvalue=0)]
+
+
+def _consumers(after: Look) -> Table:
     table = _table("consumer", "requests", "refused")
     for each in after["consumers"]:
         style = "red" if each["refusals"] else ""
@@ -99,7 +110,7 @@ def _consumers(after: dict[str, Any]) -> Table:
     return table
 
 
-def _targets(after: dict[str, Any]) -> Table:
+def _targets(after: Look) -> Table:
     table = _table("upstream", "health", "breaker", "active")
     for each in after["upstream"]:
         health = "healthy" if each["healthy"] else "unhealthy"
@@ -116,7 +127,7 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+def grown(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """Return by how much each number has grown."""
     return {name: number - before.get(name, 0) for name, number in after.items()}
 

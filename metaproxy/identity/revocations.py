@@ -170,6 +170,7 @@ class Revocations:
         """Apply what was recorded while this process was deaf, and announce what the others lack."""
         self._must_read = False
         outage = self._outages
+        made = self._validator.revoked.made()
         try:
             read = await record.read()
         except OSError:
@@ -177,6 +178,8 @@ class Revocations:
             if self._settled_outages < outage:
                 self._settled_outages = outage
                 self._doubt()
+            with suppress(OSError):
+                await self._announce(made)  # the others may hear although the record cannot be read
             return
         made = self._validator.revoked.made()
         for entry in read.entries:

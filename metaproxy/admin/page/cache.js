@@ -57,13 +57,14 @@ function answerRow({ path, query, status, media_type: mediaType, age, fresh_for:
 
 async function purge(what) {
   let purged = 0;
+  let told = false;
   try {
-    ({ purged } = await change("cache/purge", what));
+    ({ purged, replicas_told: told } = await change("cache/purge", what));
   } finally { // it is purged here even if the other replicas could not be told
     $("#answers").hidden = true;
     await showCache();
   }
-  return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; replicas on the same store are told.`;
+  return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; ${told ? "replicas on the same store are told" : "no other process is told, because store.url is not set"}.`;
 }
 
 $("#purge-what").addEventListener("change", () => {

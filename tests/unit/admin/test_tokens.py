@@ -4,6 +4,7 @@ import pytest
 
 from tests.asgi_driver import drive
 from tests.unit.admin.operated import Operated, told
+from tests.unit.assembly.configured import STATIC
 
 
 async def asked_by_alice(operated: Operated) -> int:
@@ -45,3 +46,17 @@ async def test_where_no_token_is_checked_none_can_be_revoked(tmp_path: Path) -> 
     operated = Operated(tmp_path, "identity: {provider: none}")
 
     assert (await operated.post("/tokens/revoke", {"token": "alice-token"})).status == 409
+
+
+async def test_a_revocation_that_the_store_does_not_take_goes_on_by_itself_and_says_so(
+    tmp_path: Path,
+) -> None:
+    operated = Operated(tmp_path, STATIC, "store: {url: 'redis://127.0.0.1:1', timeout: 1s}")
+
+    answer = await operated.post("/tokens/revoke", {"token": "alice-token"})
+    await operated.application.close()
+
+    assert answer.status == 503
+    error = told(answer)["error"]
+    assert "could not be told yet: they are as soon as the store takes it" in error
+    assert "try again" not in error

@@ -11,7 +11,7 @@ from metaproxy.cli.top import grown, percentile, top, view
 BOUNDS = [0.001, 0.01, 0.1]
 
 
-def told(now: float, hits: int, counts: list[int]) -> dict[str, Any]:
+def told(now: float, hits: int, counts: list[int]) -> Any:
     return {
         "version": "1.0",
         "ready": True,
@@ -44,7 +44,7 @@ def test_without_a_terminal_it_prints_each_look(
     printed: list[str] = []
 
     class Admin:
-        def read(self, _: str) -> dict[str, Any]:
+        def read(self, _: str) -> Any:
             printed.append(capsys.readouterr().out)
             return told(float(len(printed)), 100, [100, 0, 0, 0])
 
