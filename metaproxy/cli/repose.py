@@ -36,6 +36,9 @@ metaproxy: not converted: {names}
 The file does not start while imported.not_converted names any of them. Write what does the work of each,
 then take its name out. To do without one on purpose: --accept-open {first}"""
 
+UNSET = """\
+metaproxy: converted; `metaproxy check` and `serve` refuse the file until these variables are set: {names}"""
+
 
 def register(application: typer.Typer) -> None:
     """Add the command to ``application``."""
@@ -46,7 +49,8 @@ def import_repose(folder: Folder, output: Output = None, accept_open: AcceptOpen
     """Convert Repose's configuration; tell on standard error what differs and what is left to do.
 
     Exits 0 if every guard was converted, or is named by --accept-open, and the result passes `metaproxy
-    check`; else 2, and the file does not start. An existing file is not overwritten.
+    check` as soon as what the report lists as `to do` is done: variables are set, certificates are there.
+    Else 2, and the file does not start. An existing file is not overwritten.
     """
     try:
         imported = import_folder(folder, accept_open or ())
@@ -63,6 +67,8 @@ def import_repose(folder: Folder, output: Output = None, accept_open: AcceptOpen
         say(CLOSED.format(names=", ".join(names), first=names[0]), err=True)
     if names or problems:
         raise typer.Exit(EXIT_BAD_CONFIG)
+    if unset := [name for name in dict.fromkeys(imported.secrets) if name not in os.environ]:
+        say(UNSET.format(names=", ".join(unset)), err=True)
 
 
 def _write(text: str, output: Path | None) -> None:
