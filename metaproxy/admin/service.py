@@ -23,6 +23,8 @@ class ConfigState:
     problems: tuple[str, ...] = ()
     needs_restart: tuple[str, ...] = ()
     """Sections that the file changes and that only a restart can take into use."""
+    unchanged: bool = False
+    """Whether every file was as it had been before the last reload."""
 
 
 TOLD_LATER = (

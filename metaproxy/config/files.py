@@ -60,6 +60,12 @@ class Files:
         """Return the digest of each of ``paths``; None also for a path that is None."""
         return tuple(None if path is None else self.digest(path) for path in paths)
 
+    def are_as_in(self, other: "Files") -> bool:
+        """Whether every file that either names was read with the same content."""
+        if not self._contents.keys() <= other._contents.keys():
+            return False
+        return all(self.digest(path) == other.digest(path) for path in tuple(other._contents))
+
     def keep(self, other: "Files", paths: Iterable[Path]) -> None:
         """Read ``paths`` now, and take what ``other`` has of those that are gone."""
         for path in paths:

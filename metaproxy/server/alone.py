@@ -54,12 +54,15 @@ class Alone:
         reloader = self.reloader
         try:
             config, needs_restart = await asyncio.to_thread(self._source.read)
+            unchanged = config.files.are_as_in(reloader.application.config.files)
+            if unchanged and cause == "file" and not reloader.state.problems:
+                return reloader.state  # another reload has just read the same change
             prepared = await reloader.prepare(config)
         except ReloadRefused as error:
             reloader.refuse(refused(reloader.state, error.problems, self._time()))
             log_refusal(cause, error.problems)
             raise
-        reloader.take(prepared, taken(reloader.state, needs_restart, self._time()))
+        reloader.take(prepared, taken(reloader.state, needs_restart, self._time(), unchanged=unchanged))
         log_reload(cause, reloader.state)
         return reloader.state
 
@@ -88,6 +91,7 @@ def log_reload(cause: str, state: ConfigState) -> None:
         cause=cause,
         generation=state.generation,
         needs_restart=list(state.needs_restart),
+        **({"unchanged": True} if state.unchanged else {}),
     )
 
 

@@ -12,18 +12,25 @@ goes wrong before that changes nothing: the failure is shown by the log, the met
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from metaproxy.admin.service import ConfigState, ReloadRefused
 from metaproxy.app import Application, create_app
 from metaproxy.assembly.readiness import failing_requirement
 from metaproxy.assembly.tls import TlsError
-from metaproxy.config import Config
+from metaproxy.config import Config, ConfigError
+from metaproxy.config.document import read_document
+from metaproxy.identity.troubles import Trouble
 from metaproxy.server.switch import Switch
 
 SETTLE_SECONDS = 8.0
 """The longest time for which a reload waits for the answer of identity to a new login."""
+
+LOGIN_TROUBLES = frozenset({Trouble.LOGIN_REFUSED.value, Trouble.FORBIDDEN.value})
+"""What identity answers if the login is wrong; other troubles are about the way to identity."""
 
 Apply = Callable[[Application], None]
 """Brings into use what lies outside the application: the log, the edge, TLS."""
@@ -83,7 +90,7 @@ class Reloader:
         except (TlsError, OSError, ValueError) as error:
             raise ReloadRefused([str(error)]) from error
         try:
-            await _hold_to_readiness(application, self.application)
+            await _hold_to_readiness(application, self.application, self.state.path)
         except ReloadRefused:
             await application.close()
             raise
@@ -106,10 +113,17 @@ class Reloader:
         self.state = state
 
 
-def taken(state: ConfigState, needs_restart: tuple[str, ...], now: float) -> ConfigState:
-    """Return the state after a reload."""
+def taken(
+    state: ConfigState, needs_restart: tuple[str, ...], now: float, *, unchanged: bool = False
+) -> ConfigState:
+    """Return the state after a reload; ``unchanged`` says that every file was as it had been before."""
     return replace(
-        state, generation=state.generation + 1, loaded_at=now, problems=(), needs_restart=needs_restart
+        state,
+        generation=state.generation + 1,
+        loaded_at=now,
+        problems=(),
+        needs_restart=needs_restart,
+        unchanged=unchanged,
     )
 
 
@@ -118,7 +132,7 @@ def refused(state: ConfigState, problems: tuple[str, ...], now: float) -> Config
     return replace(state, reloads_refused=state.reloads_refused + 1, refused_at=now, problems=problems)
 
 
-async def _hold_to_readiness(application: Application, old: Application) -> None:
+async def _hold_to_readiness(application: Application, old: Application, path: str) -> None:
     """Refuse to replace a line that identity has let in by one that it does not let in.
 
     Wrong credentials would otherwise take a working process out of service, and the known tokens with it. A
@@ -127,6 +141,30 @@ async def _hold_to_readiness(application: Application, old: Application) -> None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
             await application.settled()
-    problem = failing_requirement(application.readiness(), "identity")
-    if problem is not None and failing_requirement(old.readiness(), "identity") is None:
-        raise ReloadRefused([f"identity: the new configuration was tried, and identity {problem}"])
+    if failing_requirement(application.readiness(), "identity") is None:
+        return
+    if failing_requirement(old.readiness(), "identity") is None:
+        raise ReloadRefused([_not_let_in(application, path)])
+
+
+def _not_let_in(application: Application, path: str) -> str:
+    """Return why identity does not let ``application`` in, with file, line and key of what to mend.
+
+    ``path`` is the configuration file; it is read as it was when the configuration was made of it.
+    """
+    config = application.config
+    health = application.authenticate.validator.health if application.authenticate is not None else None
+    trouble, cause = (health.trouble, health.cause) if health is not None else ("", "")
+    if trouble in LOGIN_TROUBLES:
+        key, says = "login", "identity refuses this login"
+    elif trouble:
+        key, says = "url", "the login at identity failed"
+    else:
+        key, says = "url", f"identity has not answered the login within {SETTLE_SECONDS:g} s"
+    reason = f" ({trouble}: {cause})" if trouble and cause else f" ({trouble})" if trouble else ""
+    message = f"{says}{reason}; a process that starts with it would not be ready"
+    try:
+        document = read_document(Path(path), os.environ, files=config.files)
+    except (ConfigError, OSError):
+        return f"{path}: identity.{key}: {message}"
+    return str(document.problem(("identity", key), message))

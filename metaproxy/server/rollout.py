@@ -39,6 +39,7 @@ class _Round:
     asked: list[tuple[Link, int]]
     waiting: set[int]
     deadline: float
+    unchanged: bool
     problems: tuple[str, ...] = ()
 
 
@@ -166,6 +167,10 @@ class Rollout:
         except ReloadRefused as error:
             self._refuse(wanted.cause, error.problems, wanted.asked)
             return
+        unchanged = config.files.are_as_in(self.current.config.files)
+        if unchanged and wanted.cause == "file" and not (wanted.asked or self.current.state.problems):
+            self._tell([], ())  # another reload has just read the same change
+            return
         self._rounds += 1
         self._round = _Round(
             self._rounds,
@@ -175,6 +180,7 @@ class Rollout:
             wanted.asked,
             waiting=set(self._links),
             deadline=self._clock() + PREPARE_SECONDS,
+            unchanged=unchanged,
         )
         for link in self._links.values():
             link.send(Prepare(self._rounds, config))
@@ -184,7 +190,7 @@ class Rollout:
         if ended.problems:
             self._refuse(ended.cause, ended.problems, ended.asked)
             return
-        state = taken(self.current.state, ended.needs_restart, self._wall())
+        state = taken(self.current.state, ended.needs_restart, self._wall(), unchanged=ended.unchanged)
         self.current = Generation(ended.config, state)
         for link in self._links.values():
             link.send(Take(state))

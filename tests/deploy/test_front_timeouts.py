@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from metaproxy.config.model.keystone import KeystoneV3
+from metaproxy.config.model.keystone import KeystoneV3Settings
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.upstream import Upstream, UpstreamTimeouts
 from tests.deploy.files import DEPLOY
@@ -33,7 +33,7 @@ def seconds(name: str, pattern: str) -> float:
 def test_a_front_waits_longer_than_metaproxy_waits_by_default(name: str, pattern: str) -> None:
     limits = UpstreamTimeouts()
     attempts: int = 1 + Upstream.model_fields["retries"].default
-    identity: float = KeystoneV3.model_fields["timeout"].default
+    identity: float = KeystoneV3Settings.model_fields["timeout"].default
     assert seconds(name, pattern) > identity + attempts * (limits.pool + limits.connect + limits.read)
 
 

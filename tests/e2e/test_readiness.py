@@ -87,7 +87,10 @@ def test_a_reload_to_a_wrong_password_is_refused_and_requests_go_on(
         answer = httpx.post(f"{proxy.admin_url}/reload", json={}, timeout=300, trust_env=False)
 
         assert answer.status_code == 422
-        assert "login_refused" in str(answer.json()["problems"])
+        line = proxy.config.read_text().splitlines().index("  login:") + 1
+        (problem,) = answer.json()["problems"]
+        refuses = f"{proxy.config}:{line}: identity.login: identity refuses this login (login_refused"
+        assert problem.startswith(refuses)
         with proxy.client(ALICE) as alice:
             assert alice.get(ITEM).status_code == 200
         assert readyz(proxy)[0] == 200

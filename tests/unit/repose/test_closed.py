@@ -268,3 +268,26 @@ def test_a_file_that_no_filter_uses_is_not_read(folder: Folder) -> None:
     folder.write(KEYSTONE)
     (folder.path / "uri-redaction.cfg.xml").write_text("<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>")
     assert guards(folder) == ()
+
+
+def test_exit_code_0_means_that_check_passes_once_the_variables_are_set(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IDENTITY_PASSWORD", raising=False)
+    folder.write(KEYSTONE)
+    output = tmp_path / "m.yaml"
+
+    imported = run(folder, output)
+    without = CliRunner().invoke(application(), ["check", str(output)])
+    monkeypatch.setenv("IDENTITY_PASSWORD", "x")
+    checked = CliRunner().invoke(application(), ["check", str(output)])
+
+    assert (imported.exit_code, without.exit_code, checked.exit_code) == (0, 2, 0)
+    assert "set the environment variable IDENTITY_PASSWORD" in imported.stderr
+    assert imported.stderr.splitlines()[-1].endswith("until these variables are set: IDENTITY_PASSWORD")
+    assert "IDENTITY_PASSWORD" in without.output
+
+
+def test_the_help_says_what_exit_code_0_means() -> None:
+    told = " ".join(CliRunner().invoke(application(), ["import-repose", "--help"]).stdout.split())
+    assert "as soon as what the report lists as `to do` is done" in told

@@ -1,7 +1,10 @@
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from metaproxy.admin.service import ConfigState, ReloadRefused
 from metaproxy.app import create_app
@@ -38,6 +41,88 @@ async def test_a_new_configuration_is_a_new_generation(tmp_path: Path) -> None:
 
     assert (state.generation, state.loaded_at, state.problems) == (2, 1000.0, ())
     assert running.reloader.application.config.via.pseudonym == "changed"
+
+
+async def test_a_change_that_another_reload_has_read_is_not_taken_twice(tmp_path: Path) -> None:
+    running = reloader(tmp_path)
+    write(tmp_path, "via: {pseudonym: changed}")
+    await running.reload("operator")
+
+    state = await running.reload("file")
+
+    assert (state.generation, state.unchanged) == (2, False)
+
+
+async def test_a_reload_of_what_is_in_use_that_an_operator_asks_for_says_so(tmp_path: Path) -> None:
+    running = reloader(tmp_path)
+
+    with capture_logs() as logs:
+        again = await running.reload("operator")
+
+    assert (again.generation, again.unchanged) == (2, True)
+    assert [line["unchanged"] for line in logs if line["event"] == "configuration reloaded"] == [True]
+
+
+async def test_a_file_that_is_as_it_was_clears_the_problems_of_a_bad_one(tmp_path: Path) -> None:
+    running = reloader(tmp_path)
+    good = (tmp_path / "metaproxy.yaml").read_text()
+    write(tmp_path, "via: [")
+    with pytest.raises(ReloadRefused):
+        await running.reload("file")
+    (tmp_path / "metaproxy.yaml").write_text(good)
+
+    state = await running.reload("file")
+
+    assert (state.generation, state.problems) == (2, ())
+
+
+IDENTITY = """
+identity:
+  provider: keystone-v3
+  url: {url}
+  login:
+    username: m
+    password: wrong
+    user_domain_name: Default
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "line", "key", "says"),
+    [
+        (b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}", 8, "login", "(login_refused"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", 7, "url", "(nonsense"),
+    ],
+)
+async def test_a_configuration_that_identity_does_not_let_in_is_refused_with_line_and_key(
+    tmp_path: Path, answer: bytes, line: int, key: str, says: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    file = tmp_path / "metaproxy.yaml"
+    begin = config(tmp_path, STATIC)
+    state = replace(STATE, path=str(file))
+    running = Alone(
+        Source(file, begin),
+        Reloader(Switch(create_app(begin)), state),
+        notifier=Notifier({}),
+        time=lambda: 1.0,
+    )
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as keystone:
+        port = keystone.sockets[0].getsockname()[1]
+        file.write_text(BASE + IDENTITY.format(url=f"http://127.0.0.1:{port}/v3"))
+
+        with pytest.raises(ReloadRefused) as refused:
+            await running.reload("operator")
+
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"{file}:{line}: identity.{key}: ")
+    assert says in problem
+    assert "has never accepted this process" not in problem
 
 
 @pytest.mark.parametrize(
