@@ -52,7 +52,7 @@ class Cache(Section):
     max_entry_bytes: Size = 1024**2
     """Largest answer that is stored."""
     scope: Literal["project", "user", "token", "shared"] = "project"
-    """Who shares a stored answer; shared is for data that everybody may see."""
+    """Who shares a stored answer; shared: everybody, and after a token only what the origin calls public."""
     hit_status: Annotated[Literal[200, 203], NumberInText] = 200
     """The status of a cached 200; 203 tells it apart (RFC 9110 §15.3.4)."""
     respect_origin: bool = True

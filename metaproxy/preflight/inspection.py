@@ -33,6 +33,7 @@ RULES: tuple[Rule, ...] = (
     (("server", "upstream", "cache", "limits", "identity"), dangers.above_the_machine),
     (("upstream", "limits"), oversights.early_tenants),
     (("identity",), oversights.identity_urls),
+    (("identity", "cache"), oversights.nothing_to_share),
     (("upstream",), oversights.targets_twice),
     (("identity",), oversights.expired_tokens),
     (("limits", "cors"), oversights.careless_expressions),

@@ -7,6 +7,7 @@ from datetime import UTC
 from urllib.parse import urlsplit
 
 from metaproxy.assembly.limits import rate_rule
+from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import NoIdentity
 from metaproxy.config.model.keystone import Keystone, KeystoneV3Settings
 from metaproxy.config.model.limits import Limits, RateRule
@@ -22,6 +23,7 @@ from metaproxy.protocol.limits.early import NEEDS_TENANTS, needs_tenants
 from metaproxy.protocol.limits.rates import RuleError
 from metaproxy.protocol.limits.table import captured_apart
 from metaproxy.protocol.mount import Mount
+from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.settings.section import KeyPath
 
 PORTS = {"http": 80, "https": 443}
@@ -67,6 +69,28 @@ def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[N
         yield warning(
             (*path, index), f"is the service of url[{earlier}] again: remove it, or name another one"
         )
+
+
+def nothing_to_share(machine: Machine, identity: Tokens | NoIdentity, cache: Cache) -> Iterator[Note]:
+    """Yield a warning if everybody shares stored answers, and those to requests with a token are not stored.
+
+    RFC 9111 §3.5: only the origin can say that an answer to a request with credentials is for all.
+    """
+    if cache.scope != "shared" or isinstance(identity, NoIdentity):
+        return
+    is_open = OpenPaths(identity.anonymous, exact=identity.anonymous_exact)
+    guarded = [route.path for route in cache.routes if not is_open.has(_sample(route.path))]
+    if guarded:
+        yield warning(
+            ("cache", "scope"),
+            f"shared: answers for {guarded[0]} are stored only if the origin says public, s-maxage or "
+            "must-revalidate in Cache-Control, because requests for it have a token. Nova says none of "
+            "these: use project, user or token, or let the origin say it",
+        )
+
+
+def _sample(template: str) -> str:
+    return re.sub(r"\{[^}]*\}|\*+", "x1", template)
 
 
 def targets_twice(machine: Machine, upstream: Upstream) -> Iterator[Note]:

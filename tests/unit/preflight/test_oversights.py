@@ -137,3 +137,31 @@ def test_a_rate_before_identity_that_names_lead_past_is_an_error_at_before(tmp_p
     )
 
     assert "metaproxy.yaml:5: limits.rates[0].before: before identity the tenant of a path" in found
+
+
+SHARED = "{scope: shared, routes: [{path: '/v2.1/{tenant_id}/images/{image_id}/metadata'}]}"
+
+
+def test_a_cache_for_everybody_that_stores_nothing_of_who_has_a_token_is_a_warning(tmp_path: Path) -> None:
+    [found] = said(tmp_path, cache=SHARED)
+
+    assert ": cache.scope: warning: shared: answers for /v2.1/{tenant_id}/images/{image_id}/metadata" in found
+    assert "stored only if the origin says public, s-maxage or must-revalidate" in found
+
+
+@pytest.mark.parametrize(
+    ("identity", "cache"),
+    [
+        (static("2999-01-01T00:00:00Z"), SHARED.replace("shared", "project")),
+        (static("2999-01-01T00:00:00Z"), "{scope: shared}"),
+        (static("2999-01-01T00:00:00Z"), "{scope: shared, routes: [{path: /v2.1}]}"),
+        (
+            static("2999-01-01T00:00:00Z")[:-1] + ", anonymous: ['/v2.1/{tenant_id}/images/**']}",
+            SHARED,
+        ),
+    ],
+)
+def test_a_cache_for_everybody_is_none_where_requests_have_no_token(
+    tmp_path: Path, identity: str, cache: str
+) -> None:
+    assert said(tmp_path, identity=identity, cache=cache) == []
