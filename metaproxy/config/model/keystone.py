@@ -45,7 +45,7 @@ class Keystone(Tokens):
     """What both versions of Keystone have."""
 
     url: Annotated[Urls, Field(min_length=1)]
-    """The identity service: https://keystone.example/v3; it may lack the version. A list is asked in turn."""
+    """The identity service; it may lack its version: https://keystone.example/v3; a list is asked in turn."""
     timeout: PositiveDuration = 5.0
     """How long one call may take, new tries of a broken connection included; then 504 or 503."""
     cache: TokenCacheSettings = TokenCacheSettings()

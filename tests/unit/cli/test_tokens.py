@@ -31,6 +31,7 @@ def admin_listener(
             body = self.rfile.read(int(self.headers["Content-Length"]))
             sent.append((self.path, self.headers["Authorization"], json.loads(body)))
             self.send_response(status)
+            self.send_header("metaproxy-admin", "1")
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -62,7 +63,7 @@ def test_nothing_cannot_be_hashed() -> None:
 
 
 def test_a_token_is_revoked_at_the_admin_listener() -> None:
-    with admin_listener({"forgotten": 1}) as (address, sent):
+    with admin_listener({"forgotten": 1, "replicas_told": True}) as (address, sent):
         result = run("revoke", "--admin", address, "--token", stdin="secret\n")
 
     assert result.exit_code == 0
