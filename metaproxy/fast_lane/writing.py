@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from starlette.types import Scope
 
 from metaproxy.asgi import fault_answer
+from metaproxy.memo import Memo
 from metaproxy.protocol.compute_api import FORMATS
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.header_edits import HeaderEdits
@@ -43,17 +44,15 @@ class Refusals:
     """What answers to the same fault have in common, written once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
-        self._kept: dict[tuple[Fault, AnswerKind], tuple[bytes, bytes]] = {}
+        self._known: Memo[tuple[object, ...], tuple[bytes, bytes]] = Memo(MEMO_ENTRIES, MEMO_ACCEPT_BYTES)
+        self._kept: Memo[tuple[Fault, AnswerKind], tuple[bytes, bytes]] = Memo(MEMO_ENTRIES)
 
     def of_kept(self, fault: Fault, scope: Scope) -> tuple[bytes, bytes]:
         """Do what ``of`` does for a fault that others are told, too, and a scope with its kind of answer."""
         key = fault, scope[ANSWER_KIND]
         known = self._kept.get(key)
         if known is None:
-            if len(self._kept) >= MEMO_ENTRIES:
-                self._kept.clear()
-            known = self._kept[key] = self.of(fault, scope)
+            known = self._kept.keep(key, self.of(fault, scope))
         return known
 
     def of(self, fault: Fault, scope: Scope) -> tuple[bytes, bytes]:
@@ -64,8 +63,5 @@ class Refusals:
         if known is None:
             fields, body = fault_answer(fault, scope)
             known = STATUS_LINE[fault.status] + lines(fields), body
-            if len(kind[0]) <= MEMO_ACCEPT_BYTES:
-                if len(self._known) >= MEMO_ENTRIES:
-                    self._known.clear()
-                self._known[key] = known
+            self._known.keep(key, known, len(kind[0]))
         return known

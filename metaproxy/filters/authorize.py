@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Scope
 from metaproxy.check import Check, TargetCheck, always, no_application
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.identity.acting import Tenants
+from metaproxy.memo import Memo
 from metaproxy.protocol.access_rules import AccessRules, Authorization, PathRules, allows
 from metaproxy.protocol.compute_api import (
     is_top_level_resource,
@@ -92,7 +93,7 @@ class Authorize(Check):
         self._masked = settings.mask_as_not_found
         tables = self._operations, self._tenant_table, self._rules
         self.holds_for_kinds = all(table.is_shaped for table in tables)
-        self._policies: dict[tuple[str, str], _PathPolicy] = {}
+        self._policies: Memo[tuple[str, str], _PathPolicy] = Memo(MEMO_ENTRIES, MEMO_PATH_LENGTH)
 
     def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
         """Decide; write into ``exchange`` and ``scope`` for which tenant the identity acts."""
@@ -131,11 +132,7 @@ class Authorize(Check):
         tenant = identity.project_id if self._rules.tells_tenants and identity is not None else ""
         policy = self._policies.get((kind, tenant))
         if policy is None:
-            policy = self._policy_of(path, tenant)
-            if len(kind) <= MEMO_PATH_LENGTH:
-                if len(self._policies) >= MEMO_ENTRIES:
-                    self._policies.clear()
-                self._policies[kind, tenant] = policy
+            policy = self._policies.keep((kind, tenant), self._policy_of(path, tenant), len(kind))
         return policy
 
     def _policy_of(self, path: str, tenant: str) -> _PathPolicy:

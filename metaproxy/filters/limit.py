@@ -14,6 +14,7 @@ from metaproxy.filters.metered import MeteredRate
 from metaproxy.filters.prepared_limit import prepared_limit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.refusals import refusals
+from metaproxy.memo import Memo
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
 from metaproxy.protocol.limits import fields
@@ -75,7 +76,7 @@ class RateLimit(Check):
         self.fault = lru_cache(maxsize=CACHED_FAULTS)(self._fault)
         """Returns the refusal of a request that may come again in so many seconds."""
         self.holds_for_kinds = rates.meet_kinds(before_identity=before_identity)
-        self._metered: dict[str, MeteredRate] = {}
+        self._metered: Memo[str, MeteredRate] = Memo(METERED_KEPT)
         metrics = metrics or Metrics()
         refused = refusals(metrics)
         self.refused = {rule.name: refused.cell((rule.name,)) for rule in rates.rules}
@@ -132,9 +133,7 @@ class RateLimit(Check):
             meter = self.rates.meter(charge)
             if meter is None:
                 return None
-            if len(self._metered) >= METERED_KEPT:
-                self._metered.clear()
-            known = self._metered[charge.key] = MeteredRate(self, charge, meter)
+            known = self._metered.keep(charge.key, MeteredRate(self, charge, meter))
         return known
 
     async def _ask_store(self, exchange: Exchange, charges: Sequence[Charge]) -> Verdict:

@@ -10,6 +10,7 @@ from starlette.types import Scope
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange, Identity
+from metaproxy.memo import Memo
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import group_of, respelled
@@ -80,7 +81,7 @@ class Rates:
             late, algorithm=algorithm, exempt=exempt, mount=mount, ipv6_prefix=ipv6_prefix
         )
         self._ipv6_prefix = ipv6_prefix
-        self._memo: dict[tuple[Targets, str, str, str], tuple[Charge, ...]] = {}
+        self._memo: Memo[tuple[Targets, str, str, str], tuple[Charge, ...]] = Memo(MEMO_ENTRIES)
         self._shared = shared
         self._on_store_failure = on_store_failure
         if counters is None:
@@ -124,10 +125,8 @@ class Rates:
         asked = targets, who.project_id, who.user_id, address
         found = self._memo.get(asked)
         if found is None:
-            if len(self._memo) >= MEMO_ENTRIES:
-                self._memo.clear()
-            found = tuple([_charge(target.rule, target.key, who, address) for target in targets])
-            self._memo[asked] = found
+            charges = tuple([_charge(target.rule, target.key, who, address) for target in targets])
+            found = self._memo.keep(asked, charges)
         return found
 
     def take(self, charges: Sequence[Charge]) -> Taken | Fault | None:
