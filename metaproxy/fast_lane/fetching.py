@@ -5,13 +5,11 @@ handed on when its last byte is there. What takes longer than that goes on in ta
 one for the read.
 """
 
-from collections.abc import Iterable
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.cache.misses import Led
 from metaproxy.exchange import Exchange
-from metaproxy.fast_lane.passing import End, Passing
+from metaproxy.fast_lane.passing import Passing
 from metaproxy.filters.trace import Trace
 from metaproxy.protocol.headers import Header
 
@@ -19,8 +17,8 @@ from metaproxy.protocol.headers import Header
 class Fetching(Passing):
     """One such read; ``led`` is the flight."""
 
-    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope, ends: Iterable[End], led: Led) -> None:
-        super().__init__(trace, exchange, scope, ends)
+    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope, led: Led) -> None:
+        super().__init__(trace, exchange, scope)
         self._led = led
         self._has_left = False
 

@@ -111,11 +111,9 @@ class FastLane:
     def _passing(
         self, exchange: Exchange, scope: Scope, request: CacheRequest | None, octets: bytes
     ) -> Passing | None:
-        if request is not None:
-            return self._onward.fetch(exchange, scope, request, octets)
-        if self._cache.has_route(scope["path"]):
+        if request is None and self._cache.has_route(scope["path"]):
             return None
-        return self._onward.pass_on(exchange, scope, octets)
+        return self._onward.send(exchange, scope, request, octets)
 
     def repeat(self, octets: bytes, address: str, scheme: str) -> bytes | Passing | None:
         """Return the answer to a request of which the octets came before, or who gives it, or None.
@@ -132,8 +130,10 @@ class FastLane:
             return None
         if isinstance(plan, PassedOn):
             exchange = self._trace.begin_again(plan.exchange)
-            passing = self._onward.pass_again(plan, exchange, octets)
-            return self._concluded(plan, passing, exchange, plan.scope)
+            scope = {**plan.scope, SCOPE_KEY: exchange}
+            message = plan.passed.message(scope["method"], plan.request_line, octets, exchange.request_id)
+            passing = self._onward.send_again(message, plan.decisions, exchange, scope)
+            return self._concluded(plan, passing, exchange, scope)
         answer = self._repeats.answer(plan, now)
         if answer is None and plan.read is None:
             self._planner.plans.drop(key)
@@ -151,12 +151,18 @@ class FastLane:
         kind = self._kinds.of(section, exchange, scope)
         if kind is None:
             return None
+        request: CacheRequest | None = None
         if kind.is_stored:
-            passing = self._onward.fetch_target(section, exchange, scope, kind.decisions, octets)
-        else:
-            passing = self._onward.pass_target(key, section, exchange, scope, kind.decisions, octets)
-            if isinstance(passing, Fault):
-                self._planner.plan_by_section(key, section, exchange, scope, kind.decisions)
+            scope["headers"] = section.fields.with_token(octets[section.passed.token])
+            request = self._cache.read(exchange, scope)
+            if request is None or self._cache.find(request, scope) is not None:
+                return None
+        request_line = self._onward.request_line(scope)
+        message = section.passed.message(scope["method"], request_line, octets, exchange.request_id)
+        passing = self._onward.send_again(message, kind.decisions, exchange, scope, request)
+        if passing is not None and request is None:
+            sent_line = b"" if isinstance(passing, Fault) else request_line
+            self._planner.plan_by_section(key, section, exchange, scope, kind.decisions, sent_line)
         return self._concluded(section, passing, exchange, scope)
 
     def _concluded(

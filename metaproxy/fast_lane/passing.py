@@ -5,7 +5,7 @@ left is what the first stage does at the end of every request: the head of the a
 the counts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -40,21 +40,20 @@ class Passing:
     Args:
         trace: the first stage.
         exchange, scope: the request.
-        ends: what is to be done when it has ended, however that is.
     """
 
     waiting: Waiting
 
-    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope, ends: Iterable[End]) -> None:
+    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope) -> None:
         self._trace = trace
         self._exchange = exchange
         self.scope = scope
-        self._ends = [*ends]
+        self._ends: tuple[End, ...] = ()
         self.call: Call | None = None
 
     def at_end(self, end: End) -> None:
-        """Have ``end`` called as well when the request has ended."""
-        self._ends.append(end)
+        """Have ``end`` called when the request has ended, however it ends."""
+        self._ends = (*self._ends, end)
 
     def client_left(self) -> None:
         """The client has hung up."""
@@ -93,6 +92,6 @@ class Passing:
 
     def _call_ends(self) -> None:
         self.call = None  # it holds on to us
-        ends, self._ends = self._ends, []
+        ends, self._ends = self._ends, ()
         for end in ends:
             end()

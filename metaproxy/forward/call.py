@@ -88,10 +88,6 @@ class Lease(Attempt):
         """Whether the same request of a client makes the same message, whichever target gets it."""
         return self.upstream.heads.preserves_host
 
-    def request_line(self, scope: Scope) -> bytes:
-        """Return the first line of a request as it is sent; raises httpx.TransportError."""
-        return self.upstream.heads.request_line(scope)
-
     def message(self, exchange: Exchange, scope: Scope) -> OutgoingRequest:
         """Return a request without a body as it is sent; raises httpx.TransportError."""
         return self.upstream.heads.message(exchange, scope, self.target.authority)

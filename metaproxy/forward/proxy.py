@@ -90,6 +90,10 @@ class Forward:
         """Return a connection on which a read can be sent at once, without a task; None where none can."""
         return idle_lease(self._upstream)
 
+    def request_line(self, scope: Scope) -> bytes:
+        """Return the first line of a request as targets get it; raises httpx.TransportError."""
+        return self._upstream.heads.request_line(scope)
+
     def renew_tls(self, context: ssl.SSLContext) -> None:
         """Open connections with ``context`` from now on, and retire those that are open."""
         if isinstance(self._upstream.transport, UpstreamTransport):
