@@ -160,7 +160,8 @@ class Answers:
             self._break_off(self.current, fault)
 
     def client_left(self) -> None:
-        """Stop what is answered to nobody: the connection is gone."""
+        """Stop what is answered to nobody: the connection is gone, and is not held any more."""
+        del self._linger
         self._waiting.clear()
         if self.current is not None:
             self.current.client_left()
@@ -186,9 +187,11 @@ class Answers:
     def _completed(self, *, keep_alive: bool) -> None:
         """Go on after the answer to the current request: with the next one, with a refusal, or close."""
         answered, self.current = self.current, None
+        if self._transport.is_closing():
+            return
         if not keep_alive:
             self._end(receives=answered is not None and answered.more_body)
-        elif not self._transport.is_closing():
+        else:
             self._flow.resume_reading()
             if self._waiting:
                 self.current = self._waiting.popleft()

@@ -135,6 +135,7 @@ class EdgeProtocol(asyncio.Protocol):
         """The connection is gone."""
         self._connections.discard(self)
         self.answers.client_left()
+        self.reader.close()
         if self.client:
             self.edge.addresses.disconnected(self._counted_as)
 

@@ -108,6 +108,11 @@ class Reader:
         """Read nothing more."""
         self.is_last, self.state = True, OVER
 
+    def close(self) -> None:
+        """Read nothing more, and let go of the taker: the collector would find both late."""
+        self.stop()
+        del self._parser, self._taker
+
     def _parsed(self, data: bytes) -> bytes:
         """Parse ``data``; return what the parser has left of it."""
         try:

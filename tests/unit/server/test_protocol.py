@@ -1,7 +1,9 @@
 """The edge over real sockets: a server in this loop, raw bytes from a client."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -226,3 +228,19 @@ async def test_endless_chunk_extensions_and_trailers_are_refused(endless: bytes)
         assert fault_of(await asyncio.wait_for(reader.read(), 20))[0] == 400
         assert "framing_excessive" in site.reasons() or site.asked == ["/"]
         writer.close()
+
+
+async def test_a_connection_that_is_gone_takes_no_memory_until_the_collector_runs() -> None:
+    async with running(EdgeLimits()) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"xx")
+        gone = [weakref.ref(connection) for connection in site.state.connections]
+        gc.disable()
+        try:
+            writer.close()
+            async with asyncio.timeout(20):
+                while site.state.connections or gone[0]() is not None:
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
