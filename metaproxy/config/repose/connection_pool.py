@@ -39,14 +39,12 @@ def convert(root: Element, draft: Draft, folder: Path) -> None:
         milliseconds(pool, "http.socket.timeout", "upstream.timeouts.read", draft)
         _connections(pool, draft)
         for name in NO_COUNTERPART:
-            if pool.attribute(name):
+            if pool.token(name):
                 draft.left_out(f"{pool.place} @{name}", "the engine has a fixed, safe value")
 
 
 def _connections(pool: Element, draft: Draft) -> None:
-    found = {
-        name: int(text) for name in CONNECTIONS if (text := pool.attribute(name)).isdecimal() and int(text)
-    }
+    found = {name: int(text) for name in CONNECTIONS if (text := pool.token(name)).isdecimal() and int(text)}
     if found:
         name = min(found, key=found.__getitem__)
         draft.set("upstream.max_connections", found[name], f"{pool.place} @{name}")

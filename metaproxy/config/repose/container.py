@@ -95,7 +95,7 @@ def _times(deployment: Element, draft: Draft) -> None:
 
 def milliseconds(element: Element, name: str, key: str, draft: Draft) -> None:
     """Write the attribute ``name`` (milliseconds) as the duration ``key``."""
-    text = element.attribute(name)
+    text = element.token(name)
     if not text:
         return
     if text.isdecimal() and int(text):
@@ -105,7 +105,7 @@ def milliseconds(element: Element, name: str, key: str, draft: Draft) -> None:
 
 
 def _body(deployment: Element, draft: Draft) -> None:
-    text = deployment.attribute("content-body-read-limit")
+    text = deployment.token("content-body-read-limit")
     if text and not (text.isdecimal() and int(text)):
         deployment.refuse("content-body-read-limit")
     if text.isdecimal() and int(text):
@@ -115,6 +115,6 @@ def _body(deployment: Element, draft: Draft) -> None:
 
 def _ports(deployment: Element, draft: Draft) -> None:
     for name in ("http-port", "https-port"):
-        port = deployment.attribute(name)
+        port = deployment.token(name)
         if port and "listen" not in draft.data.get("server", {}):
             draft.set("server.listen", f"0.0.0.0:{port}", f"{deployment.place} @{name}")

@@ -5,6 +5,11 @@ Facts this file rests on. A configuration comes from somewhere else: entities an
 parses it, and checks it against a schema: a file of another namespace, or with an element of another one,
 is not the file that Repose would have read. ``unread`` yields everything that no conversion has asked about,
 so that a guard which an operator wrote cannot get lost.
+
+A schema keeps the blanks at the ends of an ``xs:string``, and JAXB as well: in Repose they are part of an
+expression, a name or a path, which then fits nothing that it was written for. So a value with such blanks is
+not converted (``attribute``, ``text``). Numbers, truth values, lists and addresses lose their blanks by the
+schema (``token``, ``token_text``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +30,11 @@ XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 HINTS = frozenset({f"{XSI}schemaLocation", f"{XSI}noNamespaceSchemaLocation"})
 """Attributes that tell an editor where a schema is. They configure nothing."""
 
+BLANKS = " \t\r\n"
+"""White space of XML. Other blanks are letters to a schema."""
+
+PADDED = "has blanks at its ends, which were part of it in Repose: take them off, and convert again"
+
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 """The words of xs:boolean."""
 
@@ -34,10 +44,14 @@ class ReposeError(Exception):
 
 
 class Unread(NamedTuple):
-    """Something that no conversion has asked about: its own name, and where it is."""
+    """Something that no conversion has asked about, or could not read: its own name, and where it is.
+
+    ``is_padded`` says that it could not be read because of the blanks at its ends.
+    """
 
     name: str
     place: str
+    is_padded: bool = False
 
 
 class Element:
@@ -57,9 +71,14 @@ class Element:
         label = node.get("id") or node.get("name")
         own = self.tag + (f" {label!r}" if label and above is not None else "")
         self._path: str = f"{above._path} / {own}" if above is not None else own
-        self._attributes = {name: value.strip() for name, value in node.attrib.items() if name not in HINTS}
+        written = {name: value for name, value in node.attrib.items() if name not in HINTS}
+        self._attributes = {name: value.strip(BLANKS) for name, value in written.items()}
+        self._is_padded = {name for name, value in written.items() if value != value.strip()}
         self._children = [Element(child, file, lines, self) for child in node]
-        self._text = (node.text or "").strip()
+        text = node.text or ""
+        self._text = text.strip(BLANKS)
+        self._text_is_padded = text != text.strip() and bool(self._text or not len(node))
+        self._text_is_unclear = False
         self._stray = "".join(child.tail or "" for child in node).strip()
         self._asked: set[str] = set()
         self._unclear: set[str] = set()
@@ -72,8 +91,19 @@ class Element:
         return f"{self.file}:{self.line}: {self._path}"
 
     @property
+    def is_padded(self) -> bool:
+        """Whether the text has blanks at its ends."""
+        return self._text_is_padded
+
+    @property
     def text(self) -> str:
-        """The text of the element, before its first child."""
+        """The text of the element, before its first child. It stays unread if it has blanks at its ends."""
+        self._text_is_unclear = self._text_is_padded
+        return self.token_text
+
+    @property
+    def token_text(self) -> str:
+        """The text of the element, for which blanks at its ends mean nothing."""
         self._text_was_read = True
         return self._text
 
@@ -82,7 +112,13 @@ class Element:
         return name in self._attributes
 
     def attribute(self, name: str, default: str = "") -> str:
-        """Return the value of the attribute ``name``."""
+        """Return the value of the attribute ``name``. It stays unread if it has blanks at its ends."""
+        if name in self._is_padded:
+            self._unclear.add(name)
+        return self.token(name, default)
+
+    def token(self, name: str, default: str = "") -> str:
+        """Return the value of the attribute ``name``, for which blanks at its ends mean nothing."""
         self._asked.add(name)
         return self._attributes.get(name, default)
 
@@ -94,7 +130,7 @@ class Element:
         """Return the truth value of the attribute ``name``. Any other word stays unread."""
         if not self.has(name):
             return default
-        text = self.attribute(name)
+        text = self.token(name)
         if text not in TRUTH:
             self._unclear.add(name)
         return TRUTH.get(text, default)
@@ -142,9 +178,9 @@ class Element:
     def unread(self) -> Iterator[Unread]:
         """Yield every attribute, element and text that no conversion has asked about, or could not read."""
         for name in sorted((self._attributes.keys() - self._asked) | self._unclear):
-            yield Unread(_names(name)[1], f"{self.place} @{name}")
-        if (self._text and not self._text_was_read) or self._stray:
-            yield Unread("text", f"{self.place}, its text")
+            yield Unread(_names(name)[1], f"{self.place} @{name}", is_padded=name in self._is_padded)
+        if (self._text and not self._text_was_read) or self._stray or self._text_is_unclear:
+            yield Unread("text", f"{self.place}, its text", is_padded=self._text_is_unclear)
         for child in self._children:
             if child._was_read:
                 yield from child.unread()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from metaproxy.config.repose.documents import Element
+from metaproxy.config.repose.documents import PADDED, Element
 
 Path = tuple[str | int, ...]
 
@@ -134,4 +134,5 @@ class Draft:
     def tell_unread(self, document: Element, guard: str) -> None:
         """Report everything in ``document`` that no conversion has asked about: it may be a guard."""
         for unread in document.unread():
-            self.not_converted(f"{guard}/{unread.name}", unread.place, UNKNOWN)
+            says = PADDED if unread.is_padded else UNKNOWN
+            self.not_converted(f"{guard}/{unread.name}", unread.place, says)

@@ -28,7 +28,7 @@ def add_header(root: Element, draft: Draft, folder: Path) -> None:
 
 def _field(header: Element, side: str, reserved: frozenset[bytes], draft: Draft) -> None:
     name, value = header.attribute("name"), header.text
-    overwrite, quality = header.flag("overwrite"), header.attribute("quality")
+    overwrite, quality = header.flag("overwrite"), header.token("quality")
     problem = name_problem(name, reserved)
     if quality:
         value = f"{value};q={quality}"
@@ -53,7 +53,7 @@ def header_normalization(root: Element, draft: Draft, folder: Path) -> None:
 
 
 def _target(target: Element, draft: Draft) -> None:
-    methods, path = target.attribute("http-methods").split(), target.attribute("uri-regex", ".*")
+    methods, path = target.token("http-methods").split(), target.attribute("uri-regex", ".*")
     if (methods and "ALL" not in methods) or path not in EVERY_PATH:
         draft.not_converted(
             f"{STRIKE}/target",

@@ -38,7 +38,7 @@ def convert(root: Element, draft: Draft, folder: Path) -> None:
 
 
 def _service(service: Element, draft: Draft) -> None:
-    draft.set("identity.url", service.attribute("uri"), f"{service.place} @uri")
+    draft.set("identity.url", service.token("uri"), f"{service.place} @uri")
     if username := service.attribute("username"):
         draft.set("identity.login.username", username, f"{service.place} @username")
         service.attribute("password")
@@ -68,7 +68,7 @@ def _service(service: Element, draft: Draft) -> None:
 
 def _ignored_roles(root: Element, draft: Draft) -> list[str]:
     """Return the roles that nobody sees."""
-    ignored = root.attribute("ignored-roles", IGNORED_ROLES).split()
+    ignored = root.token("ignored-roles", IGNORED_ROLES).split()
     if ignored == [IGNORED_ROLES]:
         draft.differs(root.place, f"the upstream sees the role {IGNORED_ROLES}, where a token has it")
     else:

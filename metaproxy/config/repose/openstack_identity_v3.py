@@ -33,7 +33,7 @@ def convert(root: Element, draft: Draft, folder: Path) -> None:
 
 
 def _service(service: Element, draft: Draft) -> None:
-    draft.set("identity.url", service.attribute("uri"), f"{service.place} @uri")
+    draft.set("identity.url", service.token("uri"), f"{service.place} @uri")
     draft.set("identity.login.username", service.attribute("username"), f"{service.place} @username")
     service.attribute("password")
     draft.secret("identity.login.password", PASSWORD, f"{service.place} @password")

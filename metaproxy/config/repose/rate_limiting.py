@@ -137,7 +137,7 @@ class Rules:
             )
 
     def _group(self, group: Element, *, is_default: bool) -> None:
-        names, limits = group.attribute("groups").split(), group.all("limit")
+        names, limits = group.token("groups").split(), group.all("limit")
         identifier = group.attribute("id")
         if not is_default and not names:
             self._draft.left_out(group.tell(), "names no groups and is not the default: nobody ever met it")
@@ -169,7 +169,7 @@ class Rules:
     def _rule(self, limit: Element, group: str, per: list[str], groups: list[str]) -> None:
         rate = self._rate(limit)
         expression = limit.attribute("uri-regex")
-        methods = limit.attribute("http-methods", "ALL").split()
+        methods = limit.token("http-methods", "ALL").split()
         if not set(methods) <= METHODS:
             limit.refuse("http-methods")
         limit.ignore("uri")  # a name for people; ours shows the expression
@@ -200,13 +200,13 @@ class Rules:
         return rule
 
     def _query(self, limit: Element) -> dict[str, object]:
-        names = [unquote_plus(name, errors="strict") for name in limit.attribute("query-param-names").split()]
+        names = [unquote_plus(name, errors="strict") for name in limit.token("query-param-names").split()]
         if any("%" in name or not name.isprintable() for name in names):
             raise Untranslatable("a name of a query parameter cannot be decoded")
         return {"query": names} if names else {}
 
     def _rate(self, limit: Element) -> str | None:
-        value, unit = limit.attribute("value"), limit.attribute("unit")
+        value, unit = limit.token("value"), limit.attribute("unit")
         if (
             unit.isupper()
             and unit.lower() in RATE_UNITS

@@ -41,7 +41,7 @@ def convert(root: Element, draft: Draft, folder: Path) -> None:
         draft.not_converted(
             f"{GUARD}/tenants-header-name",
             f"{root.place} @tenants-header-name",
-            "judged roles by the tenants of a request; here a role counts in every tenant of its token",
+            "judged roles by the tenants of a request; here a role counts in the tenant of the path",
         )
     for element in root.one("delegating"):
         draft.delegations[GUARD] = element.tell()
@@ -104,7 +104,7 @@ def _methods(rule: Rule) -> list[str]:
 
 def _lines(element: Element, draft: Draft, folder: Path) -> list[tuple[int, str]]:
     """Return the lines that say something, with their numbers."""
-    text, name = element.text, element.attribute("href")
+    text, name = element.token_text, element.attribute("href")
     if not text and name:
         file = folder / name
         # A name from the XML must not lead out of the folder that is being converted.
@@ -124,23 +124,29 @@ def _rule(line: str, place: str, draft: Draft) -> Rule | None:
     fields = re.split(f"[{_SPACES}]+", line, maxsplit=FIELDS - 1)
     path = _template(fields[0])
     methods = _wanted(fields[1]) if len(fields) > 1 else None
-    if path is None or methods is None or len(fields) != FIELDS:
+    names = _roles(fields[2]) if len(fields) == FIELDS else None
+    if path is None or methods is None or names is None:
         draft.not_converted(
             f"{GUARD}/line",
             place,
             f"{line!r} is not a path, methods and roles as we know them: it stays closed",
         )
         return None
-    names = list(dict.fromkeys(_role(name) for name in fields[2].split(",") if name.strip()))
     is_for_all = len(names) == 1 and names[0].upper() in EVERY
     roles = ["ANY"] if is_for_all else [name for name in names if name not in draft.ignored_roles | {"ANY"}]
     # Repose compared the path as it came: a line opened no other version of a resource.
     return {"path": path, "methods": methods, "roles": roles, "exact": True}
 
 
+def _roles(text: str) -> list[str] | None:
+    """Return the roles of a line; None if one of them has blanks at its ends that Repose kept."""
+    names = list(dict.fromkeys(_role(name) for name in text.split(",") if name.strip(_SPACES)))
+    return names if all(name and name == name.strip() for name in names) else None
+
+
 def _wanted(text: str) -> list[str] | None:
     wanted: list[str] = []
-    for method in (name.strip().upper() for name in text.split(",")):
+    for method in (name.strip(_SPACES).upper() for name in text.split(",")):
         if method and not _METHOD.fullmatch(method):
             return None
         wanted += METHODS if method in EVERY else [method] if method else []

@@ -70,7 +70,7 @@ def _nodes(cluster: Element, draft: Draft) -> None:
     nodes = [node for group in cluster.one("nodes") for node in group.all("node")]
     for index, node in enumerate(nodes):
         node.ignore("id", "hostname")
-        http, https = node.attribute("http-port"), node.attribute("https-port")
+        http, https = node.token("http-port"), node.token("https-port")
         if index:
             continue
         if https and https != "0":
@@ -133,7 +133,7 @@ def _address(endpoint: Element, draft: Draft) -> str:
     protocol = endpoint.attribute("protocol", "https")
     if protocol not in ("http", "https"):
         endpoint.refuse("protocol")
-    host, port = endpoint.attribute("hostname", "localhost"), endpoint.attribute("port")
+    host, port = endpoint.attribute("hostname", "localhost"), endpoint.token("port")
     scheme = "http" if protocol == "http" else "https"
     return f"{scheme}://{host}" + (f":{port}" if port and port != "0" else "")
 

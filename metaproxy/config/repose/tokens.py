@@ -7,7 +7,7 @@ token lives. An entry of the white list must match the whole path as the client 
 
 from collections.abc import Iterable
 
-from metaproxy.config.repose.documents import Element
+from metaproxy.config.repose.documents import PADDED, Element
 from metaproxy.config.repose.draft import Draft
 from metaproxy.config.repose.templates import open_templates_of, tenant_template_of
 from metaproxy.settings.units import format_duration
@@ -29,6 +29,11 @@ def anonymous(root: Element, guard: str, draft: Draft) -> None:
     """Write the paths that need no token; an expression that no templates express stays closed."""
     for white_list in root.one("white-list"):
         for entry in white_list.all("uri-regex", "uri-pattern"):
+            if entry.is_padded:
+                draft.not_converted(
+                    f"{guard}/white-list", entry.tell(), f"{PADDED}; it opened no path, and opens none here"
+                )
+                continue
             templates = open_templates_of(entry.text)
             if templates is None:
                 draft.not_converted(
@@ -78,8 +83,8 @@ def _clock(timeouts: Element, name: str) -> int | None:
     """Seconds, 0 for not at all, None for the default or longer."""
     text = ""
     for element in timeouts.one(name):
-        text = element.text
-    text = timeouts.attribute(name) or text
+        text = element.token_text
+    text = timeouts.token(name) or text
     if text == "-1":
         return 0
     return min(int(text), DEFAULT_TOKEN_SECONDS) if text.isdecimal() and int(text) else None
@@ -87,7 +92,7 @@ def _clock(timeouts: Element, name: str) -> int | None:
 
 def _jitter(timeouts: Element, seconds: int, draft: Draft) -> None:
     for name in ("variability", "variance"):
-        text = timeouts.attribute(name)
+        text = timeouts.token(name)
         if text.isdecimal() and int(text) and seconds:
             percent = min(100, max(1, round(100 * int(text) / seconds)))
             draft.set("identity.cache.jitter", f"{percent}%", f"{timeouts.place} @{name}")
