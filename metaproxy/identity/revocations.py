@@ -4,6 +4,8 @@ A message carries a token's SHA-256, never the token. A process that was away fo
 recorded meanwhile. If that cannot be known, it doubts: identity is asked about each token once more.
 
     state      event                          what is done                             next state
+    starting   the broadcast confirms         read the record, then start              in touch
+    starting   no reading for START_SECONDS   read it once, start and doubt            deaf
     in touch   the broadcast is lost          a lease begins                             deaf
     deaf       nothing came for a lease       doubt                                      deaf
     deaf       the broadcast confirms         read the record                            in touch
@@ -32,6 +34,9 @@ from metaproxy.tasks import TaskSet
 
 CHANNEL = "revocations"
 
+START_SECONDS = 2.0
+"""The longest time for which ``start`` waits for the broadcast and the record. Then it tries to read once."""
+
 LEASES_A_READING = 5
 """How often the record is read although nothing was missed: the store may have lost what others need."""
 
@@ -53,6 +58,7 @@ class Revocations:
         broadcast: reaches the other processes.
         record: where revocations are recorded for processes that are away.
         lease_seconds: how long verdicts are trusted after the broadcast was lost.
+        start_seconds: how long ``start`` waits for the record.
     """
 
     def __init__(
@@ -62,11 +68,15 @@ class Revocations:
         record: RevocationRecord | None = None,
         *,
         lease_seconds: float = LEASE_SECONDS,
+        start_seconds: float = START_SECONDS,
     ) -> None:
         self._validator = validator
         self._broadcast = broadcast
         self._record = record
         self._lease_seconds = lease_seconds
+        self._start_seconds = start_seconds
+        self._has_read = asyncio.Event()
+        """Set once the record was read."""
         self._unsubscribe: Unsubscribe | None = None
         self._is_deaf = False
         self._outages = 0
@@ -82,11 +92,32 @@ class Revocations:
         self._tasks = TaskSet()
 
     async def start(self) -> None:
-        """Listen to what other processes revoke."""
+        """Listen to what other processes revoke, and read what was recorded before.
+
+        Returns after ``start_seconds`` and one more try at the latest: a store that does not answer keeps no
+        process from starting.
+        """
         if self._unsubscribe is None:
             self._unsubscribe = self._broadcast.subscribe(
                 CHANNEL, self._received, self._lost, self._confirmed
             )
+            if self._record is not None:
+                await self._read_at_start(self._record)
+
+    async def _read_at_start(self, record: RevocationRecord) -> None:
+        """Wait until the broadcast has confirmed and then the record was read, so that nothing is missed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._start_seconds):
+                await self._has_read.wait()
+        if not self._has_read.is_set():
+            await self._tasks.cancel()
+            # The messages do not arrive, but the record may be readable all the same.
+            await asyncio.wait(
+                (self._tasks.start(self._catch_up(record, -math.inf), name="read-revocations"),)
+            )
+            self._must_read = True
+        if not self._has_read.is_set():
+            logger.warning("recorded revocations cannot be read; identity alone is asked until they can")
 
     async def close(self) -> None:
         """Listen no more."""
@@ -190,6 +221,7 @@ class Revocations:
             self._doubt()
         self._settled_outages = max(self._settled_outages, outage)
         self._read_at = moment
+        self._has_read.set()
         recorded = {entry.payload for entry in read.entries}
         if read.is_everything:
             for payload in made.keys() - recorded:

@@ -1,8 +1,11 @@
 """Several processes behind one port, with what they share in a real Redis."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from metaproxy.demo.world import ALICE
@@ -62,3 +65,18 @@ def test_all_workers_end_with_the_server(workers: Proxy) -> None:
     workers.server.terminate()
     assert workers.server.wait() == 0
     assert all(gone(worker) for worker in started)
+
+
+def test_workers_that_are_started_anew_know_what_was_revoked(workers: Proxy) -> None:
+    revoke = f"{workers.admin_url}/tokens/revoke"
+    httpx.post(revoke, json={"token": ALICE.token}, trust_env=False, timeout=60).raise_for_status()
+    wait_until(lambda: {read(workers, ITEM) for _ in range(8)} == {401}, what="the revocation")
+
+    statuses = []
+    for _ in range(2):
+        former = descendants(workers.server.process.pid)
+        for worker in former:
+            os.kill(worker, signal.SIGKILL)
+        statuses += [read(workers, ITEM) for _ in range(12)]  # the listener is the supervisor's
+
+    assert statuses == [401] * 24

@@ -24,6 +24,7 @@ import itertools
 import math
 import uuid
 from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -104,6 +105,7 @@ class RedisBroadcast:
         self._subscriptions: list[_Subscription] = []
         self._beats: OrderedDict[bytes, _Beat] = OrderedDict()
         self._beat_error: Exception | None = None
+        self._beat_soon = asyncio.Event()
         self._lease: asyncio.Timeout | None = None
         self._numbers = itertools.count(1)
         self._own_channel = self._channel(self.name)
@@ -245,6 +247,7 @@ class RedisBroadcast:
             if subscription.channel == channel and subscription.since == math.inf:
                 subscription.since = self._monotonic()
                 subscription.lost()  # what was published before this moment was missed
+                self._beat_soon.set()  # it need not wait for the next heartbeat to be confirmed
 
     def _confirm(self, sent_at: float) -> None:
         self._is_in_touch = True
@@ -281,7 +284,10 @@ class RedisBroadcast:
             except StoreUnavailable as error:
                 self._beat_error = error  # the lease decides
                 self._use.note(DEAF, error)
-            await asyncio.sleep(self._lease_seconds / BEATS_A_LEASE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._lease_seconds / BEATS_A_LEASE):
+                    await self._beat_soon.wait()
+            self._beat_soon.clear()
 
     def _log_loss(self, error: Exception) -> None:
         self._use.note(DEAF, self._beat_error or error)
