@@ -43,7 +43,6 @@ TESTED_THROUGH = {
     "demo/children.py": "e2e/test_demo.py",
     "demo/leash.py": "e2e/test_demo.py",
     "fast_lane/": "unit/fast_lane/test_lane.py",
-    "filters/metered.py": "filters/test_prepared_limit.py",
     "filters/refusals.py": "filters/test_limit.py",
     "forward/call.py": "filters/test_forward.py",
     "forward/engine/": "unit/forward/test_client.py",

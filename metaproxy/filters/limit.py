@@ -10,8 +10,7 @@ from metaproxy import clock
 from metaproxy.check import Check, Prepared, TargetCheck, always, no_application
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
-from metaproxy.filters.metered import MeteredRate
-from metaproxy.filters.prepared_limit import prepared_limit
+from metaproxy.filters.metered import MeteredRate, prepared_limit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.refusals import refusals
 from metaproxy.memo import Memo

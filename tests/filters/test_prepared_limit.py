@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from metaproxy.check import Decided
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.limit import RateLimit
-from metaproxy.filters.prepared_limit import prepared_limit
+from metaproxy.filters.metered import prepared_limit
 from metaproxy.filters.rates import Rates
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import lines
