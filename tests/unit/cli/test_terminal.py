@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,22 +19,22 @@ HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e\rforged\nmetaproxy: all is well"
 OWNED = "\\u001b]0;owned"
 
 STATUS = {
-    "version": HOSTILE, "ready": True, "draining": False, "uptime_seconds": 1.0, "generation": HOSTILE,
+    "version": HOSTILE, "ready": True, "draining": False, "uptime_seconds": 1.0, "generation": 1,
     "now": 1.0, "latency_bounds": [1.0], "latency": {HOSTILE: {"counts": [1, 0], "seconds": 1.0}},
     "degraded": [HOSTILE], "checks": {HOSTILE: {"well": False, "says": HOSTILE}}, "requests": {HOSTILE: 3},
     "upstream": [{"name": HOSTILE, "healthy": True, "breaker": HOSTILE, "active_requests": 0}],
     "consumers": [{"consumer": HOSTILE, "requests": 1, "refusals": 0}],
-    "cache": {"entries": HOSTILE, "bytes": 9, "max_bytes": 10},
+    "cache": {"entries": 1, "bytes": 9, "max_bytes": 10},
 }  # fmt: skip
 RULE = {"name": HOSTILE, "per": [HOSTILE], "limit": 1, "unit": HOSTILE, "path": HOSTILE}
 ANSWERS: dict[str, Any] = {
     "/status": STATUS,
     "/limits": {"rules": [RULE], "consumers": STATUS["consumers"]},
-    "/limits/reset": {"counters": HOSTILE},
-    "/reload": {"path": HOSTILE, "generation": HOSTILE, "needs_restart": [HOSTILE]},
+    "/limits/reset": {"counters": 1},
+    "/reload": {"path": HOSTILE, "generation": 1, "needs_restart": [HOSTILE]},
     "/logging": {"level": HOSTILE},
-    "/cache/purge": {"purged": HOSTILE},
-    "/tokens/revoke": {"forgotten": HOSTILE},
+    "/cache/purge": {"purged": 1},
+    "/tokens/revoke": {"forgotten": 1},
     "/config": {"config": {HOSTILE: [HOSTILE, {"key": HOSTILE}]}},
 }
 COMMANDS = [
@@ -50,19 +50,22 @@ COMMANDS = [
     ["revoke", "--user-id", "u"],
     ["config", "show"],
 ]
+COUNTING = [["limits", "reset", "project:p1"], ["purge", "--all"], ["revoke", "--user-id", "u"]]
+"""Commands that print numbers alone of an answer."""
 WITHOUT_THE_NETWORK = {"serve", "hash-token", "check", "schema", "import-repose", "demo"}
 
 
 @contextmanager
-def listener(status: int) -> Iterator[str]:
-    """An admin listener, or what stands in its place, that answers everything with hostile text."""
+def listener(status: int, answers: Mapping[str, Any] = ANSWERS) -> Iterator[str]:
+    """An admin listener, or something in its place, that answers everything with hostile text."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             refusal = {"error": HOSTILE, "problems": [HOSTILE]}
-            answer = ANSWERS[self.path.partition("?")[0]] if status == 200 else refusal
+            answer = answers[self.path.partition("?")[0]] if status == 200 else refusal
             self.send_response(status)
+            self.send_header("metaproxy-admin", "1")
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -92,13 +95,27 @@ def forged(text: str) -> list[str]:
     return [line for line in text.split("\n") if line.startswith("metaproxy: all is well")]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+SPEAKING = [command for command in COMMANDS if command[0] not in {"purge", "revoke"}]
+
+
+@pytest.mark.parametrize("command", SPEAKING, ids=" ".join)
 def test_a_command_prints_hostile_answers_as_text(command: list[str]) -> None:
     with listener(200) as url:
         result = run(*command, "--admin", url)
 
     assert result.exit_code in (0, 1)
     assert OWNED in result.output.replace("\\e]", "\\u001b]")
+    assert unprintable(result.output) == set()
+    assert forged(result.output) == []
+
+
+@pytest.mark.parametrize("command", COUNTING, ids=" ".join)
+def test_hostile_text_in_place_of_a_number_is_no_answer_of_metaproxy(command: list[str]) -> None:
+    hostile = {path: dict.fromkeys(answer, HOSTILE) for path, answer in ANSWERS.items()}
+    with listener(200, hostile) as url:
+        result = run(*command, "--admin", url)
+
+    assert result.exit_code == 3
     assert unprintable(result.output) == set()
     assert forged(result.output) == []
 
