@@ -1,6 +1,6 @@
 """metaproxy: the layer in front of an OpenStack-style compute API.
 
-What stands in ``__all__`` may be built on; everything else may move. Each stage is ASGI middleware with
+Build on the names in ``__all__``; everything else may move. Each stage is ASGI middleware with
 plain keyword arguments, usable alone around any application; ``create_app(load_config(path))`` is the
 whole line. A name is imported when it is first used, so that ``import metaproxy`` costs nothing and one
 stage alone brings neither the configuration nor the server along.
@@ -113,7 +113,7 @@ _HOMES: Final = {
     "protocol.faults": ("Fault",),
     "protocol.limits.rates": ("RateRule",),
 }
-"""Where each name lives, below this package; the imports above say the same to type checkers."""
+"""The home of each name, below this package; the imports above say the same to type checkers."""
 
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""What travels along the line with a request: plain data, no I/O.
+"""The Exchange travels along the line with a request: plain data, no I/O.
 
 Stage 1 puts one ``Exchange`` into the ASGI scope. Every stage reads what earlier stages wrote and
 adds its own fields; none reaches back. Stages never wrap ``send`` to add a header: they append to
@@ -45,7 +45,7 @@ def roles_in(assignments: Collection[Assignment], tenants: Collection[str]) -> t
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Identity:
-    """Who a token speaks for, as identity said it. Never holds the token itself.
+    """The user and project of a token, as identity said it. Never holds the token itself.
 
     ``expires_at`` is seconds since the epoch. ``token_digest`` is a keyed hash that tells tokens
     apart inside this process. ``header_pairs`` are the identity headers for the upstream, rendered
@@ -77,12 +77,12 @@ class Identity:
     audit_ids: tuple[str, ...] = ()
     is_admin_project: bool | None = None
     roles_are_global: bool = False
-    """Whether the roles of a token without a tenant hold for every tenant (Identity API v2.0)."""
+    """True if the roles of a token without a tenant hold for every tenant (Identity API v2.0)."""
     access_rules: CredentialRules | None = None
     """The only requests that the token is for (its application credential's rules); None for no rules."""
     catalog: bytes | None = field(default=None, repr=False)
     extra: Mapping[str, str] = field(default_factory=dict)
-    """What only one provider says: default_region, contact_id, authenticated_by, impersonator_id, …"""
+    """Attributes of one provider alone: default_region, contact_id, authenticated_by, impersonator_id, …"""
     token_digest: bytes = field(default=b"", repr=False)
     header_pairs: HeaderPairs = field(default=(), repr=False)
 
@@ -120,7 +120,7 @@ class Exchange:
     scheme: str = "http"
     """The scheme that the client used, seen by us or said by a trusted proxy."""
     global_request_id: str = ""
-    """What another service called the request, where it has sent a valid X-OpenStack-Request-ID."""
+    """The id that another service gave the request in a valid X-OpenStack-Request-ID."""
     route: str = ""
     """The template of the known operation, or "" for a path that none matches."""
     mount: bytes = b""
@@ -128,9 +128,9 @@ class Exchange:
     sent_path: str = ""
     """The path as the client sent it (percent-decoded), if a prefix was taken off."""
     told_by_proxy: HeaderPairs = ()
-    """What a trusted proxy has said that can change an answer: part of the key of the cache."""
+    """A trusted proxy's fields that can change an answer: part of the key of the cache."""
     identity: Identity | None = None
-    """Who asks."""
+    """The user who asks."""
     service_identity: Identity | None = None
     """The service that asks on their behalf."""
     place: int = 0
@@ -144,13 +144,13 @@ class Exchange:
     reason: str = ""
     """Why it ended so, in one word of a fixed set (``rate_exceeded``, ``token_unknown``, …)."""
     cache_status: str = ""
-    """What Cache-Status says."""
+    """The value of Cache-Status."""
     response_edits: HeaderEdits | None = None
     """Edits of the answer's header fields, whoever answers; None for no edits."""
     upstream: str = ""
     """The target that answered."""
     upstream_request_id: str = ""
-    """What the upstream called the request."""
+    """The upstream's id of the request."""
     upstream_version: str = "1.1"
     """The version of HTTP in which the upstream's answer came."""
     waits: dict[str, float] = NO_WAITS
@@ -158,9 +158,9 @@ class Exchange:
     waits_begun: dict[str, float] = NO_WAITS
     """When each of these waits began (monotonic seconds)."""
     sampled: bool | None = None
-    """Whether the request's spans are sent; None where that is decided when it has ended."""
+    """True if the request's spans are sent; None if that is decided when it has ended."""
     stages: list[StageTime] | None = None
-    """What stages did, in the order in which they began; None where nobody asks."""
+    """The times of the stages, in the order in which they began; None if they are not recorded."""
 
     def __init__(self, request_id: str, started: float, **fields: Any) -> None:
         self.request_id = request_id

@@ -1,10 +1,12 @@
 """The rules of the house that no other tool holds."""
 
 import ast
+import io
 import re
 import shutil
 import subprocess
 import sys
+import tokenize
 from functools import cache
 from pathlib import Path
 
@@ -116,6 +118,47 @@ def test_imports_run_one_way() -> None:
 
 def test_the_whole_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
+
+
+RIDDLE = re.compile(r"(?:\A|[.!?]['\"`)]*\s+|\n\s*\n\s*)(What|Who|Whoever|Whether|Where)\b")
+"""The start of a sentence whose subject is a clause: its reader must solve it before reading on."""
+
+
+def riddles(source: str) -> list[str]:
+    """Return the sentences of docstrings and comments that begin with a clause in place of a noun or verb."""
+    docstrings = [
+        node.value.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if isinstance(node.value.value, str)
+    ]
+    comments: dict[int, str] = {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            line, text = token.start[0], token.string.lstrip("# ")
+            comments[line] = f"{comments.pop(line - 1)}\n{text}" if line - 1 in comments else text
+    return [
+        text[found.start(1) :]
+        for text in (*docstrings, *comments.values())
+        for found in RIDDLE.finditer(text)
+    ]
+
+
+@pytest.mark.parametrize("source", sorted(PACKAGE.rglob("*.py")), ids=name)
+def test_sentences_begin_with_a_noun_or_a_verb(source: Path) -> None:
+    assert riddles(source.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('"""What it does."""', ["What it does."]),
+        ("# It is so. Where it is not,\n# it is asked.", ["Where it is not,\nit is asked."]),
+        ('"""Return what it does, if who asks may know."""\n# Somewhere else.', []),
+    ],
+)
+def test_a_sentence_that_begins_with_a_clause_is_found(text: str, found: list[str]) -> None:
+    assert riddles(text) == found
 
 
 def forgotten_ports(source: Path) -> list[int]:

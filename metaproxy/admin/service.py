@@ -24,7 +24,7 @@ class ConfigState:
     needs_restart: tuple[str, ...] = ()
     """Sections that the file changes and that only a restart can take into use."""
     unchanged: bool = False
-    """Whether every file was as it had been before the last reload."""
+    """True if every file was as it had been before the last reload."""
 
 
 TOLD_LATER = (

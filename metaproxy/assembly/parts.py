@@ -32,7 +32,7 @@ from metaproxy.telemetry.spans import Spans, otlp_exporter
 
 
 class Parts:
-    """What ``previous`` has learnt, as far as ``config`` says the same of it; the rest is made anew.
+    """The parts of ``previous`` as far as ``config`` says the same of it; the rest is made anew.
 
     Counters and the numbers of running requests are kept in any case. A part that calls a server is kept also
     if the content of its TLS files has changed: ``take_over`` gives it the new ones. Raises TlsError.
@@ -77,7 +77,7 @@ class Parts:
             (config.limits, config.server.ipv6_prefix, shared, mount.prefix),
             lambda: rates(config.limits, shared, counters, mount, config.server.ipv6_prefix),
         )
-        # What operators have revoked stays revoked, whatever else changes.
+        # Operators' revocations stay, whatever else changes.
         self.revoked: RevocationMemory = previous.revoked if previous else RevocationMemory()
         self.tokens: Held[Tokens] | None = None
         identity = config.identity
@@ -127,7 +127,7 @@ class Parts:
             return None
         upstream, shared, name = self.upstream, self.shared.part, config.via.pseudonym
         prefix = config.upstream.strip_prefix
-        # What the upstream is told beside the client's own words may change what it answers.
+        # The fields that we add for the upstream may change what it answers.
         told = config.headers.request
         who = config.identity.provider, getattr(config.identity, "url", "")
         return self._keeper.keep(

@@ -30,7 +30,7 @@ class Check:
 
 
 def is_ready(checks: Mapping[str, Check]) -> bool:
-    """Whether every required check is well."""
+    """Return True if every required check is well."""
     return all(check.well for check in checks.values() if check.is_required)
 
 
@@ -46,12 +46,12 @@ def failing_requirement(checks: Mapping[str, Check], name: str) -> str | None:
 
 
 def server_check(*, draining: bool) -> Check:
-    """Whether requests are accepted."""
+    """Return True if requests are accepted."""
     return Check(not draining, "draining" if draining else "serving", is_required=True)
 
 
 def upstream_check(targets: Sequence[Target]) -> Check:
-    """Whether every target passes its health checks and answers requests."""
+    """Return True if every target passes its health checks and answers requests."""
     healthy = sum(target.health.is_healthy for target in targets)
     says = f"{healthy} of {len(targets)} healthy"
     failing = [target for target in targets if target.is_failing]
@@ -61,7 +61,7 @@ def upstream_check(targets: Sequence[Target]) -> Check:
 
 
 def identity_check(validator: CachedValidator, grace: float) -> Check:
-    """Whether identity has accepted this process once (required), and whether it answers now.
+    """The state of identity: has it accepted this process once (required), and does it answer now?
 
     ``grace`` is the seconds for which known tokens are accepted past their ttl while identity fails.
     """
@@ -79,7 +79,7 @@ def identity_check(validator: CachedValidator, grace: float) -> Check:
 
 
 def store_check(store: "SharedStore", *, is_cache_cut_off: bool = False) -> Check:
-    """Whether the shared store does all that it is used for, and the cache is in touch with other replicas.
+    """True if the shared store does all that it is used for, and the cache is in touch with other replicas.
 
     ``limits.on_store_failure`` decides what its absence costs.
     """

@@ -1,1 +1,1 @@
-"""What the cache stage is made of: stored answers, the bounded store, keys, flights, writes, replicas."""
+"""The parts of the cache stage: stored answers, the bounded store, keys, flights, writes, replicas."""

@@ -21,9 +21,9 @@ class Asked:
     lines: headers.Headers
     directives: RequestDirectives
     credentials: bool
-    """Whether it had credentials that nobody here has checked."""
+    """True if it had credentials that nobody here has checked."""
     cookie: bool = False
-    """Whether it had a cookie, where the answer would be everybody's."""
+    """True if it had a cookie, and the answer would be everybody's."""
     tags: tuple[str, ...]
 
 
@@ -42,7 +42,7 @@ class Admitted:
 
     @property
     def shareable(self) -> bool:
-        """Whether all who wait for it may have it without asking the origin themselves."""
+        """True if all who wait for it may have it without asking the origin themselves."""
         return not self.terms.always_validate and self.terms.lifetime > self.age
 
 
@@ -205,7 +205,7 @@ class Admission:
         aged = [field for field in fields if field[0] == b"age"]
         admitted = self.judge(asked, route, stale.status, [*updated, *aged], times)
         if isinstance(admitted, Admitted):
-            # What has chosen the content still counts, even if the 304 does not name it.
+            # The fields that have chosen the content still count, even if the 304 does not name it.
             admitted.vary = _both(stale.vary, admitted.vary)
         if isinstance(admitted, NotStorable):
             # It is right for those who wait for it, and for nobody after them: so without a lifetime.

@@ -1,4 +1,4 @@
-"""What a client gets of a stored answer: the whole, its head, a part, or that nothing has changed.
+"""The answers that a stored answer gives: the whole, its head, a part, or that nothing has changed.
 
 Only a stored 200 is cut or compared: conditions and ranges are about the content of a success
 (RFC 9110 §13.2.1, §14.2). Conditions go before ranges (§13.2.2).

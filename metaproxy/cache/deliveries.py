@@ -1,4 +1,4 @@
-"""What a read gets: a share in the answer of a flight, or an answer from memory."""
+"""Deliveries: a read gets a share in the answer of a flight, or an answer from memory."""
 
 import asyncio
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class Read:
     reason: str
     """RFC 9211's word for why it goes forward."""
     stale: Stored | None
-    """What memory has, to be validated or to fall back on."""
+    """The stored answer to validate or to fall back on."""
     trusted: bool
-    """Whether ``stale`` may be sent without asking, where stale answers may."""
+    """True if ``stale`` may be sent without asking, provided that stale answers may."""
     parts: Incomplete | None = None
     """The parts that memory has where it has no whole answer."""
 
@@ -41,7 +41,7 @@ class Delivery:
     read: Read
     flight: Flight
     leads: bool
-    """Whether the flight was started for this read."""
+    """True if the flight was started for this read."""
 
     @property
     def outcome(self) -> str:

@@ -32,7 +32,7 @@ from metaproxy.tasks import TaskSet
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Wanted:
-    """What a flight is to fetch."""
+    """The subject of a flight."""
 
     key: Key
     flight_key: Hashable
@@ -43,7 +43,7 @@ class Wanted:
     parts: Incomplete | None = None
     """The stored parts to complete, if there is no whole answer."""
     second_level: bool = True
-    """Whether an answer that other replicas have stored will do."""
+    """True if an answer that other replicas have stored will do."""
 
 
 class Fetcher:
@@ -89,7 +89,7 @@ class Fetcher:
 
     @property
     def asks_second_level(self) -> bool:
-        """Whether other replicas' answers are looked at before ``app`` is asked."""
+        """True if other replicas' answers are looked at before ``app`` is asked."""
         return self._second_level is not None
 
     def start(self, exchange: Exchange, scope: Scope, wanted: Wanted) -> Flight:
@@ -248,7 +248,7 @@ class _Answer:
         if isinstance(judged, Admitted):
             self._admitted = judged
             fits = (judged.content_length or 0) <= flight.max_kept_bytes
-            # What is too large to be kept would flow at a pace that its readers share: each flies alone.
+            # Readers would share the pace of an answer that is too large to be kept: each flies alone.
             flight.kept, flight.shared, flight.vary = fits, fits and judged.shareable, judged.vary
             flight.ttl = judged.terms.lifetime - judged.age
 

@@ -57,9 +57,9 @@ class Flight:
         self.status = 0
         self.fields: list[headers.Header] = []
         self.shared = False
-        """Whether all who wait may have the answer; meaningful once ``status`` is known."""
+        """True if all who wait may have the answer; meaningful once ``status`` is known."""
         self.kept = False
-        """Whether the answer will be stored, as far as its head tells."""
+        """True if the answer will be stored, as far as its head tells."""
         self.vary: VaryValues = ()
         self.ttl = 0.0
         """How long a kept answer stays fresh from its arrival on, in seconds."""
@@ -67,7 +67,7 @@ class Flight:
         self.complete = False
         self.error: BaseException | None = None
         self.stored: Stored | None = None
-        """What was stored of it, or what it confirmed."""
+        """The entry that was stored of it, or that it confirmed."""
         self.from_second_level = False
         self.max_kept_bytes = max_kept_bytes
         self._window = max(max_kept_bytes, WINDOW_BYTES)
@@ -83,12 +83,12 @@ class Flight:
 
     @property
     def joinable(self) -> bool:
-        """Whether somebody who comes now may still read the answer."""
+        """True if somebody who comes now may still read the answer."""
         return not self.doomed and not self.outgrown and (not self.status or self.shared)
 
     @property
     def outgrown(self) -> bool:
-        """Whether more of the body has come than is kept."""
+        """True if more of the body has come than is kept."""
         return self._octets > self.max_kept_bytes
 
     @property

@@ -12,7 +12,7 @@ MAX_FIELDS = 4096
 LONGEST_FIELD = 192
 
 FIELD_BYTES = 130
-"""What a field takes beside its text: two bytes objects and their pair."""
+"""The bytes of a field beside its text: two bytes objects and their pair."""
 
 _fields: Memo[headers.Header, headers.Header] = Memo(MAX_FIELDS, LONGEST_FIELD)
 

@@ -26,7 +26,7 @@ class Statistics:
     purged: int
     flights: int
     in_touch: bool
-    """Whether this process hears of the writes through the other replicas; else it trusts no entry."""
+    """True if this process hears of the writes through the other replicas; else it trusts no entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ class Inventory:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether it is out of touch with the other replicas, and not only because it has just started."""
+        """True if it is out of touch with the other replicas, and not only because it has just started."""
         return self._replicas.is_cut_off
 
     def _in_touch(self) -> bool:

@@ -75,7 +75,7 @@ ROUNDING_SECONDS = 1e-6
 
 
 class PreparedRead:
-    """What memory answers to one read, for when the same read comes again.
+    """The answer of memory to one read, for when the same read comes again.
 
     An answer is the same until its Age changes: for a second, or until it is fresh no longer. Until then
     it is known, if only its entry is still in the store and to be trusted. The entry's content belongs to
@@ -123,7 +123,7 @@ class PreparedRead:
             return None
         stored, hit = found
         slot = self._lookup.store.slot(self._request.key)
-        # What the client says of freshness may hold for an instant; a part of an entry is nobody's to keep.
+        # The client's terms of freshness may hold for an instant; a part of an entry is not to be kept.
         lasts = self._request.directives is NOTHING_ASKED and (hit is stored.latest or not hit.body)
         if slot is not None and lasts:
             self._slot, self._at, self._asked_at = slot, slot.variants.index(stored), stored.asked_at

@@ -26,14 +26,14 @@ for a walk through all of them."""
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """What is stored under a key. A reader may hold on to one: when it is not ``current``, it is empty."""
+    """The entry of a key. A reader may hold on to it: when it is not ``current``, it is empty."""
 
     variants: list[Stored]
     parts: tuple[Incomplete, ...] = ()
     """Answers of which only parts are stored."""
     current: bool = True
     used: bool = False
-    """Whether somebody who holds on to it has used it: it is then recent, whatever its place."""
+    """True if somebody who holds on to it has used it: it is then recent, whatever its place."""
 
     def held(self) -> Sequence[Stored]:
         """Return all that is stored: answers, and the heads of parts."""

@@ -1,4 +1,4 @@
-"""What replicas say to each other, and who has acknowledged it."""
+"""Messages between replicas, and who has acknowledged them."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True):
-    """What replicas say: ``kind`` is begin, end, purge, purge_all or done (the acknowledgement)."""
+    """One message: ``kind`` is begin, end, purge, purge_all or done (the acknowledgement)."""
 
     kind: str
     sender: str
@@ -20,11 +20,11 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     to: str = ""
     """Of an acknowledgement: whose message is acknowledged."""
     leaves_entries: bool = False
-    """Whether the sender could not make the store forget the entries that the message is about."""
+    """True if the sender could not make the store forget the entries that the message is about."""
 
 
 class Acknowledgements:
-    """Who has acknowledged one message."""
+    """The replicas that have acknowledged one message."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()

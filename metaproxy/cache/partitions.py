@@ -1,6 +1,6 @@
-"""Who shares stored answers with whom.
+"""Partitions: who shares stored answers with whom.
 
-An answer is stored for a partition and served to that partition alone. What the origin may look at
+An answer is stored for a partition and served to that partition alone. Everything that the origin may look at
 when it decides whether someone may see an answer is part of the partition: within ``project`` scope
 the project, but also the roles, the groups and the other marks of rank that a policy rule can name. So a
 cached answer is never served to someone whom the origin might have refused; two users share what is
@@ -17,7 +17,7 @@ from metaproxy.memo import Memo
 MEMO_ENTRIES = 16384
 
 EXTRA_RANK = ("map_roles", "impersonator_id", "impersonator_roles")
-"""What of ``Identity.extra`` the upstream is told and may decide by."""
+"""The keys of ``Identity.extra`` that the upstream gets and may decide by."""
 
 
 class Scope(StrEnum):

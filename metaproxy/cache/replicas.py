@@ -6,7 +6,7 @@ itself answers with what was last written, and the writing replica can reach the
 
 **How.** A write is told twice: before it is sent, and when it has answered, before the client sees
 that. Every replica purges what the write concerns, stores nothing of it in between, and acknowledges;
-the writer waits until all that got the message have done so. What if one does not? Every replica holds
+the writer waits until all that got the message have done so. One may not: so every replica holds
 a lease: it trusts its memory for ``lease_seconds`` after the broadcast sent a heartbeat that came back
 over the connection that listens. Messages come in order, so a replica that trusts its memory a lease after
 a message was published has received that message. Waiting one lease is therefore always enough;
@@ -64,12 +64,12 @@ _numbers = itertools.count(1)
 
 
 class Purged(NamedTuple):
-    """What became of a purge."""
+    """The outcome of a purge."""
 
     keys: int
     """How many keys this process had."""
     is_told: bool
-    """Whether the store and the other replicas have been told; else they will be as soon as they can be."""
+    """True if the store and the other replicas have been told; else they will be as soon as they can be."""
 
 
 class Replicas:
@@ -122,13 +122,13 @@ class Replicas:
 
     @property
     def is_in_touch(self) -> bool:
-        """Whether this process hears of every write through another replica; else no stored answer counts."""
+        """True if this process hears of every write through another replica; else no stored answer counts."""
         now = self._monotonic()
         return self.trust.covers(now, now)
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether it is out of touch, and not only because it has just started."""
+        """True if it is out of touch, and not only because it has just started."""
         is_starting = not self._was_lost and self._monotonic() < self._lost_at + self._lease_seconds
         return not (self.is_in_touch or is_starting)
 

@@ -1,4 +1,4 @@
-"""What a request asks of the cache, and the key under which its answer is stored.
+"""A request as the cache sees it, and the key under which its answer is stored.
 
 Facts this file rests on. Whatever can change the origin's answer must be in the key, in Vary, or keep
 the request away from the cache; else one client chooses what others get. So the key holds the
@@ -72,14 +72,14 @@ class CacheRequest:
     key: Key
     fields: dict[bytes, bytes]
     plain: bool = True
-    """Whether it asks for nothing but the answer."""
+    """True if it asks for nothing but the answer."""
     directives: RequestDirectives = NOTHING_ASKED
     bypass: str = ""
     """The word that says why it goes past the cache; empty where it does not."""
 
     @property
     def conditional(self) -> bool:
-        """Whether the client has a copy and asks for news of it."""
+        """True if the client has a copy and asks for news of it."""
         return not self.plain and not self.fields.keys().isdisjoint(CONDITIONAL)
 
     @property
@@ -161,7 +161,7 @@ class RequestReader:
 
 
 def has_unchecked_credentials(request: CacheRequest) -> bool:
-    """Whether a request to a cache without partitions has credentials: nobody here knows of whom."""
+    """Return True if a request to a cache without partitions has credentials: nobody here knows of whom."""
     return not request.fields.keys().isdisjoint(UNCHECKED_CREDENTIALS | TOKENS)
 
 
@@ -189,7 +189,7 @@ def combined(lines: headers.Headers) -> dict[bytes, bytes]:
 
 
 def _hosts_and_schemes(field_value: bytes) -> list[object]:
-    """What of a Forwarded field (RFC 7239) can change an answer: not addresses, if it can be read."""
+    """Return the part of a Forwarded field (RFC 7239) that can change an answer, without addresses."""
     elements = forwarded.elements(field_value)
     if None in elements:
         return [(FORWARDED, field_value)]

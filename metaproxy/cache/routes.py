@@ -3,7 +3,7 @@
 An answer is tagged with what can change it: its image where the path names one, else its resource. A
 write anywhere under an image's path concerns everything stored of that image, whatever the form of
 the path: with a tenant or without, in any version of the API, in JSON or XML. It also concerns the lists
-of images, which tell of every one. What a path names is read from the path, for reads and writes alike:
+of images, which tell of every one. The image of a path is read from the path, for reads and writes alike:
 how an operator has called the parts of it in a template must not decide whether a write is seen.
 Paths here are percent-decoded: two spellings of one path name one resource (RFC 3986 §6.2.2.2).
 """
@@ -32,8 +32,8 @@ REPRESENTATION_SUFFIXES = (".json", ".xml")
 class CacheRoutes:
     """The routes of a cache, and the paths whose writes concern them.
 
-    A route is for every name of its resource. What is stored under one name is not found under another: the
-    key has the path as it came. A write through one name concerns what is stored under all of them.
+    A route is for every name of its resource. An answer stored under one name is not found under another: the
+    key has the path as it came. A write through one name concerns the answers of all of them.
 
     Args:
         routes: what may be stored.
@@ -63,7 +63,7 @@ class CacheRoutes:
 
     @property
     def are_shaped(self) -> bool:
-        """Whether answers for all paths of one shape may be stored, or none."""
+        """True if answers for all paths of one shape may be stored, or none."""
         return self._read.is_shaped
 
     def has(self, path: str) -> bool:
@@ -109,14 +109,14 @@ class CacheRoutes:
         return self.written_tags(self._mount.inside(path))
 
     def _find(self, path: str) -> Match[CacheRoute] | None:
-        # What looks like a format may be a part of an item's name.
+        # The end of an item's name may look like a format.
         match = self._read.match(path)
         if match is None and path.endswith(ENDINGS):
             match = self._read.match(resource_path(path))
         return match
 
     def _tags(self, path: str) -> tuple[str, ...]:
-        """What a path names: the lists of images, an image, or itself."""
+        """Return the tags of a path: the lists of images, an image, or itself."""
         if not path.isascii():
             # Some servers' paths hold octets that are no text; replicas are told in UTF-8.
             path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

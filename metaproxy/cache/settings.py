@@ -27,7 +27,7 @@ class CacheRoute(Section):
     from_collection: bool = False
     """For an item's path: a stored collection answers its items, and an item's miss may fetch it."""
     exact: bool = False
-    """Whether the route is for this version and form of path alone, not for every name of the resource."""
+    """True if the route is for this version and form of path alone, not for every name of the resource."""
 
     def policy(self, *, respect_origin: bool, heuristic_ttl: float = 0.0) -> Policy:
         """Return what storing asks of the operator; ``heuristic_ttl`` is a guess by an answer's fields."""
@@ -52,15 +52,15 @@ class Cache(Section):
     max_entry_bytes: Size = 1024**2
     """Largest answer that is stored."""
     scope: Literal["project", "user", "token", "shared"] = "project"
-    """Who shares a stored answer; shared: everybody, and after a token only what the origin calls public."""
+    """Sharers of a stored answer; shared: everybody, and after a token only what the origin calls public."""
     hit_status: Annotated[Literal[200, 203], NumberInText] = 200
     """The status of a cached 200; 203 tells it apart (RFC 9110 §15.3.4)."""
     respect_origin: bool = True
-    """Whether Cache-Control, Expires, Vary and ETag of the origin go before ttl."""
+    """True if Cache-Control, Expires, Vary and ETag of the origin go before ttl."""
     client_may_bypass: bool = True
-    """Whether Cache-Control in a request counts: no-cache, max-age, only-if-cached and others."""
+    """True if Cache-Control in a request counts: no-cache, max-age, only-if-cached and others."""
     routes: tuple[CacheRoute, ...] = ()
-    """What may be stored; nothing else is."""
+    """Paths whose answers may be stored; no others are."""
 
     def findings(self) -> Iterator[Finding]:
         """Every answer that may be stored fits, and no two routes match the same paths."""

@@ -29,7 +29,7 @@ class Sign:
         self._due = float("-inf")
 
     def is_due(self, now: float) -> bool:
-        """Whether the sign must be left at ``now`` (monotonic); the caller then leaves it."""
+        """Return True if the sign must be left at ``now`` (monotonic); the caller then leaves it."""
         if now < self._due:
             return False
         self._due = now + self._lease_seconds
@@ -42,7 +42,7 @@ class Sign:
             await self._entries.put(SIGN, SIGN, found, LEASES * self._lease_seconds)
 
     async def is_there(self) -> bool:
-        """Whether a replica has left it a moment ago. It counts as absent if it cannot be read."""
+        """Return True if a replica has left it a moment ago. It counts as absent if it cannot be read."""
         try:
             return (await self._entries.get(SIGN, TAGS)).content is not None
         except OSError:

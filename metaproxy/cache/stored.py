@@ -1,7 +1,7 @@
 """A stored answer, and what is sent of it.
 
 Everything that is the same for every hit is made once: the header list, the serialised head, the
-entity tag. What changes with time (Age, Cache-Status) changes once a second, so a busy answer's hit is
+entity tag. Fields that change with time (Age, Cache-Status) change once a second, so a busy answer's hit is
 made once a second and handed out as it is in between.
 """
 
@@ -16,12 +16,12 @@ from metaproxy.protocol.header_edits import HeaderEdits
 from metaproxy.protocol.status_lines import STATUS_LINE
 
 ENTRY_BYTES = 2400
-"""What an entry takes beside its texts: objects, key, places in the indexes, the hit made of it.
+"""The bytes of an entry beside its texts: objects, key, places in the indexes, the hit made of it.
 
 Measured with tests/bench/cache_memory.py, where every entry is used; rounded up."""
 
 FIELD_SLOTS = 24
-"""What a field takes in every entry: its places in the lists of the entry and of its hit."""
+"""The bytes of a field in every entry: its places in the lists of the entry and of its hit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,9 +43,9 @@ class Hit:
     """``hit`` or ``stale``."""
     head_bytes: bytes
     revalidate: bool = False
-    """Whether the answer is stale and must be validated in the background, which takes the whole stage."""
+    """True if the answer is stale and must be validated in the background, which takes the whole stage."""
     edited: tuple[HeaderEdits, bytes] | None = None
-    """What the edits of the last answer left of the head, so that it need not be edited each time."""
+    """The head as the edits of the last answer left it, so that it need not be edited each time."""
 
     def head_with(self, told: bytes, edits: HeaderEdits | None) -> bytes:
         """Return the head with the header lines ``told`` at its end, after ``edits``."""
@@ -80,15 +80,15 @@ class Stored:
     asked_at: float
     vary: VaryValues = ()
     tags: tuple[str, ...] = ()
-    """What it can be purged by: ``image:…``, ``tenant:…``, ``path:…``."""
+    """The tags to purge it by: ``image:…``, ``tenant:…``, ``path:…``."""
     shown_status: int = 0
     """The status of hits: the answer's own, or 203 where the operator wants hits told apart."""
     detail: str = ""
-    """What Cache-Status adds: ``collection`` for an item taken from a stored collection."""
+    """The detail of Cache-Status: ``collection`` for an item taken from a stored collection."""
     items: Mapping[str, str] | None = None
     """Of a collection whose items were asked for: what is in it."""
     withdrawn: bool = field(init=False, default=False)
-    """Whether it was purged or contradicted: a read that still holds on to it must not fall back on it."""
+    """True if it was purged or contradicted: a read that still holds on to it must not fall back on it."""
     size: int = field(init=False)
     """The bytes of memory that it takes, estimated from above."""
     etag: bytes = field(init=False)
@@ -138,7 +138,7 @@ class Stored:
         ``length`` is what Content-Length says where that is not the length of ``body``; -1 for none.
         """
         age = int(self.age(now))
-        # What is told is the same for a second, as Age is.
+        # The fields are the same for a second, as Age is.
         told = cache_status.hit(cache, self.terms.lifetime - age, self.detail)
         complete = [*fields, (b"age", b"%d" % max(age, 0)), (b"cache-status", told.encode("ascii"))]
         if length != -1:

@@ -1,4 +1,4 @@
-"""Whether what is stored may be trusted: whether this process hears of every write."""
+"""Trust in stored answers: does this process receive every write?"""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Trust:
     until: float = math.inf
 
     def covers(self, asked_at: float, now: float) -> bool:
-        """Whether an answer that the origin gave when asked at ``asked_at`` still counts at ``now``."""
+        """True if an answer that the origin gave when asked at ``asked_at`` still counts at ``now``."""
         return asked_at >= self.since and now < self.until
 
     def end(self) -> None:

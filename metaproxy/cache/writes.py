@@ -46,7 +46,7 @@ class Writes:
                 self._until.pop(tag, None)
 
     def concern(self, tags: Iterable[str]) -> bool:
-        """Whether a write under way concerns any of ``tags``."""
+        """Return True if a write under way concerns any of ``tags``."""
         return bool(self._until) and any(self._under_way(hash(tag)) for tag in tags)
 
     def _hold(self, write: Hashable, tags: Iterable[str], seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What the commands read of the answers of the admin listener.
+"""The answers of the admin listener, as far as the commands read them.
 
 Each type has the keys that a command needs, and an answer may have more. Something else than metaproxy may
 answer at the address, so every answer is held against its type before a command uses it.

@@ -1,4 +1,4 @@
-"""Where metaproxy listens, whom it forwards to, whom it trusts: addresses as types."""
+"""Addresses as types: of listeners, of upstreams, of trusted proxies."""
 
 import ipaddress
 import re
@@ -25,7 +25,7 @@ class ListenAddress:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can connect: a unix socket or a loopback address."""
+        """True if only this machine can connect: a unix socket or a loopback address."""
         if self.path or self.host == "localhost":
             return True
         try:

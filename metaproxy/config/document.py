@@ -48,7 +48,7 @@ _SYNTAX = (
 
 @dataclass(slots=True)
 class Document:
-    """What a file holds: its data, where each key stands, and what was wrong on the way.
+    """The content of a file: its data, the line of each key, and the problems on the way.
 
     ``lines`` maps the path of a key to file, line and column. ``hidden`` are the paths whose text came from
     outside the file: a message must not quote it.
@@ -125,7 +125,7 @@ class _Builder:
     def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
         data: dict[str, object] = {}
         merged: dict[str, object] = {}
-        # What is merged comes first, so that lines are those of the keys that win.
+        # Merged keys come first, so that lines are those of the keys that win.
         for key_node, value_node in sorted(node.value, key=lambda pair: pair[0].tag != _MERGE):
             if key_node.tag == _MERGE:
                 merged.update(self._merged(value_node, path))

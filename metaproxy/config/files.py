@@ -61,7 +61,7 @@ class Files:
         return tuple(None if path is None else self.digest(path) for path in paths)
 
     def are_as_in(self, other: "Files") -> bool:
-        """Whether every file that either names was read with the same content."""
+        """Return True if every file that either names was read with the same content."""
         if not self._contents.keys() <= other._contents.keys():
             return False
         return all(self.digest(path) == other.digest(path) for path in tuple(other._contents))

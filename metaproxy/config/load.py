@@ -163,7 +163,7 @@ def _validated(document: Document, data: dict[str, Any], context: Context) -> Re
 
 
 def _first_of_each_key(problems: list[Problem]) -> list[Problem]:
-    """What could not be interpolated is not a number either: the first problem of a key is enough."""
+    """Drop all but the first problem of a key: a value that is not interpolated is not a number either."""
     first: dict[str, Problem] = {}
     for problem in problems:
         first.setdefault(problem.key or str(problem), problem)

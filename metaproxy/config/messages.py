@@ -48,7 +48,7 @@ SENTENCES: Mapping[str, Callable[[Context], str]] = {
     "timezone_aware": lambda _: DATE,
     "findings": lambda context: str(context["text"]),
 }
-"""What is said by pydantic's name of the error; the value may follow."""
+"""Texts by pydantic's name of the error; the value may follow."""
 
 QUOTED = frozenset(
     {

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in the form in which an operator is told."""
+"""Problems of a configuration, in the form in which the operator gets them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

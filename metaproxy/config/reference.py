@@ -28,7 +28,7 @@ TYPES = {
     "path": "file",
     "string": "text",
 }
-"""What the reference calls the types and formats of JSON Schema that have a plainer name."""
+"""The reference's names of the types and formats of JSON Schema that have a plainer name."""
 
 
 def key_reference() -> str:

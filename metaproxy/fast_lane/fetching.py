@@ -1,7 +1,7 @@
 """A read that fills the cache: asked for without a task.
 
 It leads a flight, as such a read on the line does, so that others may join; its answer is stored and
-handed on when its last byte is there. What takes longer than that goes on in tasks: one for the flight,
+handed on when its last byte is there. A longer fetch goes on in tasks: one for the flight,
 one for the read.
 """
 

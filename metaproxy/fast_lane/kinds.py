@@ -2,7 +2,7 @@
 
 A kind is what paths have in common that differ in the names of things alone (``compute_api.kind_of_path``).
 With the same header fields they have the same route, meet the same stages and rates, and need the same
-roles. What is left is what a path itself tells: whether it is ambiguous, and whose it is.
+roles. Two questions are left to the path itself: is it ambiguous, and whose is it?
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from metaproxy.protocol.compute_api import kind_of_path
 MAX_KINDS = 16
 MAX_KIND_LENGTH = 256
 MEMO_ENTRIES = 1024
-"""What is longer, or one too many, is found out each time: memory is bounded."""
+"""Longer kinds, and those beyond the number, are found out each time: memory is bounded."""
 
 
 class Counted(Protocol):

@@ -25,7 +25,7 @@ from metaproxy.verdicts import PASS
 
 
 class Onward:
-    """What follows the cache, for reads that take no task.
+    """The way behind the cache, for reads that take no task.
 
     Args:
         trace, cache: the stages of that name.

@@ -1,7 +1,7 @@
 """A read that memory cannot answer and that every stage lets through: passed on without a task.
 
-The stages have decided, by their own decisions; the upstream is asked by a ``forward.call.Call``. What is
-left is what the first stage does at the end of every request: the head of the answer, the line of the log,
+The stages have decided, by their own decisions; the upstream is asked by a ``forward.call.Call``. The
+rest is what the first stage does at the end of every request: the head of the answer, the line of the log,
 the counts.
 """
 
@@ -25,7 +25,7 @@ class Waiting(Protocol):
 
     @property
     def keep_alive(self) -> bool:
-        """Whether another request may follow on the connection."""
+        """True if another request may follow on the connection."""
 
     def complete(self, answer: bytes) -> None:
         """Write the whole answer."""
@@ -67,7 +67,7 @@ class Passing:
         if self.call is not None:
             self.call.abandon()
 
-    # What comes of it upstream.
+    # The calls of ``forward``.
 
     def answered(self, status: int, fields: list[Header], body: bytes) -> None:
         """The upstream's answer is complete."""

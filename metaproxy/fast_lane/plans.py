@@ -1,8 +1,8 @@
-"""What was found out about a request, for when the same octets come again.
+"""Plans: the findings about a request, for when the same octets come again.
 
 Facts this file rests on. Clients repeat themselves to the octet: the same head, from the same address,
 differs in nothing that a parser, the guard, the authorization of one identity or a cache key could
-see. So what depends on those alone need not be found out again. What can have changed is asked each time:
+see. So what depends on those alone need not be found out again. All that can have changed is asked each time:
 whether the token still stands for that identity, whether the rates have room, what is stored.
 
 They also read one thing after another with the same header section: then all but what rests on method and
@@ -37,7 +37,7 @@ MAX_OCTETS = 2048
 
 OF_CONNECTION = ("type", "scheme", "client", "http_version")
 OF_REQUEST_LINE = ("method", "path", "raw_path", "query_string")
-"""What of a scope the stages after authorize look at, beside a field of the head."""
+"""The keys of a scope that the stages after authorize read, beside fields of the head."""
 
 KEPT_FIELDS = (b"accept", b"host")
 """Fields that decide how a fault is told, and which links of an answer are the API's own."""
@@ -47,7 +47,7 @@ PlanKey = tuple[bytes, str, str]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Plan:
-    """What is known of a request whose head, or whose header section, was read before.
+    """The findings about a request whose head, or whose header section, was read before.
 
     ``scope`` has what the stages after authorize look at, no token; for a header section it is without
     method and target. ``exchange`` is that of the request which made the plan: who asked, from where, for
@@ -94,7 +94,7 @@ KindKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Kind:
-    """What holds for all reads of one kind with one header section.
+    """The findings about all reads of one kind with one header section.
 
     ``route`` names it in the log. ``is_stored`` says whether answers may be; ``checks`` are what is left to
     ask of each path, ``decisions`` what is then decided.

@@ -41,7 +41,7 @@ def edited(head: bytes, edits: HeaderEdits | None) -> bytes:
 
 
 class Refusals:
-    """What answers to the same fault have in common, written once."""
+    """The common octets of answers to the same fault, written once."""
 
     def __init__(self) -> None:
         self._known: Memo[tuple[object, ...], tuple[bytes, bytes]] = Memo(MEMO_ENTRIES, MEMO_ACCEPT_BYTES)

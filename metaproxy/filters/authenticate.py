@@ -1,8 +1,8 @@
 """Stage 3: who is asking.
 
 The token in X-Auth-Token (or its old synonym X-Storage-Token) becomes an Identity, from the token
-cache or from identity itself. What the upstream is told of it is written here and nowhere else: the
-client's own identity headers are gone before.
+cache or from identity itself. The identity headers for the upstream are written here and nowhere else: the
+client's own are gone before.
 """
 
 import re

@@ -35,12 +35,12 @@ MEMO_PATH_LENGTH = 512
 
 
 class _PathPolicy(NamedTuple):
-    """What paths of a kind have in common. Tenants are told by their segments' positions."""
+    """The common facts of paths of a kind. Tenants are given by their segments' positions."""
 
     tenant_of_operation: int
     """-1 for none."""
     tenants: Sequence[int]
-    """What may be one: not where a collection stands in its place."""
+    """Segments that may be a tenant: not a collection in its place."""
     methods: frozenset[str] | None
     rules: PathRules
 

@@ -4,8 +4,8 @@ It stands behind authenticate and authorize: who gets here may ask. It stands be
 cannot answer goes on, reads of one thing together, writes after purging what they concern.
 
 A cached answer is never served to someone whom the origin might have refused: answers are kept apart by
-partitions (``cache.partitions``), of the project and its roles by default. What replicas promise each
-other about writes stands in ``cache.replicas``.
+partitions (``cache.partitions``), of the project and its roles by default. The promises of replicas
+to each other about writes are in ``cache.replicas``.
 """
 
 from dataclasses import replace

@@ -21,10 +21,10 @@ from metaproxy.protocol.routes import Match
 MAX_UPSTREAM_BYTES = 1024 * 1024
 
 NOT_FORWARDED = frozenset({b"accept-encoding", b"if-match", b"if-none-match", b"if-modified-since", b"range"})
-"""What would make the upstream's answer unreadable or partial."""
+"""Fields that would make the upstream's answer unreadable or partial."""
 
 NOT_KEPT = frozenset({b"content-length", b"content-type", b"content-encoding", b"etag", b"last-modified"})
-"""What of the upstream's head describes its own body."""
+"""Fields of the upstream's head that describe its own body."""
 
 
 class LimitsEndpoint(Stage):

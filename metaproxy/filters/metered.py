@@ -104,7 +104,7 @@ class MeteredRate(Prepared):
         return self._refusal(*refused)
 
     def _refusal(self, state: State, moment: int) -> Decided:
-        """What is told is the same for a second: nothing fits, and the next request does after the wait."""
+        """Return the refusal, which is the same for a second: nothing fits until the wait is over."""
         self._refused.value += 1
         seconds = self._seconds(state, moment)
         if seconds != self._refused_for:

@@ -1,4 +1,4 @@
-"""What stands for the cache in a configuration without cache routes."""
+"""The cache stage of a configuration without cache routes."""
 
 from starlette.types import Scope
 

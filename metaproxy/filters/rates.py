@@ -151,7 +151,7 @@ class Rates:
     def meter(self, charge: Charge) -> Meter | None:
         """Return the counter of ``charge`` for who charges it again and again; None where it is shared.
 
-        Who charges it so tells ``top_consumers`` of it.
+        The caller records each charge in ``top_consumers``.
         """
         return self._local.meter(charge) if self._shared is None else None
 

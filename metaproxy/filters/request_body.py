@@ -62,7 +62,7 @@ class RequestBodyLimit(Check):
         try:
             await app(scope, body.receive, send)
         except Exception as error:
-            # Whoever read the body may have turned the end of it into an error of its own.
+            # The reader of the body may have turned the end of it into an error of its own.
             if body.exceeded:
                 raise self._refusal() from error
             raise

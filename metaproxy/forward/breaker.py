@@ -32,7 +32,7 @@ class BreakerPolicy(Section):
 
 
 class BreakerState(Enum):
-    """What the breaker does with a request; the numbers are those of the metric."""
+    """States: what the breaker does with a request; the numbers are those of the metric."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -56,7 +56,7 @@ class Breaker:
 
     @property
     def is_closed(self) -> bool:
-        """Whether every request may pass."""
+        """True if every request may pass."""
         return self.state is BreakerState.CLOSED
 
     def seconds_left(self, now: float) -> float:
@@ -77,7 +77,7 @@ class Breaker:
             self._failures.clear()
 
     def failed(self, now: float, *, trial: bool) -> None:
-        """A request that passed has failed. What passed before the breaker opened changes nothing."""
+        """A request that passed has failed. One that passed before the breaker opened changes nothing."""
         if trial:
             self._open(now)
         elif self.state is BreakerState.CLOSED:

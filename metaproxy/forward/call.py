@@ -85,7 +85,7 @@ class Lease(Attempt):
 
     @property
     def can_be_repeated(self) -> bool:
-        """Whether the same request of a client makes the same message, whichever target gets it."""
+        """True if the same request of a client makes the same message, whichever target gets it."""
         return self.upstream.heads.preserves_host
 
     def message(self, exchange: Exchange, scope: Scope) -> OutgoingRequest:
@@ -128,10 +128,10 @@ class Call:
     _message: OutgoingRequest | None = None
     _delivery: Delivery
     _response: tuple[asyncio.Future[ResponseHead], ResponseBody] | None = None
-    """What the task waits for, if the call was begun without it."""
+    """The future that the task waits for, if the call was begun without it."""
     _tried: tuple[Target, ...] = ()
     _has_begun = False
-    """Whether any of the answer has gone to the client."""
+    """True if any of the answer has gone to the client."""
     _interim: InterimResponses | None = None
     _send: Send | None = None
 

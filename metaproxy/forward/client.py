@@ -39,7 +39,7 @@ class Client(httpx.AsyncByteStream):
 
     @property
     def can_be_sent_again(self) -> bool:
-        """Whether no piece of the request's body has been taken from the client."""
+        """True if no piece of the request's body has been taken from the client."""
         return not self._was_read
 
     @property

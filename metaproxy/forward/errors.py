@@ -21,7 +21,7 @@ import httpx
 from metaproxy.protocol.faults import Fault
 
 TransportError = httpx.TransportError
-"""What everything here is, for those who need not know that it is httpx's."""
+"""The base of all errors here, for callers that need not know that it is httpx's."""
 
 OVERLOAD_RETRY_SECONDS = 1
 """Retry-After of a 503 that is about a full queue: it may be over at any moment."""
@@ -48,7 +48,7 @@ class UnsendableRequest(httpx.LocalProtocolError):
 
 
 class InvalidResponse(httpx.RemoteProtocolError):
-    """What came is no HTTP/1.1 response, or one whose end is ambiguous."""
+    """The octets are not an HTTP/1.1 response, or its end is ambiguous."""
 
 
 class TruncatedResponse(httpx.RemoteProtocolError):

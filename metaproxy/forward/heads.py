@@ -1,4 +1,4 @@
-"""What of a head goes through, and what a proxy adds.
+"""Heads: the fields that go through, and those that a proxy adds.
 
 Facts this file rests on. Fields that Connection names end at this hop, but a client must not be able
 to take away what the line has added, or the framing (RFC 9110 §7.6.1). Via and Forwarded are lists

@@ -16,7 +16,7 @@ class HealthPolicy(Section):
     """How targets are watched."""
 
     path: RequestPath = "/"
-    """What is asked for; any answer below 500 is healthy."""
+    """The path of the check; any answer below 500 is healthy."""
     interval: PositiveDuration = 5.0
     """Time between two checks of a target."""
     unhealthy_after: Failures = 3
@@ -28,7 +28,7 @@ class HealthPolicy(Section):
 
 
 class Health:
-    """Whether a target is healthy, by the checks in a row that said so."""
+    """True if a target is healthy, by the checks in a row that said so."""
 
     def __init__(self, policy: HealthPolicy) -> None:
         self._policy = policy
@@ -39,7 +39,7 @@ class Health:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last check failed, or earlier ones have taken the target out."""
+        """True if the last check failed, or earlier ones have taken the target out."""
         return not (self._last and self.is_healthy)
 
     def checked(self, now: float, *, healthy: bool) -> None:

@@ -1,4 +1,4 @@
-"""What operators see of the upstream."""
+"""Metrics of the upstream."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """A header section, as the client's and as the upstream's, kept for when the client sends the same one again.
 
-Two things are new each time: the request's id, and the token, which is not kept. Where the token stands in
-the client's octets is: the same header section has it in the same place, counted from its end.
+Two things are new each time: the request's id, and the token, which is not kept. The place of
+the token is kept: the same header section has it in the same place, counted from its end.
 """
 
 from collections.abc import Sequence

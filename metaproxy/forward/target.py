@@ -52,15 +52,15 @@ class Target:
 
     @property
     def is_failing(self) -> bool:
-        """Whether its last check failed, or its breaker is not closed."""
+        """True if its last check failed, or its breaker is not closed."""
         return self.health.is_failing or not self.breaker.is_closed
 
 
 class Attempt:
     """One request to a target, from its choice to the last byte of the answer: it begins when it is made.
 
-    Told when it is answered. What leaves the block tells the rest: a transport's error is a failure,
-    where it is the target's; anything else that breaks it off, such as a client that hangs up, is none.
+    It is told of the answer. An exception that leaves the block tells the rest: a transport's error is a
+    failure, if it is the target's; anything else that breaks it off, such as a client that hangs up, is not.
     """
 
     __slots__ = ("_is_trial", "target")

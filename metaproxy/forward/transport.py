@@ -23,7 +23,7 @@ from metaproxy.telemetry.metrics import Metrics
 
 
 class PoolUse(NamedTuple):
-    """What a pool holds right now."""
+    """The content of a pool right now."""
 
     origin: str
     busy: int

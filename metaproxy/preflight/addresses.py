@@ -165,7 +165,7 @@ def _host_and_port(url: str) -> tuple[str, int]:
 
 
 def _is_at(address: ListenAddress, host: str, port: int, path: str) -> bool:
-    """Whether a connection to ``host`` and ``port``, or to the unix socket ``path``, ends at ``address``."""
+    """True if a connection to ``host`` and ``port``, or to the unix socket ``path``, ends at ``address``."""
     if path or address.path:
         return path == address.path
     if port != address.port:
@@ -186,7 +186,7 @@ def _known(host: str) -> frozenset[str]:
 
 
 def _is_own(host: str) -> bool:
-    """Whether ``host`` is this machine: a loopback address, its own name, or an address that can be bound."""
+    """True if ``host`` is this machine: a loopback address, its own name, or an address that can be bound."""
     if host.lower() in ("localhost", socket.gethostname().lower()):
         return True
     try:

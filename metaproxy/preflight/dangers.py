@@ -1,4 +1,4 @@
-"""What is valid and dangerous: each function yields warnings about the sections that it takes."""
+"""Dangers of a valid configuration: each function yields warnings about the sections that it takes."""
 
 import ipaddress
 import re
@@ -211,7 +211,7 @@ def _is_clear_and_remote(url: str) -> bool:
 
 
 def _is_here(host: str) -> bool:
-    """Whether ``host`` is a name or address by which only this machine is reached."""
+    """Return True if ``host`` is a name or address by which only this machine is reached."""
     if not host or host == "localhost" or host.endswith(".localhost"):
         return True
     try:

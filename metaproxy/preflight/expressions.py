@@ -118,7 +118,7 @@ def has_repeats_in_a_row(expression: str) -> bool:
 
 
 def _rows(items: Items) -> Iterator[Items]:
-    """What stands in a row: ``items``, and inside each repeat and each alternative."""
+    """Yield the items that follow one another: ``items``, and inside each repeat and each alternative."""
     row = _without_brackets(items)
     yield row
     for item in row:
@@ -157,7 +157,7 @@ def _is_slow(items: Items) -> bool:
 
 
 def _has_two_ways(items: Items, follow: Items) -> bool:
-    """Whether one text can be shared out among ``items`` and what follows them in several ways.
+    """Return True if one text can be shared out among ``items`` and what follows them in several ways.
 
     That is taken to be so if a repeat may go on, or an alternative begin, with a character with which its
     successor may begin as well.

@@ -59,12 +59,12 @@ class Report:
 
     @property
     def errors(self) -> tuple[Problem, ...]:
-        """What stops the start."""
+        """The problems that stop the start."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What is valid and dangerous."""
+        """The warnings: what is valid and dangerous."""
         return tuple(problem for problem in self.problems if problem.severity == "warning")
 
     @property

@@ -19,7 +19,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the machine allows this process.
+    """The limits that the machine sets to this process.
 
     Args:
         time: the wall clock, for the dates of certificates.

@@ -1,4 +1,4 @@
-"""What is valid and hardly meant so: each function yields notes about the sections that it takes."""
+"""Oversights, which are valid and hardly meant so: each function yields notes about its sections."""
 
 import posixpath
 import re

@@ -1,7 +1,7 @@
 """TLS files: readable, PEM, a key that fits, a date that holds.
 
-The ssl module is asked with the calls that the listeners and clients make. What it does not tell of a
-certificate (its dates) comes from a handshake in memory, in which the peer trusts exactly that certificate.
+The ssl module is asked with the calls that the listeners and clients make. It does not give
+the dates of a certificate: they come from a handshake in memory, in which the peer trusts exactly that one.
 """
 
 import ssl

@@ -41,7 +41,7 @@ USUAL_NAMES = (
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 DEEP = ("", f"/{ANY_NAME}", f"/{ANY_NAME}/{ANY_NAME}")
-"""What is tried below a template that ends in ``**``."""
+"""The samples below a template that ends in ``**``."""
 
 
 def unreachable(
@@ -163,7 +163,7 @@ def sample_paths(template: str) -> Sequence[str]:
 
 
 def _covers(earlier: str, later: str) -> bool:
-    """Whether no constraint of ``earlier`` could leave out a path of ``later`` that no sample shows."""
+    """True if no constraint of ``earlier`` could leave out a path of ``later`` that no sample shows."""
     for mine, other in zip(of_resource(earlier), of_resource(later), strict=False):
         if other.pattern is not None and mine.pattern is not None and mine.pattern != other.pattern:
             return False

@@ -35,18 +35,18 @@ class AccessRule(Section):
     roles: tuple[Text, ...]
     """Roles of which the caller needs one; [ANY] lets everybody through, [] nobody."""
     all_roles: bool = False
-    """Whether the caller needs every one of roles, not just one."""
+    """True if the caller needs every one of roles, not just one."""
     exact: bool = False
-    """Whether the rule is for paths as written alone: no other version or form, format or final slash."""
+    """True if the rule is for paths as written alone: no other version or form, format or final slash."""
 
     @property
     def is_for_any_role(self) -> bool:
-        """Whether the rule lets callers through whatever their roles."""
+        """True if the rule lets callers through whatever their roles."""
         return "ANY" in self.roles
 
     @property
     def is_for_any_method(self) -> bool:
-        """Whether the rule is for requests whatever their method."""
+        """True if the rule is for requests whatever their method."""
         return "ALL" in self.methods
 
     def findings(self) -> Iterator[Finding]:
@@ -56,20 +56,20 @@ class AccessRule(Section):
 
 
 class Authorization(Section):
-    """Who may do what."""
+    """Access rules and the tenant check."""
 
     tenant_in_path: bool = True
-    """Whether the tenant that a path names must be the token's project."""
+    """True if the tenant that a path names must be the token's project."""
     tenant_paths: tuple[Template, ...] = TENANT_PATHS
-    """Where a path names its tenant, as {tenant_id}; deployments mount the API under other prefixes."""
+    """The place of the tenant in a path, as {tenant_id}; deployments mount the API under other prefixes."""
     tenant_exempt_roles: tuple[Text, ...] = TENANT_EXEMPT_ROLES
     """Roles whose owners may name any tenant; not a domain's, nor one tenant's, nor without a scope."""
     methods: bool = True
-    """Whether known operations refuse methods that they do not have, with 405 and Allow."""
+    """True if known operations refuse methods that they do not have, with 405 and Allow."""
     rules: tuple[AccessRule, ...] = ()
     """Roles needed by path and method; the first rule that matches decides, no match allows."""
     mask_as_not_found: bool = False
-    """Whether a refusal is told as 404 in place of 403."""
+    """True if a refusal is told as 404 in place of 403."""
 
     def findings(self) -> Iterator[Finding]:
         """A path that is to name a tenant does."""

@@ -106,17 +106,17 @@ class CorsSettings(Section):
     response_headers: tuple[FieldName, ...] = RESPONSE_HEADERS
     """Header fields that pages may read."""
     credentials: bool = False
-    """Whether browsers send cookies and client certificates along; X-Auth-Token needs none of it."""
+    """True if browsers send cookies and client certificates along; X-Auth-Token needs none of it."""
     max_age: Duration = 600.0
     """How long a browser need not ask again."""
 
     @property
     def is_on(self) -> bool:
-        """Whether any page may read anything."""
+        """True if any page may read anything."""
         return bool(self.origins or self.origin_patterns)
 
     def findings(self) -> Iterator[Finding]:
-        """What is for everybody is not for credentials."""
+        """Refuse credentials for pages of every origin."""
         if ANY in self.origins and (len(self.origins) > 1 or self.origin_patterns):
             yield ("origins",), "* means every origin: remove it, or the others"
         if "ALL" in self.methods:

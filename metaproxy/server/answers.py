@@ -1,7 +1,7 @@
 """The answers of one client connection, in the order of the requests, and how the last one ends it.
 
 Facts this file rests on. A request that is refused while those before it are unanswered waits for them, or
-its refusal would be taken for theirs (RFC 9112 §9.3.2). What follows the last answer is not processed (§9.6).
+its refusal would be taken for theirs (RFC 9112 §9.3.2). Octets behind the last are not processed (§9.6).
 """
 
 import asyncio
@@ -86,7 +86,7 @@ class Answers:
         self.current: AppTurn | PassedTurn | None = None
         """The request that is worked on; None if every request is answered."""
         self.refusal: Fault | None = None
-        """What refuses the octets after the last request, once all requests are answered."""
+        """The refusal of the octets after the last request, once all requests are answered."""
         self._waiting: deque[AppTurn] = deque()
         """Requests that wait for the answers to those before them."""
         self._transport = flow.transport
@@ -106,7 +106,7 @@ class Answers:
 
     @property
     def has_room(self) -> bool:
-        """Whether another request may wait after the next one."""
+        """True if another request may wait after the next one."""
         return len(self._waiting) + 1 < self._edge.limits.max_pipelined
 
     def write(self, answer: bytes, *, keep_alive: bool) -> None:

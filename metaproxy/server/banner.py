@@ -1,4 +1,4 @@
-"""What an operator reads at the start: what listens, what is behind it, what is held, what is kept."""
+"""The operator's first lines at the start: what listens, what is behind it, what is held, what is kept."""
 
 from collections.abc import Iterable, Sequence
 

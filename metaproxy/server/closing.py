@@ -57,7 +57,7 @@ def admit_no_more(listeners: Iterable[socket.socket]) -> None:
 async def empty(listeners: Sequence[socket.socket], until: Callable[[], bool] = lambda: False) -> None:
     """Wait until the event loop has accepted every connection that waits in a queue of ``listeners``.
 
-    ``until`` ends the wait. Where nobody else can come in, the listeners can be closed in the same turn of
+    ``until`` ends the wait. If nobody else can come in, the listeners can be closed in the same turn of
     the loop without loss.
     """
     loop = asyncio.get_running_loop()

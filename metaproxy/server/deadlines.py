@@ -21,7 +21,7 @@ BODY_BYTES_PER_SECOND = 512
 
 
 class Deadlines:
-    """What one client must have done by when, in the loop's seconds; 0 for never.
+    """The moments by which one client must have acted, in the loop's seconds; 0 for never.
 
     Args:
         limits: how long each may take.

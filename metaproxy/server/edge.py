@@ -1,4 +1,4 @@
-"""What all connections of a listener share: bounds, the fast lane, how what is no request is refused."""
+"""The shared part of a listener's connections: bounds, the fast lane, the refusal of broken requests."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -87,7 +87,7 @@ class Lane(Protocol):
 
 @dataclass(slots=True)
 class Edge:
-    """What all connections of a listener share. ``via`` and ``record`` are those of the line.
+    """The shared part of all connections of a listener. ``via`` and ``record`` are those of the line.
 
     A reload changes it; ``limits`` then count for new connections.
     """

@@ -46,7 +46,7 @@ class Follower:
         self._reloader = reloader
         self._break_off = break_off
         self.has_failed = False
-        """Whether this worker cannot do what the supervisor says."""
+        """True if this worker cannot do what the supervisor says."""
         self._prepared: PreparedApplication | None = None
         self._unsaid: list[ToSupervisor] = []
         self._asked: dict[int, asyncio.Future[Outcome]] = {}

@@ -1,6 +1,6 @@
 """How a connection ends while its client still sends: late enough that the last answer can be read.
 
-Facts this file rests on. Who closes a socket with octets unread resets the connection, and a reset takes
+Facts this file rests on. To close a socket with octets unread resets the connection, and a reset takes
 from the client what it has received and not yet read: the answer that tells it why (RFC 9112 §9.6). So the
 writing side is closed first, and what still comes is read and dropped until the client closes its side,
 within bounds. TLS connections cannot be half-closed here: theirs end once the client is silent.

@@ -1,4 +1,4 @@
-"""What the supervisor and its workers say to each other, over one socket pair a worker.
+"""Messages between the supervisor and its workers, over one socket pair a worker.
 
     supervisor -> worker    Prepare      build the application of a configuration and start it
                             Take         give requests to it
@@ -114,7 +114,7 @@ class Link:
         self._in = bytearray()
         self._out = bytearray()
         self.is_closed = False
-        """Whether the worker has closed its end."""
+        """True if the worker has closed its end."""
 
     def fileno(self) -> int:
         """Return the descriptor, to wait for."""
@@ -122,7 +122,7 @@ class Link:
 
     @property
     def has_output(self) -> bool:
-        """Whether ``flush`` has something to send."""
+        """True if ``flush`` has something to send."""
         return bool(self._out)
 
     def send(self, message: ToWorker) -> None:

@@ -3,7 +3,7 @@
 Facts this file rests on. The operator's connections take descriptors of the same process as those of clients
 (see ``descriptors``), and whoever reaches the listener may open them: no token is asked for before a request.
 uvicorn sets no time for a request and no bound for its head: a half one would keep its connection for good.
-Where there is no room left, closing the oldest one that waits for its peer keeps the listener open for the
+If there is no room left, closing the oldest one that waits for its peer keeps the listener open for the
 next health check: one that comes in a single piece is answered before it is the oldest.
 """
 
@@ -98,7 +98,7 @@ class OperatorProtocol(HttpToolsProtocol):
 
     @property
     def gives_way(self) -> bool:
-        """Whether it waits for its peer, to send a request or to read, or pipelines: no operator does."""
+        """True if it waits for its peer, to send a request or to read, or pipelines: no operator does."""
         if self._writing is not None or self.pipeline:
             return True
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body

@@ -195,7 +195,7 @@ class EdgeProtocol(asyncio.Protocol):
             self.transport.abort()
             return
         if self.transport.is_closing():
-            # What is written last may never be taken; the connection would stay for good.
+            # The last octets may never be taken; the connection would stay for good.
             deadlines.write_paused(now)
             return
         in_head = self.reader.state is HEAD
@@ -210,7 +210,7 @@ class EdgeProtocol(asyncio.Protocol):
         else:
             self.answers.refuse(Fault(408, "The request's body came too slowly.", reason="body_timeout"))
 
-    # What the reader has read.
+    # The calls of the reader.
 
     def head_read(self, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
         """Let the fast lane answer a request, or the application that it names."""

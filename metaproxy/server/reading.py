@@ -1,8 +1,8 @@
 """The octets of one client connection, read as requests within bounds.
 
 Facts this file rests on. httptools sets no limit on the size of a head, a target or what frames a body; the
-limits are held here and in ``strictness``. What follows the last request, or a refused one, is not a request
-(RFC 9112 §9.6). httptools wraps what a callback raises, and parses nothing more.
+limits are held here and in ``strictness``. Octets behind the last request, or behind a refused one, are not
+a request (RFC 9112 §9.6). httptools wraps what a callback raises, and parses nothing more.
 """
 
 from enum import Enum
@@ -25,7 +25,7 @@ ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class Reading(Enum):
-    """What the next octet belongs to."""
+    """The state of a reader: the part that the next octet belongs to."""
 
     BETWEEN = "the next request, of which nothing has come"
     HEAD = "a head"
@@ -65,9 +65,9 @@ class Reader:
     def __init__(self, taker: Taker, limits: EdgeLimits, peers: Scope) -> None:
         self.state = BETWEEN
         self.is_last = False
-        """Whether no request follows the one that is read; its body is read to its end."""
+        """True if no request follows the one that is read; its body is read to its end."""
         self.sends_on = False
-        """Whether octets have come that belong to nothing."""
+        """True if octets have come that belong to nothing."""
         self.head_bytes = 0
         """So many octets have come of the head that is read, with what came in one piece with its first."""
         self.body_bytes = 0
@@ -131,7 +131,7 @@ class Reader:
             raise _invalid() from error
         return b""
 
-    # What httptools calls.
+    # The calls of httptools.
 
     def on_message_begin(self) -> None:
         """The first octet of a request's head has come."""

@@ -30,7 +30,7 @@ SETTLE_SECONDS = 8.0
 """The longest time for which a reload waits for the answer of identity to a new login."""
 
 LOGIN_TROUBLES = frozenset({Trouble.LOGIN_REFUSED.value, Trouble.FORBIDDEN.value})
-"""What identity answers if the login is wrong; other troubles are about the way to identity."""
+"""Identity's answers to a wrong login; other troubles are about the way to identity."""
 
 Apply = Callable[[Application], None]
 """Brings into use what lies outside the application: the log, the edge, TLS."""

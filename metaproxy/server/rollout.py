@@ -74,7 +74,7 @@ class Rollout:
         wall: Clock = wall,
     ) -> None:
         self.current = current
-        """What every worker has in use; a worker that is started begins with it."""
+        """The configuration that every worker uses; a worker that is started begins with it."""
         self._source = source
         self._at_change = at_change
         self._notifier = notifier
@@ -88,7 +88,7 @@ class Rollout:
 
     @property
     def under_way(self) -> bool:
-        """Whether a reload is under way or wanted."""
+        """True if a reload is under way or wanted."""
         return self._round is not None or self._wanted is not None
 
     @property

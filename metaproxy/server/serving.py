@@ -36,7 +36,7 @@ class QuietServer(uvicorn.Server):
 
 
 class DataServer(QuietServer):
-    """The server that clients reach. Whoever is connected when it ends is answered within the grace."""
+    """The server that clients reach. Clients that are connected at its end are answered within the grace."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

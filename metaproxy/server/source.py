@@ -37,7 +37,7 @@ class Source:
 
     def __init__(self, path: Path, bound: Config, warnings: Iterable[Problem] = ()) -> None:
         self.files = bound.files
-        """What was read last, also if it was refused."""
+        """The content that was read last, also if it was refused."""
         self._path = path
         self._bound = bound
         self._logged = {(problem.key, problem.message) for problem in warnings}

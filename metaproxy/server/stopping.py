@@ -43,7 +43,7 @@ class Presses:
 
 
 class Stopping:
-    """What a process that serves alone does about SIGTERM and SIGINT.
+    """The answer to SIGTERM and SIGINT of a process that serves alone.
 
     Args:
         break_off: breaks requests off.

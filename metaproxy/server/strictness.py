@@ -23,7 +23,7 @@ _MEMO_BYTES = 256
 _known_hosts: set[bytes] = set()
 
 FREE_FRAMING_BYTES = 16384
-"""What a body's chunk sizes, extensions and trailers may take together, whatever the body's size …"""
+"""The bound of a body's chunk sizes, extensions and trailers may take together, whatever the body's size …"""
 FRAMING_BYTES_PER_BYTE = 16
 """… and for each byte of it: chunks of one byte take six, with a short extension a few more."""
 
@@ -59,7 +59,7 @@ def origin_form(target: bytes, version: str, headers: Headers, *, switches_proto
 def is_offer(headers: Headers) -> bool:
     """Say whether the Upgrade of a request is an offer that a server may ignore (RFC 9110 §7.8).
 
-    So is ``h2c``, which some clients send with the first request of each connection. Who asks for a
+    So is ``h2c``, which some clients send with the first request of each connection. A client that asks for a
     WebSocket has no use for another answer.
     """
     offered = [protocol.lower() for protocol in list_members(combined(headers, b"upgrade"))]

@@ -100,8 +100,8 @@ class Switch:
             self._closing.start(self._close(line), name="close a replaced application")
 
     async def _close(self, line: _Line) -> None:
-        # What ``answer`` returned is counted when its task begins. Tasks begin in the order in which they
-        # were made, so by now every request has begun that was given to this line before it was replaced.
+        # A request that ``answer`` returned is counted when its task begins. Tasks begin in order of their
+        # creation, so by now every request has begun that was given to this line before it was replaced.
         if not line.requests and not line.closed:
             line.closed = True
             await line.application.close()

@@ -67,7 +67,7 @@ class AppTurn:
         self._event = asyncio.Event()
         self._head = b""
         self._length: int | None = None
-        """What is left of the Content-Length; None without one."""
+        """The rest of the Content-Length; None without one."""
         self._is_chunked = self._ends_with_connection = False
 
     def start(self) -> None:

@@ -35,7 +35,7 @@ class Reader(Protocol):
 
     @property
     def files(self) -> Files:
-        """What was read last, also if it was refused."""
+        """The content that was read last, also if it was refused."""
         ...
 
 

@@ -158,7 +158,7 @@ class Worker:
         ours: Sequence[socket.socket],
     ) -> int:
         await self._switch.application.start()
-        # What is there now stays: the collector need not look at it again and again.
+        # The objects of now stay: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
@@ -215,7 +215,7 @@ class Worker:
                 revokes = _authorities(config) != _authorities(self._switch.application.config)
                 self._tls.renew(context, revokes=revokes)
                 if revokes:
-                    # Who was let in by an authority that may be gone has to show a certificate again.
+                    # A client let in by an authority that may be gone has to show a certificate again.
                     for connection in list(self._data.server_state.connections):
                         connection.shutdown()
             logs.configure(config.logging.format, config.logging.level)

@@ -1,1 +1,1 @@
-"""What an option group is made of: the base class, and the kinds of values that options have."""
+"""The parts of an option group: the base class, and the kinds of values that options have."""

@@ -1,4 +1,4 @@
-"""What every section of the configuration is made of."""
+"""The base of every section of the configuration."""
 
 from collections.abc import Iterator, Mapping
 from typing import Self, TypeVar
@@ -14,8 +14,8 @@ Finding = tuple[KeyPath, str]
 class Section(BaseModel):
     """A mapping of the YAML file: frozen, without unknown keys; its docstrings are the documentation.
 
-    What concerns several keys at once is told by ``findings``, all of it in one go: an error of type
-    ``findings`` carries them to whoever reports it.
+    Problems of several keys at once are returned by ``findings``, all in one go: an error of type
+    ``findings`` carries them to the reporter.
     """
 
     model_config = ConfigDict(

@@ -26,7 +26,7 @@ RATE_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 LONGEST_SECONDS = 365 * 86400
 """A year: sums of it and the clock stay exact in a float, and every timer of asyncio and uvloop takes it."""
 SHORTEST_SECONDS = 0.001
-"""What the timers of uvloop can tell apart; below it a period would be a busy loop."""
+"""The resolution of uvloop's timers; below it a period would be a busy loop."""
 LARGEST_SIZE = 1024 * 1024**3
 MOST_PER_SECOND = 1_000_000
 """Counters count in microseconds."""

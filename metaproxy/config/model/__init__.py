@@ -36,7 +36,7 @@ GuardName = Annotated[
 
 
 class Imported(Section):
-    """What an import from another proxy could not convert."""
+    """The parts that an import from another proxy could not convert."""
 
     not_converted: tuple[GuardName, ...] = ()
     """Guards without an equivalent in this file: it starts only once none is named here."""
@@ -67,21 +67,21 @@ class Config(Section):
     upstream: Upstream
     """The compute API."""
     identity: IdentityProvider
-    """Who checks tokens; provider: none switches it off, and has to be written out."""
+    """The provider that checks tokens; provider: none switches it off, and has to be written out."""
     authorization: Authorization = Authorization()
-    """Who may do what."""
+    """Access rules and the tenant check."""
     limits: Limits = Limits()
     """How much a consumer may ask for."""
     cache: Cache = Cache()
     """Answers that are given from memory."""
     store: Store = Store()
-    """What replicas share: rates, purges, revocations and a second cache level."""
+    """The state that replicas share: rates, purges, revocations and a second cache level."""
     logging: Logging = Logging()
-    """What metaproxy writes to its standard output."""
+    """The access log and the event log."""
     tracing: Tracing = Tracing()
     """Spans for OpenTelemetry; needs the extra otel."""
     imported: Imported = Imported()
-    """What an import from another proxy could not convert: the start is refused while it names anything."""
+    """The parts that an import could not convert: the start is refused while it names anything."""
 
     _files: Files = PrivateAttr(default_factory=Files)
 
@@ -96,5 +96,5 @@ class Config(Section):
         return self._files
 
     def findings(self) -> Iterator[Finding]:
-        """What the sections need of each other."""
+        """Check what the sections need of each other."""
         return cross_findings({name: getattr(self, name) for name in type(self).model_fields})

@@ -52,7 +52,7 @@ class ResponseField(Section):
 
 
 class RequestHeaders(Section):
-    """What is done to the header fields of every request."""
+    """Edits of the header fields of every request."""
 
     remove: tuple[FieldName, ...] = ()
     """Fields of the client that the upstream does not get."""
@@ -67,7 +67,7 @@ class RequestHeaders(Section):
 
 
 class ResponseHeaders(Section):
-    """What is done to the header fields of every answer, refusals included."""
+    """Edits of the header fields of every answer, refusals included."""
 
     remove: tuple[FieldName, ...] = ()
     """Fields that the client does not get."""
@@ -85,11 +85,11 @@ class Headers(Section):
     """Header fields that are taken off, replaced or added."""
 
     request: RequestHeaders = RequestHeaders()
-    """What is done to the header fields of every request."""
+    """Edits of the header fields of every request."""
     response: ResponseHeaders = ResponseHeaders()
-    """What is done to the header fields of every answer, refusals included."""
+    """Edits of the header fields of every answer, refusals included."""
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is edited."""
+        """True if anything is edited."""
         return self != Headers()

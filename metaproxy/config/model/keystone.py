@@ -20,14 +20,14 @@ class ServiceTokens(Section):
     roles: tuple[Text, ...] = ("service",)
     """Roles of which a service token needs one to count."""
     accept_expired: bool = False
-    """Whether a valid service token lets an expired user token through (Keystone's allow_expired)."""
+    """True if a valid service token lets an expired user token through (Keystone's allow_expired)."""
 
 
 class RevocationEventsSettings(Section):
     """Asking Keystone which tokens were revoked (GET /v3/OS-REVOKE/events)."""
 
     enabled: bool = False
-    """Whether to ask; only some Keystones offer it."""
+    """True to ask; only some Keystones offer it."""
     interval: PositiveDuration = 30.0
     """Time between two questions."""
 
@@ -42,7 +42,7 @@ class GuessesSettings(Section):
 
 
 class Keystone(Tokens):
-    """What both versions of Keystone have."""
+    """The options of both versions of Keystone."""
 
     url: Annotated[Urls, Field(min_length=1)]
     """The identity service; it may lack its version: https://keystone.example/v3; a list is asked in turn."""
@@ -55,7 +55,7 @@ class Keystone(Tokens):
     tls: ClientTls = ClientTls()
     """TLS towards an https:// identity service; a private cloud often has its own authority."""
     send_catalog: bool = False
-    """Whether the upstream gets the service catalog (X-Service-Catalog, X-Catalog)."""
+    """True if the upstream gets the service catalog (X-Service-Catalog, X-Catalog)."""
     max_catalog_bytes: Size = 16384
     """Largest header field with a catalog; a larger one is left out, logged and counted."""
 
@@ -82,7 +82,7 @@ class LoginV3(Section):
     project_domain_id: Text | None = None
     """Id of the project's domain."""
     system_scope: bool = False
-    """Whether the login is for the whole system, in place of a project."""
+    """True if the login is for the whole system, in place of a project."""
     application_credential_id: Text | None = None
     """Id of an application credential, in place of user and password."""
     application_credential_secret: Secret | None = None
@@ -179,9 +179,9 @@ class KeystoneV2Settings(Keystone):
     login: LoginV2 | None = None
     """The account with which metaproxy validates tokens; none with self_validating."""
     self_validating: bool = False
-    """Whether each token is validated with itself, without an account of our own."""
+    """True if each token is validated with itself, without an account of our own."""
     groups: bool = False
-    """Whether the ids of the user's groups are fetched (RAX-KSGRP), for limits and X-PP-Groups."""
+    """True if the ids of the user's groups are fetched (RAX-KSGRP), for limits and X-PP-Groups."""
     tenant_prefixes: tuple[Text, ...] = ()
     """Prefixes such as "MossoCloudFS:" that are taken off tenant ids before they are compared."""
 

@@ -15,7 +15,7 @@ from metaproxy.settings.values import BlankIsNone, Connections, Count, Entries, 
 from metaproxy.settings.written import text_of
 
 CONSUMERS = ("project", "user", "address", "global")
-"""What ``per`` may name beside a capture of the rule's own path."""
+"""The names that ``per`` may use beside a capture of the rule's own path."""
 
 LONGEST_REFILL = 365 * 86400
 """Seconds until a burst that was used up is there again. The counter lives as long."""
@@ -57,7 +57,7 @@ class RateRule(Section):
     groups: tuple[Text, ...] = ()
     """Names of roles or ids of groups; lifts all rates without groups (but global ones) from their owners."""
     exact: bool = False
-    """Whether the rule is for this version and form of path or regex alone, not for every name."""
+    """True if the rule is for this version and form of path or regex alone, not for every name."""
 
     def findings(self) -> Iterator[Finding]:
         """One kind of path, and only names that it captures."""
@@ -138,9 +138,9 @@ class Limits(Section):
     on_store_failure: Literal["local", "allow", "deny"] = "local"
     """While the store is away: count in this process (local), let through (allow), or 503 (deny)."""
     endpoint: Annotated[Template | None, BlankIsNone] = "/v2.1/{tenant_id}/limits"
-    """Where consumers ask for their limits; null, and no limits, leave that path to the upstream."""
+    """The path of a consumer's limits; null, and no limits, leave that path to the upstream."""
     headers: bool = True
-    """Whether answers carry RateLimit and RateLimit-Policy."""
+    """True if answers carry RateLimit and RateLimit-Policy."""
     max_counters: Entries = 100_000
     """Counters kept per process; the least recently used goes first, and its consumer starts afresh."""
     rates: tuple[RateRule, ...] = ()

@@ -32,9 +32,9 @@ def _without_password(value: SecretStr | None) -> str | None:
 
 
 def _is_read_whole(url: str) -> bool:
-    """Whether redis-py, which reads as urllib does, finds a host and a port, and no password behind them.
+    """Return True if redis-py, which reads as urllib does, finds host and port, no password behind them.
 
-    What urllib itself says of a port that is none quotes it, and it may be half a password.
+    The message of urllib about a wrong port quotes it, and it may be half a password.
     """
     try:
         parts = urlsplit(url)
@@ -55,7 +55,7 @@ TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
 class Store(Section):
-    """What replicas share: rates, purges, revocations and a second cache level."""
+    """The state that replicas share: rates, purges, revocations and a second cache level."""
 
     url: Annotated[
         StoreUrl | None, BlankIsNone, PlainSerializer(_without_password, return_type=str | None)
@@ -65,9 +65,9 @@ class Store(Section):
     Redis Cluster and Redis Sentinel are not supported: give an address that leads to the primary.
     """
     timeout: PositiveDuration = 0.05
-    """What one call may cost a request at most."""
+    """The most that one call may cost a request."""
     prefix: KeyPrefix = "metaproxy:"
-    """What every key in the store starts with, so that several proxies may use one."""
+    """The prefix of every key in the store, so that several proxies may use one."""
 
     def files(self) -> tuple[Path, ...]:
         """Return the TLS files that the URL names in its query, as redis-py reads it."""
@@ -86,7 +86,7 @@ class Logging(Section):
     format: Literal["json", "console"] = "json"
     """json for machines, console for eyes; of both logs."""
     access: bool = True
-    """Whether requests get a line in the access log."""
+    """True if requests get a line in the access log."""
     access_sample: Annotated[float, NO_BOOLEAN, Field(ge=0, le=1)] = 1.0
     """The share of requests answered below 400 that get one: 0 to 1; every other request does."""
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -97,6 +97,6 @@ class Tracing(Section):
     """Spans for OpenTelemetry; needs the extra otel."""
 
     otlp_endpoint: Annotated[Url | None, BlankIsNone] = None
-    """Where spans are sent (OTLP over HTTP): http://collector:4318; null sends none."""
+    """The collector that spans are sent to (OTLP over HTTP): http://collector:4318; null sends none."""
     sample: Annotated[float, NO_BOOLEAN, Field(ge=0, le=1)] = 0.01
     """The share of requests that get a trace where the client has not decided: 0 to 1."""

@@ -1,4 +1,4 @@
-"""What one section needs of another.
+"""Rules between sections: what one needs of another.
 
 Each rule names the sections that it reads, so that it also runs while some third section is broken:
 an operator sees everything that is wrong at once.

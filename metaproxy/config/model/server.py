@@ -57,7 +57,7 @@ class Server(Section):
     trusted_proxies: tuple[NetworkAddress, ...] = ()
     """Networks of the proxies that are believed about the client; unix for peers on a unix socket."""
     forwarded_header: ForwardedHeader = "x-forwarded"
-    """What they tell the client's address in: x-forwarded (X-Forwarded-*) or forwarded (RFC 7239)."""
+    """The field with the client's address: x-forwarded (X-Forwarded-*) or forwarded (RFC 7239)."""
     shutdown_grace: Duration = 30.0
     """How long requests that already run may take to finish after SIGTERM."""
     header_bytes: HeadSize = 64 * 1024
@@ -84,7 +84,7 @@ class Admin(Section):
     token: Annotated[Token | None, BlankIsNone] = None
     """Bearer token that callers must show; required as soon as other machines can connect."""
     public_metrics: bool = False
-    """Whether /metrics needs no token, for a Prometheus that cannot send one."""
+    """True if /metrics needs no token, for a Prometheus that cannot send one."""
 
     def findings(self) -> Iterator[Finding]:
         """A listener that other machines reach needs a token."""
@@ -103,4 +103,4 @@ class Via(Section):
     pseudonym: Pseudonym = "metaproxy"
     """The name by which this proxy goes in the Via field."""
     version: bool = True
-    """Whether the product and its version follow in a comment: 1.1 metaproxy (metaproxy/0.1.0)."""
+    """True if the product and its version follow in a comment: 1.1 metaproxy (metaproxy/0.1.0)."""

@@ -36,7 +36,7 @@ class StaticTokenSettings(Section):
     token: Token | None = None
     """The token itself; better give token_hash."""
     token_hash: Annotated[Secret, AfterValidator(_token_hash)] | None = None
-    """What `metaproxy hash-token` prints for the token, so that the file holds no token."""
+    """The output of `metaproxy hash-token` for the token, so that the file holds no token."""
     user: Named
     """The user that the token speaks for."""
     project: Named | None = None

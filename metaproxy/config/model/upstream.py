@@ -28,7 +28,7 @@ class ClientTls(Section):
     """TLS towards a server that metaproxy calls."""
 
     verify: bool = True
-    """Whether the server's certificate is checked; switch it off for tests alone."""
+    """True if the server's certificate is checked; switch it off for tests alone."""
     ca: File | None = None
     """PEM file of the authorities that are trusted; null trusts those of the system."""
     certificate: File | None = None

@@ -92,7 +92,7 @@ class Element:
 
     @property
     def is_padded(self) -> bool:
-        """Whether the text has blanks at its ends."""
+        """True if the text has blanks at its ends."""
         return self._text_is_padded
 
     @property

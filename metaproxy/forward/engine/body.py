@@ -11,7 +11,7 @@ LOW_WATER_BYTES = 16384
 
 
 class BodySource(Protocol):
-    """What a body is read from."""
+    """The source of a body."""
 
     def pause(self) -> None:
         """Read no more for now."""

@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._on_interim: OnInterim | None = None
         self.requests = 0
         self.answered = False
-        """Whether any byte has come since the last request was written."""
+        """True if any byte has come since the last request was written."""
         self.opened_at = self.idle_since = 0.0
         self.is_closed = False
 
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         if not self.is_closed:
             self._transport.abort()
 
-    # What a response body asks of its source.
+    # The interface for a response body.
 
     def pause(self) -> None:
         """Read no more for now."""
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
         self._end_upload()
         self.abort()
 
-    # What a request body's sender writes to.
+    # The interface for a request body's sender.
 
     async def write(self, data: bytes) -> None:
         """Write ``data``; returns when there is room for more."""

@@ -1,4 +1,4 @@
-"""Where connections go to, and opening one."""
+"""Origins: the ends of connections, and opening one."""
 
 import asyncio
 import socket

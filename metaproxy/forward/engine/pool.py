@@ -1,7 +1,7 @@
 """The connections to one upstream: a bounded number, and a bounded queue of those who wait for one.
 
 The connection used last is used next: the others grow old and are closed, so that a quiet hour leaves
-few. Whoever waited longest is served first.
+few. The longest waiter is served first.
 """
 
 import asyncio

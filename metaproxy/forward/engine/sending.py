@@ -10,7 +10,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Sink(Protocol):
-    """Where body bytes are written to."""
+    """The sink of a body's bytes."""
 
     async def write(self, data: bytes) -> None:
         """Write ``data``; returns when there is room for more."""

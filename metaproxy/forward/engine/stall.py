@@ -32,7 +32,7 @@ class StallTimer:
             self._since = self._loop.time()
 
     def end(self) -> None:
-        """What was awaited is there."""
+        """End the wait, because what was awaited is there."""
         self._since = None
 
     def cancel(self) -> None:

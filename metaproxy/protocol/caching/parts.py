@@ -70,7 +70,7 @@ def cut(segments: Segments, part: Part) -> bytes | None:
 
 
 def merged(segments: Segments, first: int, body: bytes) -> Segments:
-    """Return ``segments`` with ``body`` at ``first``. Where both have bytes, the new ones count."""
+    """Return ``segments`` with ``body`` at ``first``. If both have bytes, the new ones count."""
     before, after = [], []
     end = first + len(body)
     for at, held in segments:

@@ -34,7 +34,7 @@ TEXTS = (
     f"{TENANT}/{COLLECTION}/1",
     f"{COLLECTION}/1",
 )
-"""What a repeat without an end in an expression may stand for."""
+"""Samples of a repeat without an end in an expression."""
 MEMO_ENTRIES = 256
 """Rules whose trial is remembered: a reload has most of them again."""
 FIRST_SEGMENTS = 3

@@ -137,7 +137,7 @@ class StoreUse:
 
     @property
     def troubles(self) -> list[str]:
-        """What is refused of this use, and what fails of it in the background; empty if all is well."""
+        """The refused and failing parts of this use; empty if all is well."""
         refused = [] if self.refusal.available else [f"refuses {self.name} ({self.refusal.trouble})"]
         return refused + [f"{work} ({cause})" for work, cause in self._failing.items()]
 
