@@ -68,8 +68,8 @@ def _range_applies(stored: Stored, request: CacheRequest) -> bool:
 def _part(stored: Stored, range_value: bytes, now: float, cache: str) -> Hit:
     match ranges.select(range_value, len(stored.body)):
         case ranges.Part() as part:
-            # One that the stored 200 has means nothing (RFC 9110 §14.4).
-            fields = [field for field in stored.sent_fields if field[0] != b"content-range"]
+            # Content-Range of a stored 200 means nothing (RFC 9110 §14.4), and a digest is that of the whole.
+            fields = [field for field in stored.sent_fields if field[0] not in validation.OF_THE_BYTES]
             fields.append((b"content-range", part.content_range()))
             body = stored.body[part.first : part.last + 1]
             return stored.answer(now, cache, 206, fields, body)

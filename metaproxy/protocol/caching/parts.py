@@ -11,14 +11,13 @@ import re
 from collections.abc import Sequence
 
 from metaproxy.protocol import headers
-from metaproxy.protocol.caching import validation
+from metaproxy.protocol.caching import reuse, validation
 from metaproxy.protocol.caching.ranges import Part
 
 Segments = tuple[tuple[int, bytes], ...]
 """Bytes with the place of the first one; in order, with gaps between them."""
 
 _CONTENT_RANGE = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE)
-_OF_THE_PART = frozenset({b"content-range", b"content-length"})
 _OF_THE_REPRESENTATION = (b"content-type", b"content-encoding")
 
 
@@ -55,9 +54,16 @@ def combine(stored: headers.Headers, answer: headers.Headers) -> bool:
 
 
 def of_the_whole(fields: headers.Headers, stored: headers.Headers = ()) -> list[headers.Header]:
-    """Return the fields of the whole: those of a part, and what it leaves out of those ``stored``."""
-    own = [field for field in fields if field[0] not in _OF_THE_PART]
+    """Return the fields of the whole: those of a part, and what it leaves out of those ``stored``.
+
+    The fields that have chosen the stored parts still count, even if the part does not name them in Vary.
+    """
+    own = [field for field in fields if field[0] not in validation.OF_THE_BYTES]
     names = {name for name, _ in own}
+    if b"vary" in names:
+        before = reuse.names_in(headers.combined(stored, b"vary"))
+        now = reuse.names_in(headers.combined(own, b"vary"))
+        own += [(b"vary", name) for name in before if name not in now]
     return [*own, *[field for field in stored if field[0] not in names]]
 
 

@@ -24,7 +24,10 @@ NOT_FOR_CACHES = frozenset({b"if-match", b"if-unmodified-since"})
 NOT_FOR_THE_WHOLE = CONDITIONAL | {b"range", b"if-range"}
 """With one of these, the answer to a GET may be less than the whole."""
 
-CONTENT_FIELDS = frozenset({b"content-length", b"content-encoding", b"content-type", b"content-range"})
+OF_THE_BYTES = frozenset({b"content-length", b"content-range", b"content-digest", b"content-md5"})
+"""Fields of the bytes of one message: a part has others than the whole (RFC 9110 §14.4, RFC 9530 §2)."""
+
+CONTENT_FIELDS = OF_THE_BYTES | {b"content-encoding", b"content-type"}
 """Fields of the stored bytes: not updated by a 304 (§3.2), not sent with one (RFC 9110 §15.4.5)."""
 
 

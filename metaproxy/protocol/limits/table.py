@@ -37,7 +37,7 @@ LITERAL_SEGMENT = re.compile(r"\^?/((?:[A-Za-z0-9_~-]|\\[.~-])+)/(?![?*{])")
 """The beginning of an expression that admits one first segment only: the slash behind it is not optional."""
 
 ID = re.compile(r"(?<![^/ ])[0-9A-Fa-f-]{32,36}(?![^/ ])")
-BLANKS = re.compile(r" +(?=/|\Z)")
+BLANKS = re.compile(r"(?<! ) +(?=/|\Z)")
 """MySQL compares the ids of things without case, and without blanks at their ends (``spelling``)."""
 
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,}")

@@ -509,3 +509,56 @@ async def test_fields_for_one_reader_are_not_stored_with_a_part(fast: bool) -> N
     assert first.fields["x-secret"] == "alices"
     assert "x-secret" not in part_hit.fields
     assert (is_hit(whole), "x-secret" in whole.fields) == (True, False)
+
+
+@BOTH_WAYS
+async def test_what_chose_the_parts_counts_on_if_another_part_does_not_name_it(fast: bool) -> None:
+    origin = Ranged(b"german-all", '"1"', "Vary: Accept-Language")
+    async with lines(origin, fast=fast) as proxy:
+        await proxy.ask("GET", "Range: bytes=0-4", "Accept-Language: de")
+        origin.fields = ("Vary: Accept",)
+        await proxy.ask("GET", "Range: bytes=3-6", "Accept-Language: de")
+        german = await proxy.ask("GET", "Range: bytes=0-6", "Accept-Language: de")
+        origin.content, origin.fields, origin.tag = b"french-all", ("Vary: Accept-Language",), '"2"'
+        french = [await proxy.ask("GET", "Range: bytes=0-4", "Accept-Language: fr") for _ in range(2)]
+        origin.content, origin.fields, origin.tag = b"german-all", ("Vary: Accept",), '"1"'
+        await proxy.ask("GET", "Accept-Language: de")
+        whole = await proxy.ask("GET", "Accept-Language: de")
+        origin.content, origin.fields, origin.tag = b"french-all", ("Vary: Accept-Language",), '"2"'
+        after = await proxy.ask("GET", "Accept-Language: fr")
+
+    assert (german.body, is_hit(german)) == (b"german-", True)
+    assert [answer.body for answer in french] == [b"frenc", b"frenc"]
+    assert (whole.body, is_hit(whole)) == (b"german-all", True)
+    assert after.body == b"french-all"
+
+
+@BOTH_WAYS
+async def test_a_digest_of_a_part_is_not_sent_with_other_bytes(fast: bool) -> None:
+    origin = Ranged(WHOLE, '"1"', "Content-Digest: sha-256=:of-what-is-sent:", "Repr-Digest: sha-256=:of-all:")
+    async with lines(origin, fast=fast) as proxy:
+        await proxy.ask("GET", "Range: bytes=0-4")
+        smaller = await proxy.ask("GET", "Range: bytes=0-1")
+        completed = await proxy.ask()
+        whole = await proxy.ask()
+
+    assert [answer.body for answer in (smaller, completed, whole)] == [b"01", WHOLE, WHOLE]
+    for answer in (smaller, completed, whole):
+        assert "content-digest" not in answer.fields
+        assert answer.fields["repr-digest"] == "sha-256=:of-all:"
+
+
+@BOTH_WAYS
+async def test_a_digest_of_the_whole_is_not_sent_with_a_part_of_it(fast: bool) -> None:
+    async with lines(Ranged(WHOLE, '"1"', "Content-Digest: sha-256=:of-all:"), fast=fast) as proxy:
+        await proxy.ask()
+        whole = await proxy.ask()
+        others = [
+            await proxy.ask("GET", "Range: bytes=0-4"),
+            await proxy.ask("GET", "Range: bytes=20-"),
+            await proxy.ask("GET", 'If-None-Match: "1"'),
+        ]
+
+    assert whole.fields["content-digest"] == "sha-256=:of-all:"
+    assert [answer.status for answer in others] == [206, 416, 304]
+    assert not any("content-digest" in answer.fields for answer in others)

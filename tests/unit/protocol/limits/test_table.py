@@ -176,3 +176,14 @@ def test_counters_with_long_keys_are_not_remembered() -> None:
         assert len(names(table, f"/{'x' * 200}{number}")) == 40
 
     assert len(table._memo) == 0
+
+
+def test_a_path_of_many_blanks_is_read_in_one_pass() -> None:
+    """Quadratic time would be an hour; a head of 64 KiB took seconds."""
+    table = table_of(rate("images", path="/images/{id}", per=("id",)))
+    blanks = " " * 500_000
+
+    within, at_the_end = (table.targets("GET", f"/images/x{blanks}{end}", b"", "")[0].key for end in ("y", ""))
+
+    assert within.count("%20") == len(blanks)
+    assert at_the_end == table.targets("GET", "/images/x", b"", "")[0].key
