@@ -535,7 +535,9 @@ async def test_what_chose_the_parts_counts_on_if_another_part_does_not_name_it(f
 
 @BOTH_WAYS
 async def test_a_digest_of_a_part_is_not_sent_with_other_bytes(fast: bool) -> None:
-    origin = Ranged(WHOLE, '"1"', "Content-Digest: sha-256=:of-what-is-sent:", "Repr-Digest: sha-256=:of-all:")
+    origin = Ranged(
+        WHOLE, '"1"', "Content-Digest: sha-256=:of-what-is-sent:", "Repr-Digest: sha-256=:of-all:"
+    )
     async with lines(origin, fast=fast) as proxy:
         await proxy.ask("GET", "Range: bytes=0-4")
         smaller = await proxy.ask("GET", "Range: bytes=0-1")
