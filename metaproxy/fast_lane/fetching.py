@@ -33,7 +33,7 @@ class Fetching(Passing):
             fields = self._led.landed(status, fields, body)
         except Exception as error:  # noqa: BLE001 - the line tells it, to the client and to the log
             if not self._has_left:
-                super().handed_over(_Raising(error))
+                super().handed_over(Raising(error))
             return
         if not self._has_left:
             super().answered(status, fields, body)
@@ -45,11 +45,12 @@ class Fetching(Passing):
             super().handed_over(self._led.serve)
 
 
-class _Raising:
+class Raising:
     """An application that can only tell why there is no answer."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raise the error."""
         raise self._error

@@ -9,12 +9,14 @@ and no order: both are the line's.
 from collections.abc import Sequence
 from functools import partial
 
+import structlog
 from starlette.types import ASGIApp, Scope
 
 from metaproxy.asgi import outcome_of
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
 from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.fast_lane.fetching import Raising
 from metaproxy.fast_lane.kinds import Counted, Kinds
 from metaproxy.fast_lane.onward import Onward
 from metaproxy.fast_lane.passing import Passing
@@ -37,6 +39,8 @@ UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgra
 """With one of these a request is more than a plain read: the line takes it."""
 
 READS = frozenset({"GET", "HEAD"})
+
+logger = structlog.get_logger("metaproxy")
 
 
 class FastLane:
@@ -81,6 +85,15 @@ class FastLane:
         exchange = self._trace.begin(scope)
         if exchange.sampled:  # its spans are those of the line, whole
             return partial(self._trace.run, exchange, self._line)
+        try:
+            return self._answered(exchange, scope, octets, keep_alive=keep_alive)
+        except Exception as error:  # noqa: BLE001 - the line logs it, tells the client, and ends the request
+            return partial(self._trace.run, exchange, Raising(error))
+
+    def _answered(
+        self, exchange: Exchange, scope: Scope, octets: bytes, *, keep_alive: bool
+    ) -> bytes | Passing | ASGIApp:
+        """Ask the checks, and return the answer or what will give it."""
         verdict = self._line.go_on(exchange, scope)
         if verdict is PASS:
             return self._from_memory(exchange, scope, octets, keep_alive=keep_alive)
@@ -121,6 +134,13 @@ class FastLane:
         That is all of them, or all but the request line. Whatever can have changed since is asked again:
         the token, the rates, what is stored.
         """
+        try:
+            return self._repeated(octets, address, scheme)
+        except Exception:
+            logger.exception("a remembered request failed; it is read anew")
+            return None
+
+    def _repeated(self, octets: bytes, address: str, scheme: str) -> bytes | Passing | None:
         now = self._trace.clock()
         key = self._planner.plans.key(octets, address, scheme)
         plan = self._planner.plans.get(key)

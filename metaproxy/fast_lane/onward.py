@@ -72,11 +72,16 @@ class Onward:
         lease = self._lease_for(request, scope)
         if lease is None:
             return None
-        for decision in decisions:
-            verdict = decision.decide(exchange)
-            if verdict is not PASS:
-                lease.give_back()
-                return verdict if isinstance(verdict, Fault) else None
+        try:
+            for decision in decisions:
+                verdict = decision.decide(exchange)
+                if verdict is not PASS:
+                    lease.give_back()
+                    return verdict if isinstance(verdict, Fault) else None
+        except Exception:
+            lease.give_back()
+            exchange.end()
+            raise
         return self._begin(lease, message, exchange, scope, request)
 
     def request_line(self, scope: Scope) -> bytes:

@@ -121,11 +121,13 @@ class Trace:
         """Record that the request has ended, and call what is to be called then."""
         seconds = self.clock() - exchange.started
         path = exchange.sent_path or scope["path"]
-        self.record.ended(exchange, scope["method"], path, status, body_bytes, seconds)
-        if self._spans is not None:
-            self._spans.ended(exchange, scope, status, seconds)
-        if exchange.ends:
-            exchange.end()
+        try:
+            self.record.ended(exchange, scope["method"], path, status, body_bytes, seconds)
+            if self._spans is not None:
+                self._spans.ended(exchange, scope, status, seconds)
+        finally:
+            if exchange.ends:
+                exchange.end()
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "PreparedEnd":
         """Return how requests with the head of this one end, all of which memory answers."""

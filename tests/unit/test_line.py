@@ -18,6 +18,8 @@ from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.filters.trace import Trace
 from metaproxy.line import Line
 from metaproxy.protocol.faults import Fault
+from metaproxy.telemetry.metrics import Metrics
+from metaproxy.telemetry.requests import RequestRecord
 from metaproxy.verdicts import PASS, Answer, Verdict, Wait
 from tests.asgi_driver import drive, make_scope
 from tests.unit.assembly.configured import STATIC, config
@@ -157,6 +159,19 @@ async def test_a_request_that_a_later_check_refuses_is_not_counted_as_running() 
     limit = ConcurrencyLimit(maximum=2)
 
     assert (await drive(line(limit, Says(REFUSED)), "GET", "/")).status == 403
+
+    assert len(limit) == 0
+
+
+async def test_a_request_whose_record_fails_is_no_longer_counted_as_running() -> None:
+    class Full(RequestRecord):
+        def ended(self, *_ended: object) -> None:
+            raise OSError("no room")
+
+    limit = ConcurrencyLimit(maximum=2)
+
+    with pytest.raises(OSError, match="no room"):
+        await drive(Trace(line(limit), record=Full(Metrics())), "GET", "/")
 
     assert len(limit) == 0
 

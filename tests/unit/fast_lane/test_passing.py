@@ -238,6 +238,32 @@ async def test_over_the_rate_the_same_read_is_refused_without_looking_at_its_hea
         assert front.seen() == slow.seen()
 
 
+async def test_a_check_that_fails_ends_the_request_and_holds_nothing() -> None:
+    def breaks() -> float:
+        raise LookupError
+
+    async with fronts(answers(OK)) as (front, slow):
+        for line_of in (front, slow):
+            for octets in (READ, READ, READ, request(path=f"{SERVERS}8", fields=ALICE)):
+                await line_of.send(octets)
+            rates = line_of.line.rates
+            clock, rates.monotonic = rates.monotonic, breaks
+            for octets in (
+                READ,
+                request(path=f"{SERVERS}9", fields=ALICE),
+                request(fields=["X-New: 1", *ALICE]),
+            ):
+                await line_of.send(octets)
+                assert line_of.line.wire.written[-1].startswith(b"HTTP/1.1 500")
+                assert len(line_of.line.concurrent) == 0
+            assert [use.busy for use in line_of.transport.uses()] == [0]
+            rates.monotonic = clock
+            await line_of.send(READ)
+            assert line_of.line.wire.written[-1].startswith(b"HTTP/1.1 200")
+
+        assert front.seen() == slow.seen()
+
+
 def waits(asked: asyncio.Event, gone: asyncio.Event) -> Script:
     """A script that answers two requests and then none until its connection is closed."""
 
