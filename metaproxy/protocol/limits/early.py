@@ -31,6 +31,7 @@ TEXTS = (
     f"/{VERSIONS[0]}/{TENANT}",
     f"/{VERSIONS[0]}",
     VERSIONS[0],
+    VERSIONS[0].removeprefix("v"),
     f"{TENANT}/{COLLECTION}/1",
     f"{COLLECTION}/1",
 )

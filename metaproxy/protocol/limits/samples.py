@@ -8,13 +8,14 @@ Nothing is found for what ``re`` cannot parse.
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, product
+from heapq import heappop, heappush
+from itertools import islice
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
 from metaproxy.protocol.expressions import compiled, unmarked
 
-CHARACTERS = "a0/A-._~ %"
+CHARACTERS = "a2/A-._~ %"
 MOST = 256
 """Texts for one expression, and for each part of it."""
 
@@ -39,7 +40,18 @@ def samples_of(expression: str, texts: Sequence[str]) -> Iterator[str]:
 
 def _of_row(items: Items, texts: Sequence[str]) -> Iterator[str]:
     choices = [list(islice(_of_item(item, texts), MOST)) for item in items]
-    yield from islice(("".join(parts) for parts in product(*choices)), MOST)
+    yield from islice(_joined(choices), MOST)
+
+
+def _joined(choices: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield every row of one text of each of ``choices``, rows of their first ones before others."""
+    rows: list[tuple[int, tuple[int, ...], int]] = [(0, (0,) * len(choices), 0)] if all(choices) else []
+    while rows:
+        rank, places, changed = heappop(rows)
+        yield "".join([texts[place] for texts, place in zip(choices, places, strict=True)])
+        for at in range(changed, len(choices)):
+            if places[at] + 1 < len(choices[at]):
+                heappush(rows, (rank + 1, (*places[:at], places[at] + 1, *places[at + 1 :]), at))
 
 
 def _of_item(item: Any, texts: Sequence[str]) -> Iterator[str]:

@@ -50,6 +50,9 @@ def test_a_template_that_counts_by_tenant_or_names_one_needs_tenants(path: str, 
         r"(.*)",
         r".*/([0-9a-f-]{32,36})/servers",
         r"/v2\.1/([[:alnum:]]+)/servers",
+        r"/v[0-9.]+/([^/]+)/servers.*",
+        r"/v\d(?:\.\d)?/([^/]+)/servers",
+        r"/v\d+\.\d+/([^/]+)/.*",
     ],
 )
 def test_an_expression_that_captures_a_tenant_or_names_one_needs_tenants(regex: str) -> None:
@@ -98,6 +101,8 @@ def test_a_template_that_is_counted_by_what_every_name_has_does_not(path: str) -
         r".*/(servers|flavors)(?:/.*)?",
         r"(?:/v2\.1)?/images/([^/]+)",
         r"/(foo|bar)/([0-9]+)",
+        r".*/images/([^/]+)(/.*)?",
+        r".*/servers/([^/]+)/metadata(/.*)?",
         r"/.*",
         r".*",
     ],

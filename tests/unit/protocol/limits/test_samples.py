@@ -38,6 +38,12 @@ def test_a_repeat_without_an_end_stands_for_each_text_that_fits_it() -> None:
     assert set(samples_of("/(one|two)", TEXTS)) == {"/one", "/two"}
 
 
+def test_each_text_stands_for_each_of_several_repeats() -> None:
+    texts = [f"/t{number}" for number in range(8)]
+
+    assert {found.split("-")[0] for found in samples_of("(.*)-(.*)-(.*)", texts)} >= set(texts)
+
+
 def test_what_python_cannot_parse_has_none() -> None:
     assert list(samples_of(r"/\pL", TEXTS)) == []
 
