@@ -203,9 +203,11 @@ class Answers:
 
     def _end(self, *, receives: bool) -> None:
         """Close after the last answer, so that a client that still sends can read it."""
-        sends_on = self._reader.sends_on or bool(self._waiting) or receives
+        reader = self._reader
+        has_more = reader.sends_on or reader.state is HEAD or self._flow.is_held
+        sends_on = has_more or receives or bool(self._waiting)
         self._waiting.clear()
-        self._reader.stop()
+        reader.stop()
         if sends_on:
             self._linger()
         else:

@@ -54,9 +54,11 @@ from metaproxy.server.edge import Edge
 from metaproxy.server.flow import Flow
 from metaproxy.server.lingering import linger
 from metaproxy.server.listener_tls import ListenerContext
-from metaproxy.server.reading import BETWEEN, BODY, HEAD, Reader
+from metaproxy.server.reading import BETWEEN, BODY, HEAD, HEAD_END, Reader
 
-HEAD_END = b"\r\n\r\n"
+PORTION_BYTES = 16384
+"""So many octets of a client are taken in one turn of the event loop; then others have theirs. They may be
+hundreds of requests that are all answered at once."""
 
 NAMELESS = "?"
 """In place of the address of a TCP peer that left before it was asked: no head is remembered for it."""
@@ -143,6 +145,9 @@ class EdgeProtocol(asyncio.Protocol):
         """Octets have come: answer or read them, then set the time for the next ones."""
         if self.transport.is_closing():
             return
+        if len(data) > PORTION_BYTES:
+            self._take_portions(data)
+            return
         reader, answers = self.reader, self.answers
         self._octets = b""
         if reader.state is BETWEEN and data.find(HEAD_END) + len(HEAD_END) == len(data):
@@ -156,12 +161,27 @@ class EdgeProtocol(asyncio.Protocol):
             return
         newest = answers.newest
         if reader.state is HEAD:
-            if reader.head_bytes == len(data):
+            if reader.head_began:
                 self.deadlines.head_began(self._loop.time())
         elif newest is not None and newest.more_body:
             self.deadlines.body_read(self._loop.time(), reader.body_bytes)
         elif newest is not None:
             self.deadlines.request_read()
+
+    def _take_portions(self, data: bytes) -> None:
+        """Take ``data`` a portion a turn; a body goes on in the same turn."""
+        taken = 0
+        while not self.transport.is_closing():
+            if len(data) - taken <= PORTION_BYTES:
+                self.flow.release_reading()
+                self.data_received(data[taken:])
+                return
+            self.flow.hold_reading()
+            self.data_received(data[taken : taken + PORTION_BYTES])
+            taken += PORTION_BYTES
+            if self.reader.state is not BODY:
+                self._loop.call_soon(self._take_portions, data[taken:])
+                return
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""

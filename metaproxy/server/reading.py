@@ -21,6 +21,8 @@ from metaproxy.server.edge import EdgeLimits
 from metaproxy.server.strictness import is_mostly_framing, is_offer, origin_form
 from metaproxy.server.unswitched import framing_of, parser_of_body, request_parser
 
+HEAD_END = b"\r\n\r\n"
+
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -68,8 +70,10 @@ class Reader:
         """True if no request follows the one that is read; its body is read to its end."""
         self.sends_on = False
         """True if octets have come that belong to nothing."""
+        self.head_began = False
+        """True if the first octets of the head that is read came last."""
         self.head_bytes = 0
-        """So many octets have come of the head that is read, with what came in one piece with its first."""
+        """So many octets have come of the head that is read, with the end of a body right before it."""
         self.body_bytes = 0
         self._framing_bytes = 0
         self._taker = taker
@@ -85,6 +89,7 @@ class Reader:
         """Read ``data``; raises Fault if that cannot become a request."""
         if self.state is BODY:
             self._framing_bytes += len(data)
+        self.head_began = False
         rest = data
         while rest:
             if self.state is OVER:
@@ -92,7 +97,8 @@ class Reader:
                 return
             rest = self._parsed(rest)
         if self.state is HEAD:
-            self.head_bytes += len(data)
+            # Other requests may have come in one piece with it. No head has an empty line before its end.
+            self.head_bytes += len(data.rpartition(HEAD_END)[2] if self.head_began else data)
             if self.head_bytes > self._limits.header_bytes:
                 raise Fault(431, "The request's head is too large.", reason="headers_too_large")
         elif self.state is BODY and is_mostly_framing(self._framing_bytes, self.body_bytes):
@@ -138,7 +144,7 @@ class Reader:
         if self.state is OVER:
             self.sends_on = True
             raise _ReadingEnded
-        self.state = HEAD
+        self.state, self.head_began = HEAD, True
         self._url = b""
         self._headers = []
         self._expects_continue = False

@@ -114,6 +114,23 @@ def test_nothing_after_connection_close_is_looked_at(loop: str) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_a_connection_lingers_if_its_last_answer_is_written_while_a_head_comes(loop: str) -> None:
+    async def scenario() -> None:
+        async with edge_server(LIMITS) as server:
+            server.app.go.clear()
+            with server.connect() as client:
+                client.sendall(get("/0") + get("/1")[:10])
+                await server.until(lambda: bool(server.app.asked))
+                server.connection().shutdown()
+                server.app.go.set()
+                await server.until(lambda: server.edge.lingering == 1)
+
+                assert statuses(await server.read(client)) == [b"200"]
+
+    run(loop, scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_server_that_leaves_answers_what_runs_and_takes_nothing_more(loop: str) -> None:
     async def scenario() -> None:
         async with edge_server(LIMITS) as server:

@@ -85,6 +85,27 @@ def test_the_same_requests_are_read_however_their_octets_are_cut(sent: list[byte
 
 
 @pytest.mark.parametrize(
+    "before", [GET * 50, (GET + CHUNKS) * 20, b"\r\n" * 200], ids=["reads", "chunks", "lines"]
+)
+def test_the_octets_before_a_head_in_the_same_piece_are_no_part_of_it(before: bytes) -> None:
+    reader, requests = reading(EdgeLimits(header_bytes=len(CLOSE)))
+
+    reader.feed(before + CLOSE[:-1])
+    reader.feed(CLOSE[-1:])
+
+    assert requests.said[-1] == ("/close", False, False)
+
+
+def test_the_octets_of_a_head_count_that_came_with_those_of_an_earlier_one() -> None:
+    reader, _ = reading(EdgeLimits(header_bytes=len(CLOSE) - 2))
+
+    with pytest.raises(Fault) as refused:
+        reader.feed(GET + CLOSE[:-1])
+
+    assert refused.value.status == 431
+
+
+@pytest.mark.parametrize(
     ("octets", "said"),
     [
         (LENGTH, ("//", True, True)),
