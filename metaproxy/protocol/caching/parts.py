@@ -62,7 +62,7 @@ def of_the_whole(fields: headers.Headers, stored: headers.Headers = ()) -> list[
     names = {name for name, _ in own}
     if b"vary" in names:
         before = reuse.names_in(headers.combined(stored, b"vary"))
-        now = reuse.names_in(headers.combined(own, b"vary"))
+        now = frozenset(reuse.names_in(headers.combined(own, b"vary")))
         own += [(b"vary", name) for name in before if name not in now]
     return [*own, *[field for field in stored if field[0] not in names]]
 
