@@ -95,7 +95,7 @@ class Lease(Attempt):
     def give_back(self) -> None:
         """Put the connection back, because nothing is sent."""
         self.ended()
-        self.pool.freed(self.connection)
+        self.pool.give_back(self.connection)
 
     def send(self, message: OutgoingRequest, exchange: Exchange, scope: Scope, delivery: Delivery) -> "Call":
         """Send ``message``, the request of ``exchange``."""

@@ -185,7 +185,7 @@ class Pool:
         return None
 
     def freed(self, connection: Connection) -> None:
-        """Take a connection back: its response is complete, or it was taken and not used."""
+        """Take a connection back, because its response is complete."""
         now = self._monotonic()
         if connection in self._retired or now - connection.opened_at > self._limits.age_seconds:
             self._close(connection)
@@ -199,6 +199,12 @@ class Pool:
         self._idle.append(connection)
         if self._reaper is None:
             self._reap_in(self._limits.idle_seconds)
+
+    def give_back(self, connection: Connection) -> None:
+        """Take a connection back that has sent nothing: for the upstream it was idle all along."""
+        idle_since = connection.idle_since
+        self.freed(connection)
+        connection.idle_since = idle_since
 
     def _lost(self, connection: Connection) -> None:
         if connection not in self._open:

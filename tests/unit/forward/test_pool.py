@@ -319,6 +319,20 @@ async def test_idle_connections_are_closed(make_transport: MakeTransport) -> Non
         assert use(transport).idle == 0
 
 
+async def test_a_connection_that_is_taken_and_given_back_without_a_request_stays_idle(
+    make_transport: MakeTransport,
+) -> None:
+    transport = make_transport(keepalive=0.1)
+    async with upstream(answers(OK)) as compute, asyncio.timeout(20):
+        await get(transport, compute)
+        pool = transport.pool_of(httpx.URL(compute.url))
+        while (connection := pool.take_idle()) is not None:
+            pool.give_back(connection)
+            await asyncio.sleep(0.01)
+
+        assert use(transport).busy == 0
+
+
 async def test_the_connection_used_last_is_used_next(make_transport: MakeTransport) -> None:
     transport = make_transport()
     gate = Gate()
