@@ -397,7 +397,7 @@ async def test_requests_go_to_the_least_busy_target() -> None:
 
 async def test_a_client_that_hangs_up_ends_the_upstreams_request() -> None:
     asked, closed = asyncio.Event(), asyncio.Event()
-    transport = UpstreamTransport()
+    transport = UpstreamTransport(connect_timeout=60)
 
     async def script(peer: Peer) -> None:
         await peer.head()
@@ -424,7 +424,7 @@ async def test_a_client_that_hangs_up_in_the_middle_of_the_answer_ends_the_upstr
         closed.set()
 
     async with upstream(script) as compute:
-        forward = Forward(UpstreamTransport(), targets=[compute.origin])
+        forward = Forward(UpstreamTransport(connect_timeout=60), targets=[compute.origin])
         with pytest.raises(ClientDisconnected):
             await ask(forward, messages=[DISCONNECT])
         await closed.wait()
@@ -440,7 +440,7 @@ async def test_a_client_that_hangs_up_in_its_own_body_ends_the_upstreams_request
         closed.set()
 
     async with upstream(script) as compute:
-        forward = Forward(UpstreamTransport(), targets=[compute.origin])
+        forward = Forward(UpstreamTransport(connect_timeout=60), targets=[compute.origin])
         begun = {"type": "http.request", "body": b"abc", "more_body": True}
         with pytest.raises(ClientDisconnected):
             await ask(forward, "PUT", headers=[("content-length", "9")], messages=[begun, DISCONNECT])
@@ -592,7 +592,7 @@ async def test_breakers_and_health_are_shown() -> None:
 async def test_connections_are_shown() -> None:
     metrics = Metrics()
     async with upstream(answers(OK)) as compute:
-        forward = Forward(UpstreamTransport(metrics=metrics), targets=[compute.origin])
+        forward = Forward(UpstreamTransport(connect_timeout=60, metrics=metrics), targets=[compute.origin])
         await ask(forward)
 
         numbers = shown(metrics)

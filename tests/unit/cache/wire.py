@@ -150,7 +150,7 @@ class Wired:
 async def wired(origin: Any, *routes: CacheRoute, fast: bool = True, **options: Any) -> AsyncIterator[Wired]:
     """Yield a proxy in front of ``origin``, a script for every connection."""
     async with upstream(origin) as running:
-        transport = UpstreamTransport(read_timeout=20)
+        transport = UpstreamTransport(connect_timeout=60, read_timeout=60)
         forward = Forward(transport, targets=[running.origin])
         line = Line(fast=fast, forward=forward, cache_routes=routes or (PLAIN_ROUTE,), **options)
         server = await line.listen()

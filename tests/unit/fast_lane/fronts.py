@@ -26,7 +26,7 @@ class Front:
         self, origin: Upstream, *, fast: bool, read_timeout: float, configured: Mapping[str, Any]
     ) -> None:
         self.origin = origin
-        self.transport = UpstreamTransport(read_timeout=read_timeout)
+        self.transport = UpstreamTransport(connect_timeout=60, read_timeout=read_timeout)
         # The clock stands still: the budget of repeats must not depend on how busy the machine is.
         self.forward = Forward(self.transport, targets=[origin.origin], clock=lambda: 0.0)
         self.line = Line(fast=fast, forward=self.forward, **configured)

@@ -22,7 +22,7 @@ async def make_transport() -> AsyncIterator[MakeTransport]:
 
     def make(**arguments: Any) -> UpstreamTransport:
         transport = UpstreamTransport(
-            **{"connect_timeout": 1.0, "read_timeout": 2.0, "write_timeout": 2.0, **arguments}
+            **{"connect_timeout": 60.0, "read_timeout": 60.0, "write_timeout": 60.0, **arguments}
         )
         made.append(transport)
         return transport

@@ -241,7 +241,7 @@ async def sent_to_another_server(extensions: dict[str, Any] | None, script: Scri
         sent.append(message)
 
     async with upstream(script) as origin:
-        forward = Forward(UpstreamTransport(), targets=[origin.origin])
+        forward = Forward(UpstreamTransport(connect_timeout=60), targets=[origin.origin])
         exchange = Exchange("req-1", 0.0)
         scope: Scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
         scope[SCOPE_KEY] = exchange
