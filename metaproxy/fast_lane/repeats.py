@@ -34,15 +34,14 @@ class Repeats:
         None where memory has none, or cannot decide; nothing has been charged then.
         """
         hit: Hit | None = None
-        if plan.refusal is None:
-            hit = plan.read.hit(now) if plan.read is not None else None
-            if hit is None:
-                return self._refused(plan, now)
-            if len(hit.body) > MOST_BYTES:
+        if plan.refusal is None and plan.read is not None:
+            hit = plan.read.hit(now)
+            if hit is not None and len(hit.body) > MOST_BYTES:
                 return None
+        is_answered = hit is not None or plan.refusal is not None
         told = b""
         for decision in plan.decisions:
-            decided = decision.admit(now)
+            decided = decision.admit(now) if is_answered else decision.refuse(now)
             if decided is None:
                 return None
             fault, lines = decided
@@ -52,19 +51,6 @@ class Repeats:
         if hit is not None:
             return self._hit(plan, now, hit, told)
         return None if plan.refusal is None else self._refusal(plan, now, plan.refusal, told)
-
-    def _refused(self, plan: Remembered, now: float) -> bytes | None:
-        """Return the refusal of a request that memory has no answer to; None if it is not refused."""
-        told = b""
-        for decision in plan.decisions:
-            decided = decision.refuse(now)
-            if decided is None:
-                return None
-            fault, lines = decided
-            told += lines
-            if fault is not None:
-                return self._refusal(plan, now, fault, told, is_early=decision in plan.early)
-        return None
 
     def _hit(self, plan: Remembered, now: float, hit: Hit, told: bytes) -> bytes:
         request_id, body = new_request_id(), hit.body
