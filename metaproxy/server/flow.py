@@ -21,31 +21,28 @@ class Flow:
 
     def pause_reading(self) -> None:
         """Read nothing until ``resume_reading``."""
-        if not self.read_paused:
-            self.read_paused = True
-            if not self.is_held:
-                self.transport.pause_reading()
+        self._settle_reading(paused=True, held=self.is_held)
 
     def resume_reading(self) -> None:
         """Read on, unless reading is held."""
-        if self.read_paused:
-            self.read_paused = False
-            if not self.is_held:
-                self.transport.resume_reading()
+        self._settle_reading(paused=False, held=self.is_held)
 
     def hold_reading(self) -> None:
         """Read nothing until ``release_reading``, whatever is resumed meanwhile."""
-        if not self.is_held:
-            self.is_held = True
-            if not self.read_paused:
-                self.transport.pause_reading()
+        self._settle_reading(paused=self.read_paused, held=True)
 
     def release_reading(self) -> None:
         """Read on, unless reading is paused."""
-        if self.is_held:
-            self.is_held = False
-            if not self.read_paused:
-                self.transport.resume_reading()
+        self._settle_reading(paused=self.read_paused, held=False)
+
+    def _settle_reading(self, *, paused: bool, held: bool) -> None:
+        """Let the transport read if reading is neither paused nor held; call it only if that changes."""
+        did_read, reads = not (self.read_paused or self.is_held), not (paused or held)
+        self.read_paused, self.is_held = paused, held
+        if reads and not did_read:
+            self.transport.resume_reading()
+        elif did_read and not reads:
+            self.transport.pause_reading()
 
     def pause_writing(self) -> None:
         """Let writers wait: the transport holds more than its high-water mark."""
