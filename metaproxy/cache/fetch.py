@@ -7,20 +7,17 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Scope
 
-from metaproxy.cache.admission import Admission, Admitted, Asked
+from metaproxy.cache.admission import Admitted, Asked
 from metaproxy.cache.deliveries import NoBody
-from metaproxy.cache.flights import Flight, Flights
+from metaproxy.cache.flights import Flight
 from metaproxy.cache.incomplete import Incomplete
-from metaproxy.cache.memory import Key, MemoryStore
+from metaproxy.cache.memory import Key
 from metaproxy.cache.partial import Completion
 from metaproxy.cache.requests import combined
 from metaproxy.cache.second_level import SecondLevel, SharedAnswer
 from metaproxy.cache.settings import CacheRoute
+from metaproxy.cache.storage import Storage
 from metaproxy.cache.stored import Stored
-from metaproxy.cache.trust import Trust
-from metaproxy.cache.withdrawals import Withdrawals
-from metaproxy.cache.writes import Writes
-from metaproxy.clock import Clock
 from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import reuse, validation
@@ -51,39 +48,14 @@ class Fetcher:
 
     Args:
         app: the next application.
-        admission: judges answers.
-        store: where they are stored.
-        withdrawals: remove what an answer contradicts that is not stored.
-        flights: where the flights under way are found.
-        writes: what is being written, and must not be stored.
-        trust: whether this process hears of every write.
+        storage: judges and stores answers, and holds the flights under way.
         second_level: asked before ``app``, and told of what is stored.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        admission: Admission,
-        store: MemoryStore,
-        withdrawals: Withdrawals,
-        flights: Flights,
-        writes: Writes,
-        trust: Trust,
-        second_level: SecondLevel | None,
-        monotonic: Clock,
-        wall: Clock,
-    ) -> None:
+    def __init__(self, app: ASGIApp, storage: Storage, second_level: SecondLevel | None) -> None:
         self.app = app
-        self._admission = admission
-        self._store = store
-        self._withdrawals = withdrawals
-        self._flights = flights
-        self._writes = writes
-        self._trust = trust
+        self._storage = storage
         self._second_level = second_level
-        self._monotonic = monotonic
-        self._wall = wall
         self._tasks = TaskSet()
         self._is_closed = False
 
@@ -104,7 +76,8 @@ class Fetcher:
         asked = wanted.asked
         # RFC 9111 §4.1: what selects the answer later is what was sent for it.
         asked.lines = validation.without_conditions(asked.lines)
-        answer = _Answer(self._admission, wanted, self._monotonic, self._wall)
+        storage = self._storage
+        answer = _Answer(storage, wanted)
 
         def on_head(flight: Flight) -> None:
             answer.on_head(flight)
@@ -113,12 +86,11 @@ class Fetcher:
         flight = Flight(
             own_exchange,
             asked.tags,
-            max_kept_bytes=self._store.max_entry_bytes,
+            max_kept_bytes=storage.store.max_entry_bytes,
             on_head=on_head,
         )
-        trusted = self._trust.covers(answer.asked_at, answer.asked_at)
-        flight.doomed = not trusted or self._writes.concern(asked.tags)
-        self._flights.add(wanted.flight_key, flight)
+        flight.doomed = storage.is_overtaken(asked.tags, answer.asked_at)
+        storage.flights.add(wanted.flight_key, flight)
         return Fetch(flight, _scope_of_flight(scope, own_exchange, wanted), wanted, answer)
 
     def fly(self, fetch: "Fetch", app: ASGIApp) -> None:
@@ -144,7 +116,7 @@ class Fetcher:
         """Cancel what is under way."""
         self._is_closed = True
         await self._tasks.cancel()
-        await self._withdrawals.close()
+        await self._storage.withdrawals.close()
 
     async def _run(self, fetch: "Fetch", app: ASGIApp) -> None:
         error: Exception | None = None
@@ -160,7 +132,7 @@ class Fetcher:
 
     def _end(self, fetch: "Fetch", error: Exception | None) -> None:
         flight = fetch.flight
-        self._flights.remove(fetch.wanted.flight_key, flight)
+        self._storage.flights.remove(fetch.wanted.flight_key, flight)
         if flight.outgrown:
             self._settle(flight, fetch.wanted, fetch.answer)
         flight.land(error)
@@ -171,7 +143,7 @@ class Fetcher:
         if shared is not None and shared.stored is not None and self._is_usable(shared.stored, wanted):
             flight.take(shared.stored)
             if not flight.doomed:
-                self._store.put(wanted.key, shared.stored, combined(wanted.asked.lines))
+                self._storage.store.put(wanted.key, shared.stored, combined(wanted.asked.lines))
             return
         if wanted.parts is not None:
             app = Completion(app, wanted.parts)
@@ -188,8 +160,8 @@ class Fetcher:
         if stored is None or flight.doomed or not flight.kept:
             return None
         key = fetch.wanted.key
-        replaced_by = combined(fetch.wanted.asked.lines) if key in self._store else None
-        if self._store.put(key, stored, replaced_by):
+        replaced_by = combined(fetch.wanted.asked.lines) if key in self._storage.store else None
+        if self._storage.store.put(key, stored, replaced_by):
             return stored
         flight.kept = False
         self._settle(flight, fetch.wanted, fetch.answer)
@@ -200,7 +172,9 @@ class Fetcher:
         to_be_stored = flight.kept and not flight.doomed and not flight.outgrown
         if not to_be_stored and not flight.from_second_level and is_final(flight.status):
             forced = not wanted.second_level
-            self._withdrawals.withdraw(wanted.key, wanted.route, wanted.asked, answer.asked_at, shared=forced)
+            self._storage.withdrawals.withdraw(
+                wanted.key, wanted.route, wanted.asked, answer.asked_at, shared=forced
+            )
 
     async def _ask_second_level(self, flight: Flight, wanted: Wanted) -> SharedAnswer | None:
         if self._second_level is None or flight.doomed or not wanted.second_level:
@@ -208,7 +182,7 @@ class Fetcher:
         return await self._second_level.get(wanted.key, wanted.asked.tags)
 
     def _is_usable(self, stored: Stored, wanted: Wanted) -> bool:
-        age = stored.age(self._monotonic())
+        age = stored.age(self._storage.monotonic())
         fresh = isinstance(reuse.assess(stored.terms, age, wanted.asked.directives), Fresh)
         return fresh and reuse.selects(stored.vary, combined(wanted.asked.lines))
 
@@ -225,13 +199,13 @@ class Fetch(NamedTuple):
 class _Answer:
     """Judges one flight's answer: its head when it is there, the whole at the end."""
 
-    def __init__(self, admission: Admission, wanted: Wanted, monotonic: Clock, wall: Clock) -> None:
-        self._admission = admission
+    def __init__(self, storage: Storage, wanted: Wanted) -> None:
+        self._admission = storage.admission
         self._wanted = wanted
-        self._monotonic = monotonic
-        self._wall = wall
-        self._requested = wall()
-        self.asked_at = monotonic()
+        self._monotonic = storage.monotonic
+        self._wall = storage.wall
+        self._requested = storage.wall()
+        self.asked_at = storage.monotonic()
         self._received = 0.0
         self._admitted: Admitted | None = None
         self._renewed: Stored | None = None

@@ -9,15 +9,10 @@ content still has the tag (If-Range). Whatever else comes is taken for what it i
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from metaproxy.cache.admission import Admission, Admitted
+from metaproxy.cache.admission import Admitted
 from metaproxy.cache.deliveries import NoBody, Read
-from metaproxy.cache.flights import Flights
 from metaproxy.cache.incomplete import Incomplete
-from metaproxy.cache.memory import MemoryStore
-from metaproxy.cache.trust import Trust
-from metaproxy.cache.withdrawals import Withdrawals
-from metaproxy.cache.writes import Writes
-from metaproxy.clock import Clock
+from metaproxy.cache.storage import Storage
 from metaproxy.exchange import ClientDisconnected
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import parts, ranges
@@ -30,58 +25,25 @@ MAX_SEGMENTS = 64
 RANGE_FIELDS = frozenset({b"range", b"if-range"})
 
 
-class PartStorage:
-    """Stores the parts that pass.
-
-    Args:
-        admission: judges answers.
-        store: where parts are stored.
-        withdrawals: remove parts that an answer contradicts.
-        flights: tell of purges that overtake an answer.
-        writes: what is being written, and must not be stored.
-        trust: whether this process hears of every write.
-    """
-
-    def __init__(
-        self,
-        *,
-        admission: Admission,
-        store: MemoryStore,
-        withdrawals: Withdrawals,
-        flights: Flights,
-        writes: Writes,
-        trust: Trust,
-        monotonic: Clock,
-        wall: Clock,
-    ) -> None:
-        self.admission = admission
-        self.store = store
-        self.withdrawals = withdrawals
-        self.monotonic = monotonic
-        self.wall = wall
-        self._flights = flights
-        self._writes = writes
-        self._trust = trust
-
-    async def pass_on(self, app: ASGIApp, read: Read, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let ``app`` answer a request for a range, and store the part that it sends."""
-        passing = _Passing(self, read, send)
-        covered = self._trust.covers(passing.asked_at, passing.asked_at)
-        passing.doomed = not covered or self._writes.concern(passing.tags)
-        self._flights.watch(passing)
-        try:
-            await app(scope, receive, passing.send)
-        finally:
-            self._flights.unwatch(passing)
+async def pass_on(
+    storage: Storage, app: ASGIApp, read: Read, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Let ``app`` answer a request for a range, and store the part that it sends."""
+    passing = _Passing(storage, read, send)
+    storage.flights.watch(passing)
+    try:
+        await app(scope, receive, passing.send)
+    finally:
+        storage.flights.unwatch(passing)
 
 
 class _Passing:
     """The answer to a request for a range, on its way to a client."""
 
-    def __init__(self, storage: PartStorage, read: Read, send: Send) -> None:
+    def __init__(self, storage: Storage, read: Read, send: Send) -> None:
         self.tags = read.asked.tags
-        self.doomed = False
         self.asked_at = storage.monotonic()
+        self.doomed = storage.is_overtaken(self.tags, self.asked_at)
         self._storage = storage
         self._read = read
         self._send = send

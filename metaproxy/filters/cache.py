@@ -26,7 +26,7 @@ from metaproxy.cache.inventory import Inventory
 from metaproxy.cache.lookup import Lookup, PreparedRead
 from metaproxy.cache.memory import MemoryStore
 from metaproxy.cache.misses import Led, Misses
-from metaproxy.cache.partial import PartStorage
+from metaproxy.cache.partial import pass_on
 from metaproxy.cache.partitions import Partitions
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.replicas import Replicas
@@ -34,6 +34,7 @@ from metaproxy.cache.requests import CacheRequest, RequestReader, has_unchecked_
 from metaproxy.cache.routes import CacheRoutes
 from metaproxy.cache.second_level import SecondLevel
 from metaproxy.cache.settings import Cache, CacheRoute
+from metaproxy.cache.storage import Storage
 from metaproxy.cache.stored import Hit, Stored
 from metaproxy.cache.withdrawals import Withdrawals
 from metaproxy.cache.write_through import WriteThrough
@@ -124,9 +125,8 @@ class MetadataCache(Stage):
         )
         self._withdrawals = Withdrawals(self._store, self._collections, second_level, monotonic)
         self._write_through = WriteThrough(self._routes, self._replicas)
-        admission = Admission(respect_origin=settings.respect_origin, hit_status=settings.hit_status)
-        self._part_storage = PartStorage(
-            admission=admission,
+        self._storage = Storage(
+            admission=Admission(respect_origin=settings.respect_origin, hit_status=settings.hit_status),
             store=self._store,
             withdrawals=self._withdrawals,
             flights=flights,
@@ -135,18 +135,7 @@ class MetadataCache(Stage):
             monotonic=monotonic,
             wall=wall,
         )
-        self._fetcher = Fetcher(
-            app,
-            admission=admission,
-            store=self._store,
-            withdrawals=self._withdrawals,
-            flights=flights,
-            writes=writes,
-            trust=self._trust,
-            second_level=second_level,
-            monotonic=monotonic,
-            wall=wall,
-        )
+        self._fetcher = Fetcher(app, self._storage, second_level)
         self._misses = Misses(
             name=name, fetcher=self._fetcher, flights=flights, trust=self._trust, monotonic=monotonic
         )
@@ -269,7 +258,7 @@ class MetadataCache(Stage):
         note_pass(exchange, cache_status.forwarded(self._name, reason))
         app = self.app
         if is_of_part and method == "GET":
-            app = partial(self._part_storage.pass_on, self.app, read)
+            app = partial(pass_on, self._storage, self.app, read)
         if read.stale is not None:
             fallback = Fallback(app, partial(self._instead_of_error, read, method, reason))
             await fallback.pass_on(exchange, scope, receive, send)
