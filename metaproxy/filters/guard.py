@@ -126,10 +126,7 @@ class Guard(Check):
         return self._ambiguity(scope["raw_path"], scope["path"]) is None
 
     def _ambiguity(self, raw_path: bytes, path: str) -> str | None:
-        problem = ambiguity(raw_path)
-        if problem is None and self._spellings.differ(path):
-            problem = "the path is another one to who ignores case"
-        return problem
+        return ambiguity(raw_path) or self._spellings.problem(path)
 
     def _check_names(self, exchange: Exchange, scope: Scope, names: tuple[bytes, ...]) -> Fault | None:
         """Look at which fields there are; most clients send the same few again and again."""

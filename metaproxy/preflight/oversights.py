@@ -17,9 +17,10 @@ from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
+from metaproxy.preflight.unreachable import sample_paths
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.expressions import compiled
-from metaproxy.protocol.limits.early import NEEDS_TENANTS, needs_tenants
+from metaproxy.protocol.limits.early import tenant_problem
 from metaproxy.protocol.limits.rates import RuleError
 from metaproxy.protocol.limits.table import captured_apart
 from metaproxy.protocol.mount import Mount
@@ -38,11 +39,11 @@ def early_tenants(machine: Machine, upstream: Upstream, limits: Limits) -> Itera
         if rule.before is None:
             continue
         try:
-            needed = needs_tenants(rate_rule(rule), mount)
+            problem = tenant_problem(rate_rule(rule), mount)
         except RuleError:
             continue  # its own error is reported elsewhere
-        if needed:
-            yield Note(("limits", "rates", index, "before"), NEEDS_TENANTS)
+        if problem:
+            yield Note(("limits", "rates", index, "before"), problem)
 
 
 def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:
@@ -79,18 +80,14 @@ def nothing_to_share(machine: Machine, identity: Tokens | NoIdentity, cache: Cac
     if cache.scope != "shared" or isinstance(identity, NoIdentity):
         return
     is_open = OpenPaths(identity.anonymous, exact=identity.anonymous_exact)
-    guarded = [route.path for route in cache.routes if not is_open.has(_sample(route.path))]
+    guarded = [route.path for route in cache.routes if not all(map(is_open.has, sample_paths(route.path)))]
     if guarded:
         yield warning(
             ("cache", "scope"),
             f"shared: answers for {guarded[0]} are stored only if the origin says public, s-maxage or "
             "must-revalidate in Cache-Control, because requests for it have a token. Nova says none of "
-            "these: use project, user or token, or let the origin say it",
+            "these: use project, user or token, unless this origin says one of them",
         )
-
-
-def _sample(template: str) -> str:
-    return re.sub(r"\{[^}]*\}|\*+", "x1", template)
 
 
 def targets_twice(machine: Machine, upstream: Upstream) -> Iterator[Note]:

@@ -34,14 +34,18 @@ class Spellings:
             self._folded.add(_fold(template), template, exact=exact)
             self._any_has_case |= _fold(template) != template
 
-    def differ(self, path: str) -> bool:
-        """Say whether ``path`` (percent-decoded) matches other templates once case and blanks are ignored."""
-        folded = path.casefold()
-        if " " in folded:
-            folded = BLANKS.sub("", folded)
+    def problem(self, path: str) -> str | None:
+        """Return what must not be ignored because ``path`` (percent-decoded) would match other templates."""
+        bare = BLANKS.sub("", path) if " " in path else path
+        folded = bare.casefold()
         if folded == path and not self._any_has_case:
-            return False
-        return _templates(self._exact, path) != _templates(self._folded, folded)
+            return None
+        exact = _templates(self._exact, path)
+        if exact == _templates(self._folded, folded):
+            return None
+        if exact == _templates(self._folded, path.casefold()):
+            return "the path is another one if blanks at the end of a name are ignored"
+        return "the path is another one if case is ignored"
 
 
 def _templates(table: ResourceTable[str], path: str) -> set[str]:

@@ -41,29 +41,36 @@ MEMO_ENTRIES = 256
 FIRST_SEGMENTS = 3
 """So many captured segments of a template may be a version, a tenant and a collection."""
 
-NEEDS_TENANTS = (
-    "before identity the tenant of a path that does not name one is not known, so that such a path would be "
-    "counted apart from the same path with its tenant: capture and name no tenant (capture_groups: false for "
-    "a regex), write exact: true, or remove before"
-)
+_ANY_NAMES = ("a path with its tenant", "the same path without it")
 
 
 def refuse_tenants(rule: RateRule, mount: Mount = NOT_MOUNTED) -> None:
     """Raise RuleError if ``rule``, which is held before identity, needs the tenant of each path."""
-    if needs_tenants(rule, mount):
-        raise RuleError(f"rate {rule.name!r}: {NEEDS_TENANTS}")
+    if problem := tenant_problem(rule, mount):
+        raise RuleError(f"rate {rule.name!r}: {problem}")
 
 
-def needs_tenants(rule: RateRule, mount: Mount = NOT_MOUNTED) -> bool:
-    """Say whether ``rule``, which is held before identity, needs the tenant of each path.
+def tenant_problem(rule: RateRule, mount: Mount = NOT_MOUNTED) -> str:
+    """Return why ``rule``, which is held before identity, needs the tenant of each path; "" if it does not.
 
     A rule with an expression that no path could be found for is taken to need it if it captures anything.
     """
-    return not rule.exact and bool(rule.path or rule.regex) and _needs_tenants(rule, mount.prefix)
+    if rule.exact or not (rule.path or rule.regex):
+        return ""
+    if not (apart := _names_apart(rule, mount.prefix)):
+        return ""
+    one, other = apart
+    return (
+        "before identity the tenant of a path that does not name one is not known, so that the rule does not "
+        f"count {one} and {other} together, which may name one resource: capture no tenant, and write no "
+        "text where a tenant may stand (capture_groups: false for a regex), write exact: true, or remove "
+        "before"
+    )
 
 
 @lru_cache(MEMO_ENTRIES)
-def _needs_tenants(rule: RateRule, prefix: str) -> bool:
+def _names_apart(rule: RateRule, prefix: str) -> tuple[str, str] | None:
+    """Return two names of one resource that have other counters; None if there are none."""
     mount = Mount(prefix)
     template = re.sub(r":[^/]*\}", "}", rule.path)  # the form of a tenant makes it no better known
     tried = replace(rule, path=template, query=(), methods=frozenset())
@@ -74,11 +81,12 @@ def _needs_tenants(rule: RateRule, prefix: str) -> bool:
         if not path.startswith("/"):
             continue
         inside = mount.inside(path)
-        if _counters(table, inside):
+        if counters := _counters(table, inside):
             is_met = True
-            if len({_counters(table, name) for name in _names(inside, collections)}) > 1:
-                return True
-    return bool(rule.regex) and not is_met and bool(captured_apart(rule))
+            for name in _names(inside, collections):
+                if _counters(table, name) != counters:
+                    return inside, name
+    return _ANY_NAMES if rule.regex and not is_met and captured_apart(rule) else None
 
 
 def _tried(rule: RateRule, mount: Mount) -> tuple[Collection[str], Iterator[str]]:

@@ -159,6 +159,14 @@ def test_a_cache_for_everybody_that_stores_nothing_of_who_has_a_token_is_a_warni
             static("2999-01-01T00:00:00Z")[:-1] + ", anonymous: ['/v2.1/{tenant_id}/images/**']}",
             SHARED,
         ),
+        (
+            static("2999-01-01T00:00:00Z")[:-1] + ", anonymous: ['/v2.1/{tenant_id}/images/**']}",
+            SHARED.replace("{tenant_id}", "{tenant_id:[0-9a-f]{32}}"),
+        ),
+        (
+            static("2999-01-01T00:00:00Z")[:-1] + ", anonymous: ['/{tenant_id:[0-9a-f]{32}}/open']}",
+            "{scope: shared, routes: [{path: '/{tenant_id:[0-9a-f]{32}}/open'}]}",
+        ),
     ],
 )
 def test_a_cache_for_everybody_is_none_where_requests_have_no_token(

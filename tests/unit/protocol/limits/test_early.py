@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from metaproxy.protocol.limits.early import needs_tenants, refuse_tenants
+from metaproxy.protocol.limits.early import refuse_tenants, tenant_problem
 from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.mount import Mount
 
@@ -32,9 +32,9 @@ def before(**said: Any) -> RateRule:
         ("/compute/v2/p1/servers/**", "address"),
     ],
 )
-def test_a_template_that_counts_by_tenant_or_names_one_needs_tenants(path: str, per: str) -> None:
-    assert needs_tenants(before(path=path, per=(per,)), MOUNT)
-    assert needs_tenants(before(path=path, per=tuple({per, "address"})), MOUNT)
+def test_a_template_that_counts_by_tenant_or_names_one_tenant_problem(path: str, per: str) -> None:
+    assert tenant_problem(before(path=path, per=(per,)), MOUNT)
+    assert tenant_problem(before(path=path, per=tuple({per, "address"})), MOUNT)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_a_template_that_counts_by_tenant_or_names_one_needs_tenants(path: str, 
         r"/v\d+\.\d+/([^/]+)/.*",
     ],
 )
-def test_an_expression_that_captures_a_tenant_or_names_one_needs_tenants(regex: str) -> None:
-    assert needs_tenants(before(regex=regex), MOUNT)
+def test_an_expression_that_captures_a_tenant_or_names_one_tenant_problem(regex: str) -> None:
+    assert tenant_problem(before(regex=regex), MOUNT)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_an_expression_that_captures_a_tenant_or_names_one_needs_tenants(regex: 
     ],
 )
 def test_a_template_that_is_counted_by_address_does_not(path: str) -> None:
-    assert not needs_tenants(before(path=path), MOUNT)
+    assert not tenant_problem(before(path=path), MOUNT)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_template_that_is_counted_by_address_does_not(path: str) -> None:
     ],
 )
 def test_a_template_that_is_counted_by_what_every_name_has_does_not(path: str) -> None:
-    assert not needs_tenants(before(path=path, per=("image_id",)), MOUNT)
+    assert not tenant_problem(before(path=path, per=("image_id",)), MOUNT)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,25 @@ def test_a_template_that_is_counted_by_what_every_name_has_does_not(path: str) -
     ],
 )
 def test_an_expression_that_captures_what_every_name_has_does_not(regex: str) -> None:
-    assert not needs_tenants(before(regex=regex), MOUNT)
+    assert not tenant_problem(before(regex=regex), MOUNT)
 
 
 @pytest.mark.parametrize("more", [{"exact": True}, {"capture_groups": False}])
 def test_a_rule_that_says_so_does_not(more: dict[str, Any]) -> None:
-    assert not needs_tenants(before(regex=r"/v2\.1/([^/]+)/images/(.*)", **more), MOUNT)
+    assert not tenant_problem(before(regex=r"/v2\.1/([^/]+)/images/(.*)", **more), MOUNT)
 
 
 def test_the_refusal_names_the_rate_and_what_to_do() -> None:
     with pytest.raises(RuleError, match=r"^rate 'r': before identity .*write exact: true, or remove before$"):
         refuse_tenants(before(path="/v2.1/{tenant_id}/servers", per=("tenant_id",)))
+
+
+@pytest.mark.parametrize(
+    ("regex", "one", "other"),
+    [
+        (".*/metadata/.*", "/v2.1/metadata/servers", "/v2.1/servers"),
+        (r"/v2\.1/p1/images/1", "/v2.1/p1/images/1", "/v2.1/images/1"),
+    ],
+)
+def test_the_refusal_names_two_paths_that_are_not_counted_together(regex: str, one: str, other: str) -> None:
+    assert f"does not count {one} and {other} together" in tenant_problem(before(regex=regex))
