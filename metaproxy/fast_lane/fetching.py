@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.cache.misses import Led
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.passing import Passing
+from metaproxy.fast_lane.writing import Writer
 from metaproxy.filters.trace import Trace
 from metaproxy.protocol.headers import Header
 
@@ -17,8 +18,8 @@ from metaproxy.protocol.headers import Header
 class Fetching(Passing):
     """One such read; ``led`` is the flight."""
 
-    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope, led: Led) -> None:
-        super().__init__(trace, exchange, scope)
+    def __init__(self, trace: Trace, writer: Writer, exchange: Exchange, scope: Scope, led: Led) -> None:
+        super().__init__(trace, writer, exchange, scope)
         self._led = led
         self._has_left = False
 

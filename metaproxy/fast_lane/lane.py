@@ -23,7 +23,7 @@ from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
 from metaproxy.fast_lane.plans import PassedOn, Plan, PlanKey
 from metaproxy.fast_lane.repeats import Repeats
-from metaproxy.fast_lane.writing import Refusals, edited
+from metaproxy.fast_lane.writing import Refusals, Writer, edited
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.no_cache import NoCache
@@ -69,10 +69,10 @@ class FastLane:
         self._cache = cache
         self._kinds = Kinds(trace, line.checks, counted, cache)
         self._planner = Planner(trace, line.checks, authenticate, cache)
-        self._onward = Onward(trace, cache, forward, self._planner)
         self._refusals = Refusals()
-        self._via = b"via: " + trace.via + b"\r\nx-compute-request-id: "
-        self._repeats = Repeats(self._refusals, self._via, trace.date)
+        self._writer = Writer(trace.via, trace.date)
+        self._onward = Onward(trace, cache, forward, self._planner, self._writer)
+        self._repeats = Repeats(self._refusals, self._writer)
 
     def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | Passing | ASGIApp:
         """Return the whole answer to the request of ``scope``, or what will give it.
@@ -201,28 +201,13 @@ class FastLane:
         exchange.outcome, exchange.cache_status = hit.outcome, hit.cache_status
         body = b"" if scope["method"] == "HEAD" else hit.body
         self._trace.end(exchange, scope, hit.status, len(body))
-        return b"".join(
-            (
-                hit.head_with(lines(exchange.response_headers), exchange.response_edits),
-                self._via,
-                exchange.request_id.encode("ascii"),
-                b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n",
-                body,
-            )
-        )
+        head = hit.head_with(lines(exchange.response_headers), exchange.response_edits)
+        return self._writer.whole(head, exchange.request_id, body, is_dated=True, keep_alive=keep_alive)
 
     def _refusal(self, fault: Fault, exchange: Exchange, scope: Scope, *, keep_alive: bool) -> bytes:
         exchange.outcome, exchange.reason = outcome_of(fault), fault.reason
         start, body = self._refusals.of(fault, scope)
         self._trace.end(exchange, scope, fault.status, len(body))
-        return b"".join(
-            (
-                edited(start + lines(exchange.response_headers), exchange.response_edits),
-                self._via,
-                exchange.request_id.encode("ascii"),
-                b"\r\ndate: ",
-                self._trace.date(),
-                b"\r\n\r\n" if keep_alive or fault.close else b"\r\nconnection: close\r\n\r\n",
-                body,
-            )
-        )
+        head = edited(start + lines(exchange.response_headers), exchange.response_edits)
+        keep_alive = keep_alive or fault.close  # it says so itself then
+        return self._writer.whole(head, exchange.request_id, body, is_dated=False, keep_alive=keep_alive)

@@ -13,6 +13,7 @@ from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.fetching import Fetching
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
+from metaproxy.fast_lane.writing import Writer
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.trace import Trace
@@ -31,12 +32,19 @@ class Onward:
         trace, cache: the stages of that name.
         forward: sends them; None if something else answers.
         planner: plans for those that may come again.
+        writer: writes their answers.
     """
 
     def __init__(
-        self, trace: Trace, cache: MetadataCache | NoCache, forward: Forward | None, planner: Planner
+        self,
+        trace: Trace,
+        cache: MetadataCache | NoCache,
+        forward: Forward | None,
+        planner: Planner,
+        writer: Writer,
     ) -> None:
         self._trace = trace
+        self._writer = writer
         self._cache = cache
         self._forward = forward
         self._planner = planner
@@ -105,13 +113,13 @@ class Onward:
         """Send ``message``. If ``request`` was asked of the cache, the answer is for the cache as well."""
         if request is None:
             self._cache.note_bypass(exchange)
-            passing = Passing(self._trace, exchange, scope)
+            passing = Passing(self._trace, self._writer, exchange, scope)
             passing.call = lease.send(message, exchange, scope, passing)
             return passing
         led = self._cache.lead(exchange, scope, request)
         if led is None:
             lease.give_back()
             return None
-        fetching = Fetching(self._trace, exchange, scope, led)
+        fetching = Fetching(self._trace, self._writer, exchange, scope, led)
         fetching.call = lease.send(message, led.exchange, led.scope, fetching)
         return fetching

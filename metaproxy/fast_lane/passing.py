@@ -12,10 +12,10 @@ from typing import Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.exchange import Exchange
-from metaproxy.fast_lane.writing import serialised
+from metaproxy.fast_lane.writing import Writer, passed_head
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.call import Call
-from metaproxy.protocol.headers import Header
+from metaproxy.protocol.headers import Header, get
 
 End = Callable[[], None]
 
@@ -39,13 +39,15 @@ class Passing:
 
     Args:
         trace: the first stage.
+        writer: writes the answer.
         exchange, scope: the request.
     """
 
     waiting: Waiting
 
-    def __init__(self, trace: Trace, exchange: Exchange, scope: Scope) -> None:
+    def __init__(self, trace: Trace, writer: Writer, exchange: Exchange, scope: Scope) -> None:
         self._trace = trace
+        self._writer = writer
         self._exchange = exchange
         self.scope = scope
         self._ends: tuple[End, ...] = ()
@@ -71,8 +73,15 @@ class Passing:
 
     def answered(self, status: int, fields: list[Header], body: bytes) -> None:
         """The upstream's answer is complete."""
-        head = self._trace.head(self._exchange, fields)
-        answer = serialised(status, head, body, keep_alive=self.waiting.keep_alive)
+        exchange = self._exchange
+        answer = self._writer.whole(
+            passed_head(status, fields, exchange),
+            exchange.request_id,
+            body,
+            is_dated=get(fields, b"date") is not None,
+            keep_alive=self.waiting.keep_alive,
+            version=exchange.upstream_version,
+        )
         self._end(status, len(body))
         self.waiting.complete(answer)
 

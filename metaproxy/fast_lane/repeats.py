@@ -7,11 +7,10 @@ made here that others could hold on to, no Exchange, no scope: a request that is
 from metaproxy.asgi import outcome_of
 from metaproxy.cache.stored import Hit
 from metaproxy.fast_lane.plans import Remembered
-from metaproxy.fast_lane.writing import Refusals, edited
+from metaproxy.fast_lane.writing import Refusals, Writer, edited
 from metaproxy.outbox import MOST_BYTES
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
-from metaproxy.telemetry.dates import DateField
 
 
 class Repeats:
@@ -19,14 +18,12 @@ class Repeats:
 
     Args:
         refusals: what refusals have in common.
-        via: the line of Via, and the name of the field with the request's id.
-        date: makes the Date of refusals.
+        writer: writes the answers.
     """
 
-    def __init__(self, refusals: Refusals, via: bytes, date: DateField) -> None:
+    def __init__(self, refusals: Refusals, writer: Writer) -> None:
         self._refusals = refusals
-        self._via = via
-        self._date = date
+        self._writer = writer
 
     def answer(self, plan: Remembered, now: float) -> bytes | None:
         """Return the whole answer to a request that came ``now`` (monotonic seconds).
@@ -58,7 +55,7 @@ class Repeats:
             plan.looked_up.value += 1
         plan.end.end(request_id, now, hit.status, len(body), hit.outcome, "", hit.cache_status)
         head = hit.head_with(told, plan.exchange.response_edits)
-        return b"".join((head, self._via, request_id.encode(), b"\r\n\r\n", body))
+        return self._writer.whole(head, request_id, body, is_dated=True, keep_alive=True)
 
     def _refusal(
         self, plan: Remembered, now: float, fault: Fault, told: bytes, *, is_early: bool = False
@@ -69,7 +66,5 @@ class Repeats:
             plan.looked_up.value += 1
         start, body = self._refusals.of_kept(fault, plan.scope)
         end.end(request_id, now, fault.status, len(body), outcome_of(fault), fault.reason)
-        via, date = self._via, self._date()
-        named = request_id.encode()
         head = edited(start + told, plan.exchange.response_edits)
-        return b"".join((head, via, named, b"\r\ndate: ", date, b"\r\n\r\n", body))
+        return self._writer.whole(head, request_id, body, is_dated=False, keep_alive=True)

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from starlette.types import Scope
 
 from metaproxy.asgi import fault_answer
+from metaproxy.exchange import Exchange
 from metaproxy.memo import Memo
 from metaproxy.protocol.compute_api import FORMATS
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.header_edits import HeaderEdits
 from metaproxy.protocol.headers import Header, combined, lines
 from metaproxy.protocol.status_lines import STATUS_LINE
+from metaproxy.telemetry.dates import DateField
 
 MEMO_ENTRIES = 1024
 MEMO_ACCEPT_BYTES = 256
@@ -29,15 +31,59 @@ def answer_kind(scope: Scope) -> AnswerKind:
     return combined(scope["headers"], b"accept"), suffix, scope["method"] == "HEAD"
 
 
-def serialised(status: int, fields: Sequence[Header], body: bytes, *, keep_alive: bool) -> bytes:
-    """Return a whole answer; without ``keep_alive`` it says that the connection ends."""
-    end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-    return b"".join((STATUS_LINE[status], lines(fields), end, body))
+class Writer:
+    """Writes every answer that takes no task: hits, refusals, and what an upstream has answered.
+
+    ``Trace.head`` says the same in pairs, for answers that an ASGI application gives.
+
+    Args:
+        via: our element of Via.
+        date: makes the Date field.
+    """
+
+    def __init__(self, via: bytes, date: DateField) -> None:
+        self._date = date
+        self._via = via
+        self._signature = _signature(via)
+
+    def whole(
+        self,
+        head: bytes,
+        request_id: str,
+        body: bytes,
+        *,
+        is_dated: bool,
+        keep_alive: bool,
+        version: str = "1.1",
+    ) -> bytes:
+        """Return the whole answer that begins with ``head``, a status line and header lines after all edits.
+
+        ``is_dated`` is whether Date is among them. Without ``keep_alive`` the answer says that the
+        connection ends. ``version`` is that of HTTP in which an upstream's answer came.
+        """
+        signature = self._signature
+        if version != "1.1":
+            # RFC 9110 §7.6.3: Via names the version in which the message was received.
+            signature = _signature(version.encode("ascii") + self._via[3:])
+        date = b"" if is_dated else b"\r\ndate: " + self._date()
+        end = b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n"
+        return b"".join((head, signature, request_id.encode("ascii"), date, end, body))
+
+
+def _signature(via: bytes) -> bytes:
+    return b"via: " + via + b"\r\nx-compute-request-id: "
 
 
 def edited(head: bytes, edits: HeaderEdits | None) -> bytes:
     """Return ``head``, a status line and header lines, after ``edits``."""
     return head if edits is None else edits.apply_to_lines(head)
+
+
+def passed_head(status: int, fields: Sequence[Header], exchange: Exchange) -> bytes:
+    """Return the head of an upstream's answer without its id of the request, for ``Writer.whole``."""
+    kept = [field for field in fields if field[0] != b"x-compute-request-id"]
+    head = STATUS_LINE[status] + lines(kept + exchange.response_headers)
+    return edited(head, exchange.response_edits)
 
 
 class Refusals:
