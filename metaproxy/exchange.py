@@ -48,8 +48,8 @@ class Identity:
     """The user and project of a token, as identity said it. Never holds the token itself.
 
     ``expires_at`` is seconds since the epoch. ``token_digest`` is a keyed hash that tells tokens
-    apart inside this process. ``header_pairs`` are the identity headers for the upstream, rendered
-    once when the token was validated.
+    apart inside this process. ``renderer`` renders the identity headers for the upstream when they are
+    needed, because they take twice the memory of what they are rendered from.
     """
 
     user_id: str = ""
@@ -84,7 +84,12 @@ class Identity:
     extra: Mapping[str, str] = field(default_factory=dict)
     """Attributes of one provider alone: default_region, contact_id, authenticated_by, impersonator_id, …"""
     token_digest: bytes = field(default=b"", repr=False)
-    header_pairs: HeaderPairs = field(default=(), repr=False)
+    renderer: "Callable[[Identity], HeaderPairs] | None" = field(default=None, repr=False, compare=False)
+
+    @property
+    def header_pairs(self) -> HeaderPairs:
+        """The identity headers for the upstream; none of an identity that no cache has kept."""
+        return self.renderer(self) if self.renderer is not None else ()
 
     def roles_in(self, tenants: Collection[str]) -> tuple[str, ...]:
         """Return the roles that count in every one of ``tenants``; "" has those given for all tenants.

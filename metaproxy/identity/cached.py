@@ -264,7 +264,7 @@ class CachedValidator(TokenValidator):
                 verdict = replace(self._headers.applied(verdict), token_digest=key)
                 # It may have been revoked meanwhile: the answer holds for the requests that wait, no longer.
                 if revision == self._revision:
-                    self._cache.keep(key, verdict, name, past_expiry=allow_expired)
+                    verdict = self._cache.keep(key, verdict, name, past_expiry=allow_expired)
         if isinstance(verdict, Rejected):
             self._cache.reject(key, verdict)
         return verdict

@@ -12,21 +12,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from urllib.parse import quote
+from weakref import ref
 
 import structlog
 
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import HeaderPairs, Identity, roles_in
+from metaproxy.memo import Memo
 from metaproxy.protocol import identity_headers as names
 from metaproxy.protocol.identity_headers import Family
 from metaproxy.telemetry.metrics import Metrics
 
 MAX_CATALOG_BYTES = 16384
 """The longest line of a head that Nova reads by default."""
+MAX_MEMO_ENTRIES = 1024
+MAX_MEMO_BYTES = 4096
+"""Octets of the values of one identity. Larger ones are rendered each time, so that memory is bounded."""
 REPEAT_SECONDS = 60.0
 """Seconds between two lines of the log about catalogs that are too large."""
 
 logger = structlog.get_logger(__name__)
+
+TOKEN_EXPIRES = "token_expires"  # noqa: S105 - the name of an attribute
+"""The key of ``Identity.extra`` with the expiry as identity wrote it."""
 
 _CONTROL = {code: f"%{code:02X}" for code in (*range(0x20), 0x7F)}
 _LIST_CONTROL = _CONTROL | {ord(","): "%2C"}
@@ -36,9 +44,6 @@ _TWINS = {
     template.format(twin="").encode(): template.format(twin="-service").encode()
     for template, _ in names.OPENSTACK
 }
-# The fields that say the same for every tenant.
-_KEPT = frozenset({names.STATUS, names.OPENSTACK_CATALOG.encode(), names.REPOSE_CATALOG.encode()})
-
 DELEGATED: HeaderPairs = ((names.STATUS, names.INVALID),)
 """The fields that the upstream gets for a request without a valid token."""
 SERVICE_DELEGATED: HeaderPairs = ((names.SERVICE_STATUS, names.INVALID),)
@@ -77,44 +82,74 @@ class IdentityHeaders:
         )
         self._monotonic = monotonic
         self._logged_at = float("-inf")
+        self._memo: Memo[int, tuple[ref[Identity], HeaderPairs]] = Memo(MAX_MEMO_ENTRIES, MAX_MEMO_BYTES)
+        self._renderer = self._remembered
 
     def render(self, identity: Identity) -> HeaderPairs:
-        """Return the header fields that tell the upstream of ``identity``."""
+        """Return the header fields that tell the upstream of ``identity``; report too large a catalog."""
+        self._report(identity.catalog)
+        return self._rendered(identity)
+
+    def applied(self, identity: Identity) -> Identity:
+        """Return ``identity`` as it is kept: it renders its header fields when they are asked for.
+
+        It is without the attributes that only fields would need which are not sent.
+        """
+        self._report(identity.catalog)
+        extra = identity.extra
+        if not self._repose and TOKEN_EXPIRES in extra:
+            extra = {name: value for name, value in extra.items() if name != TOKEN_EXPIRES}
+        catalog = identity.catalog if self._catalog(identity.catalog) else None
+        return replace(identity, renderer=self._renderer, catalog=catalog, extra=extra)
+
+    def _remembered(self, identity: Identity) -> HeaderPairs:
+        found = self._memo.get(id(identity))
+        # The memo keeps no identity alive; it looks whether the id still means the same one.
+        if found is not None and found[0]() is identity:
+            return found[1]
+        pairs = self._rendered(identity)
+        size = sum([len(value) for _, value in pairs])
+        return self._memo.keep(id(identity), (ref(identity), pairs), size)[1]
+
+    def _rendered(self, identity: Identity) -> HeaderPairs:
         pairs = [(names.STATUS.decode(), names.CONFIRMED.decode())]
         if self._openstack:
             pairs += _openstack(identity)
         if self._repose:
             pairs += _repose(identity)
-        if self.send_catalog and identity.catalog:
-            pairs += self._catalog(identity.catalog)
-        return _encoded(pairs)
+        return _encoded(pairs + self._catalog(identity.catalog))
 
-    def applied(self, identity: Identity) -> Identity:
-        """Return ``identity`` with its header fields, and without the catalog they may carry."""
-        return replace(identity, header_pairs=self.render(identity), catalog=None)
+    def _catalog(self, catalog: bytes | None) -> list[tuple[str, str]]:
+        """The fields with ``catalog`` that are not too large."""
+        return [pair for pair in self._catalog_fields(catalog) if len(pair[1]) <= self._max_catalog_bytes]
 
-    def _catalog(self, catalog: bytes) -> list[tuple[str, str]]:
-        pairs = []
+    def _catalog_fields(self, catalog: bytes | None) -> list[tuple[str, str]]:
+        pairs: list[tuple[str, str]] = []
+        if not self.send_catalog or not catalog:
+            return pairs
         if self._openstack:
             pairs.append((names.OPENSTACK_CATALOG, catalog.decode()))
         if self._repose:
             pairs.append((names.REPOSE_CATALOG, base64.b64encode(catalog).decode()))
-        return [pair for pair in pairs if self._fits(*pair)]
+        return pairs
 
-    def _fits(self, name: str, value: str) -> bool:
-        if len(value) <= self._max_catalog_bytes:
-            return True
-        self._left_out.add((name,))
+    def _report(self, catalog: bytes | None) -> None:
+        """Count the fields with ``catalog`` that are too large, and log one now and then."""
+        for name, value in self._catalog_fields(catalog):
+            if len(value) > self._max_catalog_bytes:
+                self._left_out.add((name,))
+                self._log(name, len(value))
+
+    def _log(self, name: str, size: int) -> None:
         now = self._monotonic()
         if now - self._logged_at >= REPEAT_SECONDS:
             self._logged_at = now
             logger.warning(
                 "a catalog is too large to be sent; it is left out",
                 field=name,
-                bytes=len(value),
+                bytes=size,
                 max_catalog_bytes=self._max_catalog_bytes,
             )
-        return False
 
 
 @cache
@@ -141,20 +176,7 @@ def acting_for(identity: Identity, tenant_id: str, tenants: Sequence[str]) -> Id
     if (tenant_id, roles, extra) == (identity.project_id, identity.roles, identity.extra):
         return identity
     project_name = identity.project_name if tenant_id == identity.project_id else ""
-    acting = replace(identity, project_id=tenant_id, project_name=project_name, roles=roles, extra=extra)
-    return replace(acting, header_pairs=_rendered_again(acting))
-
-
-def _rendered_again(identity: Identity) -> HeaderPairs:
-    """Render the families anew that were rendered of ``identity``, which has changed; keep the catalog."""
-    told = {name for name, _ in identity.header_pairs}
-    pairs: list[tuple[str, str]] = []
-    if names.OPENSTACK_ADMIN_PROJECT.encode() in told:  # never without a value
-        pairs += _openstack(identity)
-    if names.REPOSE_AUTHORIZATION.encode() in told:  # never without a value
-        pairs += _repose(identity)
-    kept = [pair for pair in identity.header_pairs if pair[0] in _KEPT]
-    return (*kept, *_encoded(pairs))
+    return replace(identity, project_id=tenant_id, project_name=project_name, roles=roles, extra=extra)
 
 
 def _encoded(pairs: Iterable[tuple[str, str]]) -> HeaderPairs:
@@ -180,7 +202,7 @@ def _repose(identity: Identity) -> list[tuple[str, str]]:
         (names.REPOSE_AUTHORIZATION, f"Proxy {tenant}" if tenant else "Proxy"),
         (names.REPOSE_USER, _clean(identity.user_name or identity.user_id)),
         (names.REPOSE_GROUPS, groups),
-        (names.REPOSE_TOKEN_EXPIRES, _clean(identity.extra.get("token_expires", ""))),
+        (names.REPOSE_TOKEN_EXPIRES, _clean(identity.extra.get(TOKEN_EXPIRES, ""))),
     ]
     pairs += [(name, _clean(identity.extra.get(key, ""))) for name, key in names.REPOSE_EXTRA]
     return pairs
@@ -194,11 +216,11 @@ def _value(claim: str | tuple[str, ...]) -> str:
 
 def _member(text: str) -> str:
     """Return a name as a member of a list."""
-    return _edges(text.translate(_LIST_CONTROL))
+    return _edges(text if text.isprintable() and "," not in text else text.translate(_LIST_CONTROL))
 
 
 def _clean(text: str) -> str:
-    return _edges(text.translate(_CONTROL))
+    return _edges(text if text.isprintable() else text.translate(_CONTROL))
 
 
 def _edges(text: str) -> str:

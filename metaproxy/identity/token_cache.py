@@ -9,14 +9,14 @@ because the machine may have slept, which a monotonic clock need not notice.
 """
 
 import random
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.ending import EndingCache
 from metaproxy.exchange import Identity
 from metaproxy.identity.revocation import Revocation
+from metaproxy.identity.sharing import Sharing, own_size
 from metaproxy.identity.validator import Rejected, Verdict
 from metaproxy.settings.section import Section
 from metaproxy.settings.units import Duration, Percent, Size
@@ -27,9 +27,8 @@ MAX_RECENT = 4096
 RETRY_STALE = 1.0
 """Seconds for which a stale verdict is used before identity, which failed, is asked again."""
 
-ENTRY_BYTES = 768
+ENTRY_BYTES = 448
 """Memory of an entry besides its identity: its key, its instants, its places in the tables (measured)."""
-_SAID = tuple(field.name for field in fields(Identity) if field.name != "header_pairs")
 
 REJECTED_SHARE = 8
 """Rejected verdicts, which name nobody, have the eighth part of the memory of the valid ones."""
@@ -48,10 +47,13 @@ class Known:
     expires_at: float = NEVER
     fingerprint: bytes = b""
     bytes: int = 0
-    """Memory that the verdict takes, about."""
+    """Memory that the verdict takes, about, without what it shares with others."""
+    used: bool = False
+    """True if a holder has used it: it is then recent, whatever its place."""
 
     def is_fresh(self, monotonic: float, wall: float) -> bool:
-        """Say whether the verdict needs no asking at this time on both clocks."""
+        """Say whether the verdict needs no asking at this time on both clocks; use it."""
+        self.used = True
         return monotonic < self.fresh_until and wall < self.expires_at
 
     def end(self) -> None:
@@ -97,8 +99,14 @@ class TokenCache:
         self._monotonic, self._wall, self._chance = monotonic, wall, chance
         self._negative_ttl = settings.negative_ttl
         self._max_entries, self._max_bytes = settings.max_entries, settings.max_bytes
+        self._sharing = Sharing()
         self._valid = EndingCache[bytes, Known](
-            self._max_bytes, ttu=_until, timer=monotonic, getsizeof=_bytes_of
+            self._max_bytes,
+            ttu=_until,
+            timer=monotonic,
+            getsizeof=_bytes_of,
+            was_used=_was_used,
+            at_end=self._release,
         )
         # Some of the same entries again; whatever takes one out above takes it out here.
         self._recent: dict[bytes, Known] = {}
@@ -133,23 +141,32 @@ class TokenCache:
         entry.fresh_until = min(self._monotonic() + RETRY_STALE, entry.stale_until)
         return entry.verdict
 
-    def keep(self, key: bytes, identity: Identity, fingerprint: bytes, *, past_expiry: bool = False) -> None:
-        """Keep a valid verdict; ``past_expiry`` where the token's own expiry does not count."""
+    def keep(
+        self, key: bytes, identity: Identity, fingerprint: bytes, *, past_expiry: bool = False
+    ) -> Identity:
+        """Keep a valid verdict; ``past_expiry`` where the token's own expiry does not count.
+
+        Returns the identity as it is kept: values that others have, too, are the same objects.
+        """
         expires_at = NEVER if past_expiry or not identity.expires_at else identity.expires_at
         now, remaining = self._monotonic(), expires_at - self._wall()
         ttl = min(self._ttl * (1 - self._jitter * self._chance()), remaining)
         if ttl <= 0:
-            return
+            return identity
         stale = min(ttl + self._grace, remaining)
         self._drop(key)
-        known = Known(
-            identity, now + ttl, now + stale, expires_at, fingerprint, ENTRY_BYTES + bytes_of(identity)
-        )
-        if known.bytes > self._max_bytes:
-            return
+        identity = self._sharing.take(identity)
+        size = ENTRY_BYTES + own_size(identity)
+        known = Known(identity, now + ttl, now + stale, expires_at, fingerprint, size, used=True)
+        if known.bytes + self._sharing.bytes_of(identity) > self._max_bytes:
+            self._sharing.release(identity)
+            return identity
         while len(self._valid) >= self._max_entries:
             self._valid.popitem()
         self._valid[key] = known
+        while self._valid.currsize + self._sharing.bytes > self._max_bytes:
+            self._valid.popitem()
+        return identity
 
     def reject(self, key: bytes, verdict: Rejected) -> None:
         """Keep a rejection, in place of what was kept before."""
@@ -172,12 +189,16 @@ class TokenCache:
     def doubt(self) -> None:
         """Let every valid verdict be stale from now on."""
         self._recent.clear()
-        for entry in list(self._valid.values()):
+        for entry in self._valid.values():
             entry.end()
 
     def counts(self) -> list[tuple[tuple[str, ...], float]]:
         """Return how many verdicts of each kind are held, as a gauge shows them."""
         return [(("valid",), len(self._valid)), (("rejected",), len(self._rejected))]
+
+    def _release(self, known: Known) -> None:
+        if isinstance(known.verdict, Identity):
+            self._sharing.release(known.verdict)
 
     def _drop(self, key: bytes) -> None:
         self._recent.pop(key, None)
@@ -185,26 +206,13 @@ class TokenCache:
         self._rejected.drop(key)
 
 
-def bytes_of(identity: Identity) -> int:
-    """Return how many bytes of memory ``identity`` takes. All identities share the names of header fields."""
-    told = sum(sys.getsizeof(pair) + sys.getsizeof(pair[1]) for pair in identity.header_pairs)
-    said = (getattr(identity, name) for name in _SAID)
-    return sys.getsizeof(identity) + sys.getsizeof(identity.header_pairs) + told + sum(map(_deep, said))
-
-
-def _deep(value: object) -> int:
-    if not value:
-        return 0  # an empty text is one object for all
-    size = sys.getsizeof(value)
-    if isinstance(value, tuple):
-        return size + sum(map(_deep, value))
-    if isinstance(value, dict):
-        return size + sum(_deep(key) + _deep(member) for key, member in value.items())
-    return size
-
-
 def _bytes_of(known: Known) -> int:
     return known.bytes
+
+
+def _was_used(known: Known) -> bool:
+    was_used, known.used = known.used, False
+    return was_used
 
 
 def _until(key: bytes, known: Known, now: float) -> float:

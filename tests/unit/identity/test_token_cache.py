@@ -6,7 +6,8 @@ import pytest
 
 from metaproxy.exchange import Identity
 from metaproxy.identity.revocation import Revocation
-from metaproxy.identity.token_cache import ENTRY_BYTES, Known, TokenCache, TokenCacheSettings, bytes_of
+from metaproxy.identity.sharing import own_size
+from metaproxy.identity.token_cache import ENTRY_BYTES, Known, TokenCache, TokenCacheSettings
 from metaproxy.identity.validator import Rejected
 
 ALICE = Identity(user_id="alice")
@@ -88,11 +89,11 @@ def test_a_rejection_is_fresh_for_its_time_and_ends_with_a_better_verdict(
     assert not known.is_fresh(NOW, NOW)
 
 
-WIDE = Identity(user_id="bob", header_pairs=tuple((b"x-field-%d" % n, b"v" * 1000) for n in range(10)))
+WIDE = Identity(user_id="bob", user_name="v" * 10_000)
 
 
 def test_verdicts_are_kept_within_a_bound_of_bytes_and_the_least_recent_goes_first(clock: Moment) -> None:
-    entry = ENTRY_BYTES + bytes_of(WIDE)
+    entry = ENTRY_BYTES + own_size(WIDE)
     cache = TokenCache(
         TokenCacheSettings(
             ttl=60, negative_ttl=10, stale_if_unavailable=0, max_entries=100, max_bytes=3 * entry, jitter=0
@@ -127,10 +128,10 @@ def test_a_verdict_that_is_larger_than_the_bound_is_not_kept_and_pushes_out_noth
 
 
 def test_what_an_identity_takes_grows_with_what_it_says() -> None:
-    short, long = (Identity(user_name="a" * size, roles=("b" * size,)) for size in (10, 1000))
+    short, long = (Identity(user_name="a" * size, audit_ids=("b" * size,)) for size in (10, 1000))
 
-    assert bytes_of(long) - bytes_of(short) == 2 * 990
-    assert bytes_of(WIDE) > 10 * 1000
+    assert own_size(long) - own_size(short) == 2 * 990
+    assert own_size(WIDE) > 10 * 1000
 
 
 def test_rejections_have_a_bound_of_bytes_too(clock: Moment) -> None:
