@@ -1,28 +1,27 @@
 """The line, assembled: which checks, in which order, and which origin, with what the configuration says."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from metaproxy.assembly.headers import edit_headers
 from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
 from metaproxy.assembly.limits import counted_answers, limits, rate_limit
 from metaproxy.assembly.parts import Parts
 from metaproxy.assembly.readiness import Check as Readiness
 from metaproxy.assembly.readiness import identity_check, server_check, store_check, upstream_check
-from metaproxy.assembly.routes import known_templates, operation_routes
 from metaproxy.assembly.tls import expiries
 from metaproxy.check import Check
 from metaproxy.config.model import Config
-from metaproxy.config.model.identity import NoIdentity
-from metaproxy.config.model.keystone import Keystone
+from metaproxy.config.model.identity import Keystone, NoIdentity
 from metaproxy.fast_lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.authorize import Authorize
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.cors import Cors
+from metaproxy.filters.edit_headers import EditHeaders
 from metaproxy.filters.guard import Guard
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.rates import Rates
@@ -31,8 +30,10 @@ from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.revocations import Revocations
 from metaproxy.line import Line
+from metaproxy.protocol.compute_api import OPERATIONS, known_operations
 from metaproxy.protocol.headers import via_element
 from metaproxy.protocol.mount import Mount
+from metaproxy.protocol.routes import RouteTable
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
@@ -182,7 +183,7 @@ class Application:
         )
         checks: list[tuple[str, Check]] = [("guard", guard)]  # so that the others read what is unambiguous
         if config.headers.is_on:  # in front of all that answers, so that every answer is edited
-            checks.append(("headers", edit_headers(config.headers)))
+            checks.append(("headers", EditHeaders(settings=config.headers)))
         if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
             checks.append(("cors", Cors(settings=config.cors)))
         if any(rule.before_identity for rule in rates.rules):  # so that attempts with made-up tokens count
@@ -228,3 +229,34 @@ def create_app(
     ValueErrors) for an extra that is missing.
     """
     return Application(config, previous, answering=answering)
+
+
+def operation_routes(config: Config) -> RouteTable[object]:
+    """Return the table by which stage 1 names routes. Its templates bound the labels of the metrics."""
+    table: RouteTable[object] = RouteTable()
+    for template in dict.fromkeys((*known_operations().templates, *_configured(config))):
+        table.add(template, None)
+    return table
+
+
+def known_templates(config: Config) -> tuple[str, ...]:
+    """Return every template by which a path is matched, those of tenants and of the prefix included.
+
+    Each speaks for all names of its resource (``protocol.resource_table``).
+    """
+    prefix = config.upstream.strip_prefix
+    mounted = [f"{prefix}/**"] if prefix else []
+    operations = [template for template, _ in OPERATIONS]
+    return (*operations, *_configured(config), *config.authorization.tenant_paths, *mounted)
+
+
+def _configured(config: Config) -> Iterable[str]:
+    for route in config.cache.routes:
+        yield route.path
+    for rule in config.authorization.rules:
+        yield rule.path
+    for rate in config.limits.rates:
+        if rate.path:
+            yield rate.path
+    if config.limits.endpoint:
+        yield config.limits.endpoint

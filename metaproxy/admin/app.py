@@ -14,10 +14,8 @@ from metaproxy.admin import (
     config,
     health,
     limits,
-    logging,
     metrics,
     operator_page,
-    reload,
     status,
     tokens,
 )
@@ -61,8 +59,6 @@ def operations(service: Service) -> list[Operation]:
         *limits.operations(service),
         *tokens.operations(service),
         *config.operations(service),
-        *reload.operations(service),
-        *logging.operations(),
     ]
 
 

@@ -6,15 +6,16 @@ from functools import partial
 from typing import Literal
 
 from metaproxy.assembly.held import Resource
-from metaproxy.config.model.keystone import (
+from metaproxy.config.model.identity import (
     Keystone,
     KeystoneV2Settings,
     KeystoneV3Settings,
     LoginV2,
     LoginV3,
     ServiceTokens,
+    Static,
+    StaticTokenSettings,
 )
-from metaproxy.config.model.static import Static, StaticTokenSettings
 from metaproxy.exchange import Identity
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.forward.transport import UpstreamTransport

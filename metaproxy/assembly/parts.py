@@ -12,8 +12,7 @@ from metaproxy.assembly.limits import rates
 from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.tls import client_context, client_tls
 from metaproxy.config.model import Config
-from metaproxy.config.model.identity import NoIdentity
-from metaproxy.config.model.keystone import Keystone
+from metaproxy.config.model.identity import Keystone, NoIdentity
 from metaproxy.config.model.operations import Logging, Tracing
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.filters.cache import MetadataCache

@@ -17,7 +17,7 @@ from typing import NoReturn
 from metaproxy.assembly.expiry import not_after
 from metaproxy.config.files import MAX_BYTES, Files
 from metaproxy.config.model import Config
-from metaproxy.config.model.keystone import Keystone
+from metaproxy.config.model.identity import Keystone
 from metaproxy.config.model.server import ServerTls
 from metaproxy.config.model.upstream import ClientTls
 

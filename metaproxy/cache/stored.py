@@ -3,12 +3,16 @@
 Everything that is the same for every hit is made once: the header list, the serialised head, the
 entity tag. Fields that change with time (Age, Cache-Status) change once a second, so a busy answer's hit is
 made once a second and handed out as it is in between.
+
+Answers of one API differ in their bodies and hardly in their heads, so a field that many of them have is
+kept once. Its first owner is charged for its bytes, the others for their references alone: what is counted
+never falls behind what is held. The table of these fields is bounded, and emptied when it is full.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from metaproxy.cache.interning import shared_fields
+from metaproxy.memo import Memo
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, dates, validation
 from metaproxy.protocol.caching.reuse import Terms, VaryValues
@@ -19,6 +23,12 @@ ENTRY_BYTES = 2400
 """The bytes of an entry beside its texts: objects, key, places in the indexes, the hit made of it.
 
 Measured with tests/bench/cache_memory.py, where every entry is used; rounded up."""
+
+MOST_FIELDS = 4096
+LONGEST_FIELD = 192
+
+FIELD_BYTES = 130
+"""The bytes of a field beside its text: two bytes objects and their pair."""
 
 FIELD_SLOTS = 24
 """The bytes of a field in every entry: its places in the lists of the entry and of its hit."""
@@ -99,7 +109,7 @@ class Stored:
     """The whole answer as it was sent last; the same for a second."""
 
     def __post_init__(self) -> None:
-        self.fields, new_bytes = shared_fields(self.fields)
+        self.fields, new_bytes = _shared_fields(self.fields)
         head = (4 + FIELD_SLOTS) * len(self.fields)
         for name, value in self.fields:
             head += len(name) + len(value)
@@ -161,3 +171,19 @@ class Stored:
 def serialised_head(status: int, fields: list[headers.Header]) -> bytes:
     """Return a head as HTTP/1.1 writes it (RFC 9112 §2.1), without the empty line at its end."""
     return STATUS_LINE[status] + headers.lines(fields)
+
+
+_fields: Memo[headers.Header, headers.Header] = Memo(MOST_FIELDS, LONGEST_FIELD)
+
+
+def _shared_fields(fields: headers.Headers) -> tuple[tuple[headers.Header, ...], int]:
+    """Return the same fields, those known already as the objects known, and the bytes of the others."""
+    kept, new_bytes = [], 0
+    for pair in fields:
+        known = _fields.get(pair)
+        if known is None:
+            size = len(pair[0]) + len(pair[1])
+            known = _fields.keep(pair, pair, size)
+            new_bytes += size + FIELD_BYTES
+        kept.append(known)
+    return tuple(kept), new_bytes

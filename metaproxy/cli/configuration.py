@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,6 @@ from metaproxy.cli.files import EXIT_BAD_CONFIG, load_or_exit, print_problems
 from metaproxy.cli.terminal import printable, say
 from metaproxy.config import Config, Problem, effective
 from metaproxy.config.reference import key_reference
-from metaproxy.config.sample import sample_configuration
 from metaproxy.config.schema import json_schema
 from metaproxy.preflight import Report, inspect
 from metaproxy.preflight.machine import this_machine
@@ -139,3 +139,12 @@ def summary(config: Config, *, as_filter: bool = False) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def sample_configuration() -> str:
+    """Return ``config/metaproxy.yaml``, every key explained; a wheel has it inside the package."""
+    packaged = files("metaproxy.config") / "metaproxy.yaml"
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    # A checkout, or an editable install of one: hatch copies the file when it builds a wheel.
+    return (Path(__file__).parents[2] / "config" / "metaproxy.yaml").read_text(encoding="utf-8")

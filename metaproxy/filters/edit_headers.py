@@ -1,15 +1,12 @@
 """Header fields that the operator wants taken off, replaced or added, towards the upstream and the client."""
 
-from collections.abc import Iterable, Mapping
-
 from starlette.types import ASGIApp, Scope
 
 from metaproxy.check import Check, TargetCheck, always, no_application
 from metaproxy.exchange import Exchange
-from metaproxy.protocol.header_edits import REQUEST_RESERVED, RESPONSE_RESERVED, header_edits
+from metaproxy.protocol.header_edits import HeaderSettings, header_edits
+from metaproxy.settings.section import chosen
 from metaproxy.verdicts import PASS, Verdict
-
-Fields = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class EditHeaders(Check):
@@ -20,36 +17,17 @@ class EditHeaders(Check):
 
     Args:
         app: the next application.
-        remove_from_request: names of fields that the upstream does not get.
-        set_in_request: fields that the upstream gets in place of the client's of that name.
-        add_to_request: fields that the upstream gets beside the client's.
-        remove_from_response, set_in_response, add_to_response: the same for what the client gets.
+        settings: the edits; by default those of ``options``.
+        options: the options of ``settings`` by name, in its place: ``request`` and ``response``.
     """
 
     def __init__(
-        self,
-        app: ASGIApp = no_application,
-        *,
-        remove_from_request: Iterable[str] = (),
-        set_in_request: Fields = (),
-        add_to_request: Fields = (),
-        remove_from_response: Iterable[str] = (),
-        set_in_response: Fields = (),
-        add_to_response: Fields = (),
+        self, app: ASGIApp = no_application, /, settings: HeaderSettings | None = None, **options: object
     ) -> None:
         self.app = app
-        self._request = header_edits(
-            remove=remove_from_request,
-            replace=set_in_request,
-            add=add_to_request,
-            reserved=REQUEST_RESERVED,
-        )
-        self._response = header_edits(
-            remove=remove_from_response,
-            replace=set_in_response,
-            add=add_to_response,
-            reserved=RESPONSE_RESERVED,
-        )
+        edited = chosen(HeaderSettings, settings, options)
+        self._request = header_edits(edited.request)
+        self._response = header_edits(edited.response)
 
     def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
         """Edit the request, leave the edits of the answer in ``exchange``, and let the request pass."""

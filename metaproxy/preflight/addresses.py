@@ -9,9 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from metaproxy.config.addresses import ListenAddress
-from metaproxy.config.model.identity import NoIdentity
+from metaproxy.config.model.identity import NoIdentity, Tokens
 from metaproxy.config.model.server import Admin, Server
-from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning

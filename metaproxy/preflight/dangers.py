@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.headers import Headers
-from metaproxy.config.model.identity import NoIdentity
-from metaproxy.config.model.keystone import Keystone
+from metaproxy.config.model.identity import Keystone, NoIdentity, Tokens
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Admin, Server
-from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.config.problems import dotted
 from metaproxy.preflight.machine import Machine
@@ -20,6 +17,7 @@ from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol import cross_origin
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.forwarded import UNIX
+from metaproxy.protocol.header_edits import HeaderSettings
 from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.settings.section import KeyPath
 from metaproxy.settings.units import format_duration
@@ -37,7 +35,7 @@ DESCRIPTORS_FOR_THE_REST = 64
 
 
 def clear_passwords(
-    machine: Machine, identity: Tokens | NoIdentity, store: Store, headers: Headers, upstream: Upstream
+    machine: Machine, identity: Tokens | NoIdentity, store: Store, headers: HeaderSettings, upstream: Upstream
 ) -> Iterator[Note]:
     """Yield what sends secrets over connections that others can read."""
     for url in identity.url if isinstance(identity, Keystone) else ():

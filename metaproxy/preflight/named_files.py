@@ -9,11 +9,9 @@ from pydantic import SecretStr
 
 from metaproxy.config.document import Document
 from metaproxy.config.load import Reading
-from metaproxy.config.model.identity import NoIdentity
-from metaproxy.config.model.keystone import Keystone
+from metaproxy.config.model.identity import Keystone, NoIdentity, Tokens
 from metaproxy.config.model.operations import Store, Tracing
 from metaproxy.config.model.server import Server
-from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning

@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator
 
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.identity import NoIdentity
+from metaproxy.config.model.identity import NoIdentity, Tokens
 from metaproxy.config.model.limits import Limits
-from metaproxy.config.model.tokens import Tokens
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol.access_rules import Authorization

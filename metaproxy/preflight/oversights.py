@@ -8,12 +8,9 @@ from urllib.parse import urlsplit
 
 from metaproxy.assembly.limits import rate_rule
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.identity import NoIdentity
-from metaproxy.config.model.keystone import Keystone, KeystoneV3Settings
+from metaproxy.config.model.identity import Keystone, KeystoneV3Settings, NoIdentity, Static, Tokens
 from metaproxy.config.model.limits import Limits, RateRule
 from metaproxy.config.model.server import Server
-from metaproxy.config.model.static import Static
-from metaproxy.config.model.tokens import Tokens
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning

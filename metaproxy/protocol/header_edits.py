@@ -7,13 +7,18 @@ digits and hyphens alone is the same variable to no gateway as another field (RF
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr
 
 from metaproxy.protocol import forwarded, identity_headers
 from metaproxy.protocol.headers import HOP_BY_HOP, Header
 from metaproxy.protocol.headers import lines as lines_of
+from metaproxy.settings.section import Finding, Section
+from metaproxy.settings.values import FieldName, Secret
 
 _MESSAGE = HOP_BY_HOP | {b"content-length", b"content-encoding", b"content-range", b"date", b"via"}
 _WRITTEN_FOR_UPSTREAMS = forwarded.FIELDS | {b"expect", b"host", b"max-forwards", b"x-openstack-request-id"}
@@ -101,33 +106,102 @@ def _combined(first: HeaderEdits, later: HeaderEdits) -> HeaderEdits:
     return HeaderEdits(first.removed | later.removed, (*kept, *later.added))
 
 
-def header_edits(
-    *,
-    remove: Iterable[str] = (),
-    replace: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-    add: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-    reserved: frozenset[bytes],
-) -> HeaderEdits:
-    """Return the edits in the form in which they are applied; raises ValueError for what is not to be edited.
+def _value(text: str) -> str:
+    if not is_value(text):
+        raise ValueError("a field's value is visible ASCII; blanks stand only inside")
+    return text
 
-    ``replace`` takes every field of the name off first, ``add`` leaves those that are there.
-    """
-    replaced, added = _pairs(replace), _pairs(add)
-    names = [*remove, *(name for name, _ in (*replaced, *added))]
-    for name in names:
+
+def _secret_value(secret: SecretStr) -> SecretStr:
+    _value(secret.get_secret_value())
+    return secret
+
+
+class RequestField(Section):
+    """A header field for the upstream."""
+
+    name: FieldName
+    """The field's name."""
+    value: Annotated[Secret, AfterValidator(_secret_value)]
+    """Its value; taken for a secret, so that no page or log shows it."""
+
+
+class ResponseField(Section):
+    """A header field for the client."""
+
+    name: FieldName
+    """The field's name."""
+    value: Annotated[str, AfterValidator(_value)]
+    """Its value."""
+
+
+def _reserved(section: "RequestHeaders | ResponseHeaders", reserved: frozenset[bytes]) -> Iterator[Finding]:
+    for index, name in enumerate(section.remove):
         if problem := name_problem(name, reserved):
-            raise ValueError(problem)
-    for name, value in (*replaced, *added):
-        if not is_value(value):
-            raise ValueError(f"the value of {name} is not visible ASCII")
+            yield ("remove", index), problem
+    for key in ("set", "add"):
+        for index, edited in enumerate(getattr(section, key)):
+            if problem := name_problem(edited.name, reserved):
+                yield (key, index, "name"), problem
+
+
+class RequestHeaders(Section):
+    """Edits of the header fields of every request."""
+
+    remove: tuple[FieldName, ...] = ()
+    """Fields of the client that the upstream does not get."""
+    set: tuple[RequestField, ...] = ()
+    """Fields that the upstream gets in place of the client's of that name."""
+    add: tuple[RequestField, ...] = ()
+    """Fields that the upstream gets beside the client's of that name."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Nothing that carries identity, tokens or framing."""
+        return _reserved(self, REQUEST_RESERVED)
+
+
+class ResponseHeaders(Section):
+    """Edits of the header fields of every answer, refusals included."""
+
+    remove: tuple[FieldName, ...] = ()
+    """Fields that the client does not get."""
+    set: tuple[ResponseField, ...] = ()
+    """Fields that the client gets in place of any of that name."""
+    add: tuple[ResponseField, ...] = ()
+    """Fields that the client gets beside any of that name."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Nothing that framing, caches and clients go by."""
+        return _reserved(self, RESPONSE_RESERVED)
+
+
+class HeaderSettings(Section):
+    """Header fields that are taken off, replaced or added."""
+
+    request: RequestHeaders = RequestHeaders()
+    """Edits of the header fields of every request."""
+    response: ResponseHeaders = ResponseHeaders()
+    """Edits of the header fields of every answer, refusals included."""
+
+    @property
+    def is_on(self) -> bool:
+        """True if anything is edited."""
+        return self != HeaderSettings()
+
+
+def header_edits(section: RequestHeaders | ResponseHeaders) -> HeaderEdits:
+    """Return the edits that ``section`` describes, in the form in which they are applied."""
+    replaced, added = ([_pair(edited) for edited in fields] for fields in (section.set, section.add))
     return HeaderEdits(
-        removed=frozenset(_lower(name) for name in (*remove, *(name for name, _ in replaced))),
-        added=tuple((_lower(name), value.encode("ascii")) for name, value in (*replaced, *added)),
+        removed=frozenset([_lower(name) for name in section.remove] + [name for name, _ in replaced]),
+        added=(*replaced, *added),
     )
 
 
-def _pairs(fields: Mapping[str, str] | Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return list(fields.items() if isinstance(fields, Mapping) else fields)
+def _pair(edited: RequestField | ResponseField) -> Header:
+    value = edited.value
+    text = value if isinstance(value, str) else value.get_secret_value()
+    return _lower(edited.name), text.encode("ascii")
 
 
 def _lower(name: str) -> bytes:

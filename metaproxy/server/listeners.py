@@ -5,6 +5,10 @@ set (RFC 3493 §5.3), and then no socket on ``0.0.0.0`` can have the same port. 
 with the same port is to be bound too, and not set for a lone ``[::]``. A name may have several addresses
 (``localhost`` has ``::1`` and ``127.0.0.1``): each of them is bound, and the clients choose. The path of a
 unix socket outlives the socket: it is removed at the end, unless another process has put its own there.
+
+systemd passes sockets that it has bound (socket activation, sd_listen_fds(3)) from descriptor 3 on.
+``LISTEN_PID`` says for which process, ``LISTEN_FDS`` how many, ``LISTEN_FDNAMES`` their names: ``admin`` is
+for the admin listener, every other for the data listener.
 """
 
 import contextlib
@@ -13,7 +17,8 @@ import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,8 @@ logger = structlog.get_logger("metaproxy")
 
 BACKLOG = 4096
 UNIX_MODE = 0o660
+FIRST_DESCRIPTOR = 3
+VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 NOT_ON_THIS_MACHINE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
@@ -210,3 +217,28 @@ def _remove_stale(path: Path) -> None:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.lstat()
     return status.st_dev, status.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """The sockets that were passed; none where the process was started otherwise."""
+
+    data: list[socket.socket] = field(default_factory=list)
+    admin: list[socket.socket] = field(default_factory=list)
+
+
+def activated(environ: MutableMapping[str, str] = os.environ, first: int = FIRST_DESCRIPTOR) -> Activated:
+    """Take the sockets that systemd has passed, and forget the variables that told so.
+
+    ``first`` is the number of the first descriptor.
+    """
+    pid, count, names = (environ.pop(name, "") for name in VARIABLES)
+    found = Activated()
+    if pid != str(os.getpid()):
+        return found
+    known = dict(enumerate(names.split(":")))
+    for index in range(int(count)):
+        listener = socket.socket(fileno=first + index)
+        listener.settimeout(0)
+        (found.admin if known.get(index) == "admin" else found.data).append(listener)
+    return found

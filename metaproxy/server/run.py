@@ -18,9 +18,8 @@ from metaproxy.config import Problem
 from metaproxy.config.model import Config
 from metaproxy.preflight.addresses import nth
 from metaproxy.server import closing, descriptors
-from metaproxy.server.activation import activated
 from metaproxy.server.banner import banner, facts
-from metaproxy.server.listeners import ListenError, bind_all, close_all, describe
+from metaproxy.server.listeners import ListenError, activated, bind_all, close_all, describe
 from metaproxy.server.notify import Notifier
 from metaproxy.server.rollout import Rollout
 from metaproxy.server.source import Generation, Source

@@ -14,11 +14,10 @@ from metaproxy.assembly.tls import server_context
 from metaproxy.config import Config
 from metaproxy.server import closing, descriptors
 from metaproxy.server.alone import Alone
-from metaproxy.server.certificates import warn_of_expiry
 from metaproxy.server.deadlines import sweep
 from metaproxy.server.follow import Follower
 from metaproxy.server.handshakes import HandshakeFailures
-from metaproxy.server.listener_tls import ListenerContext, listener_context
+from metaproxy.server.listener_tls import ListenerContext, listener_context, warn_of_expiry
 from metaproxy.server.notify import Notifier
 from metaproxy.server.reload import Apply, Reloader
 from metaproxy.server.serving import QuietServer, data_server, edge_limits, edge_of, quiet_server

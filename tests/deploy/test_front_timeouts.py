@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from metaproxy.config.model.keystone import KeystoneV3Settings
+from metaproxy.config.model.identity import KeystoneV3Settings
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.upstream import Upstream, UpstreamTimeouts
 from tests.deploy.files import DEPLOY

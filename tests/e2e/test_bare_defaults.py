@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from metaproxy.config.model.keystone import KeystoneV3Settings
+from metaproxy.config.model.identity import KeystoneV3Settings
 from metaproxy.demo.world import ALICE, RED
 from tests.e2e.deployment import Proxy, Sections, running_proxy
 from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection

@@ -28,9 +28,11 @@ async def test_the_upstream_gets_an_edited_request() -> None:
     upstream = Upstream()
     stage = EditHeaders(
         upstream,
-        remove_from_request=["Cookie"],
-        set_in_request={"X-Region": "ord"},
-        add_to_request={"Accept": "text/plain"},
+        request={
+            "remove": ["Cookie"],
+            "set": [{"name": "X-Region", "value": "ord"}],
+            "add": [{"name": "Accept", "value": "text/plain"}],
+        },
     )
     sent = [("Cookie", "a=b"), ("X-Region", "made-up"), ("Accept", "*/*")]
 
@@ -39,11 +41,13 @@ async def test_the_upstream_gets_an_edited_request() -> None:
     assert upstream.headers == [(b"accept", b"*/*"), (b"x-region", b"ord"), (b"accept", b"text/plain")]
 
 
-EDITED = {"remove_from_response": ["Server"], "set_in_response": {"Strict-Transport-Security": "max-age=9"}}
+EDITED = {"remove": ["Server"], "set": [{"name": "Strict-Transport-Security", "value": "max-age=9"}]}
 
 
 async def test_the_client_gets_an_edited_answer() -> None:
-    answer = await drive(EditHeaders(Upstream(), **EDITED, add_to_response={"Link": "<b>"}), "GET", "/")  # type: ignore[arg-type] # options
+    response = {**EDITED, "add": [{"name": "Link", "value": "<b>"}]}
+
+    answer = await drive(EditHeaders(Upstream(), response=response), "GET", "/")
 
     assert answer.headers == [
         (b"link", b"<a>"),
@@ -53,7 +57,7 @@ async def test_the_client_gets_an_edited_answer() -> None:
 
 
 async def test_refusals_are_edited_too() -> None:
-    stage = EditHeaders(Upstream(Fault(403, "No.", reason="r")), **EDITED)  # type: ignore[arg-type] # options
+    stage = EditHeaders(Upstream(Fault(403, "No.", reason="r")), response=EDITED)
 
     answer = await drive(stage, "GET", "/")
 
@@ -63,13 +67,14 @@ async def test_refusals_are_edited_too() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"set_in_request": {"X-User-Id": "admin"}},
-        {"add_to_request": {"X-Roles": "admin"}},
-        {"remove_from_request": ["X-Identity-Status"]},
-        {"add_to_response": {"Access-Control-Allow-Origin": "*"}},
-        {"set_in_response": {"X-A": "a\r\nSet-Cookie: b"}},
+        {"request": {"set": [{"name": "X-User-Id", "value": "admin"}]}},
+        {"request": {"add": [{"name": "X-Roles", "value": "admin"}]}},
+        {"request": {"remove": ["X-Identity-Status"]}},
+        {"response": {"add": [{"name": "Access-Control-Allow-Origin", "value": "*"}]}},
+        {"response": {"set": [{"name": "X-A", "value": "a\r\nSet-Cookie: b"}]}},
+        {"response": {"removed": ["X-A"]}},
     ],
 )
 def test_what_must_not_be_edited_stops_the_start(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"edited|cors|ASCII"):
-        EditHeaders(Upstream(), **options)  # type: ignore[arg-type] # options of one test each
+    with pytest.raises(ValueError, match=r"edited|cors|ASCII|removed"):
+        EditHeaders(Upstream(), None, **options)

@@ -18,7 +18,7 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from metaproxy.config.sample import sample_configuration
+from metaproxy.cli.configuration import sample_configuration
 from metaproxy.version import __version__
 from tests.e2e.processes import wait_until
 from tests.install.environment import ROOT, Environment, build, build_wheel

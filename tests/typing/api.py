@@ -87,7 +87,7 @@ def application() -> Starlette:
         middleware=[
             Middleware(Trace),
             Middleware(Guard, max_headers=50),
-            Middleware(EditHeaders, remove_from_response=["Server"], set_in_request={"X-Edge": "ord"}),
+            Middleware(EditHeaders, response={"remove": ["Server"]}),
             Middleware(Cors, origins=["https://horizon.example"], max_age=60.0),
             Middleware(Authenticate, validator=Badges(), anonymous=["/"]),
             Middleware(

@@ -11,7 +11,6 @@ from pydantic import PrivateAttr
 
 from metaproxy.cache.settings import Cache
 from metaproxy.config.files import Files
-from metaproxy.config.model.headers import Headers
 from metaproxy.config.model.identity import IdentityProvider
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
@@ -20,6 +19,7 @@ from metaproxy.config.model.server import Admin, Server, Via
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.protocol.access_rules import Authorization
 from metaproxy.protocol.cross_origin import CorsSettings
+from metaproxy.protocol.header_edits import HeaderSettings
 from metaproxy.settings.section import Finding, Section
 from metaproxy.settings.values import FILES
 from metaproxy.settings.written import text_of
@@ -60,7 +60,7 @@ class Config(Section):
     """The operator's own listener: health, metrics, cache, limits, configuration and a page."""
     via: Via = Via()
     """The Via field of requests and responses (RFC 9110 §7.6.3)."""
-    headers: Headers = Headers()
+    headers: HeaderSettings = HeaderSettings()
     """Header fields that are taken off, replaced or added."""
     cors: CorsSettings = CorsSettings()
     """Which pages in browsers may read answers (CORS)."""

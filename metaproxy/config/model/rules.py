@@ -7,11 +7,10 @@ an operator sees everything that is wrong at once.
 from collections.abc import Callable, Iterator, Mapping
 
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.identity import NoIdentity
+from metaproxy.config.model.identity import NoIdentity, Tokens
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Server
-from metaproxy.config.model.tokens import Tokens
 from metaproxy.protocol.access_rules import Authorization
 from metaproxy.settings.section import Finding, Section
 

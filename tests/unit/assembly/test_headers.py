@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from metaproxy.app import create_app
-from metaproxy.assembly.headers import edit_headers
 from metaproxy.config import effective
 from metaproxy.filters.cors import Cors
+from metaproxy.filters.edit_headers import EditHeaders
 from metaproxy.line import Line
 from tests.asgi_driver import drive
 from tests.filters.limiting import Upstream
@@ -23,7 +23,7 @@ ORIGIN = ("Origin", "https://horizon.example")
 async def test_what_is_written_is_what_is_done(tmp_path: Path) -> None:
     upstream = Upstream()
 
-    edits = edit_headers(config(tmp_path, STATIC, HEADERS).headers)
+    edits = EditHeaders(settings=config(tmp_path, STATIC, HEADERS).headers)
 
     answer = await drive(Line([("headers", edits)], upstream), "GET", "/", [("Cookie", "a")])
 

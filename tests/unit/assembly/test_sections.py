@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from metaproxy.app import operation_routes
 from metaproxy.assembly.limits import counted_answers, limits, rates
 from metaproxy.assembly.parts import forward
-from metaproxy.assembly.routes import operation_routes
 from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.tls import TlsError, client_context
 from metaproxy.config.model.upstream import ClientTls

@@ -4,7 +4,7 @@ import pytest
 
 from metaproxy.config.keys import every_key, section_at
 from metaproxy.config.model import Config
-from metaproxy.config.model.keystone import KeystoneV3Settings, LoginV2
+from metaproxy.config.model.identity import KeystoneV3Settings, LoginV2
 from metaproxy.config.model.limits import RateRule
 from metaproxy.config.model.server import Server
 from metaproxy.settings.section import Section

@@ -14,14 +14,14 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 from metaproxy.cache.settings import Cache
 from metaproxy.config import Config, load_config
 from metaproxy.config.keys import Key, every_key
-from metaproxy.config.model.headers import Headers
-from metaproxy.config.model.keystone import KeystoneV3Settings
+from metaproxy.config.model.identity import KeystoneV3Settings
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.server import Admin, Server, Via
 from metaproxy.config.reference import key_reference
 from metaproxy.config.schema import json_schema
 from metaproxy.protocol.cross_origin import CorsSettings
+from metaproxy.protocol.header_edits import HeaderSettings
 
 FOLDER = Path(__file__).parents[3] / "config"
 REFERENCE = FOLDER / "metaproxy.yaml"
@@ -140,7 +140,7 @@ def test_the_reference_shows_the_defaults(tmp_path: Path) -> None:
     assert config.server == Server()
     assert config.admin == Admin()
     assert config.via == Via()
-    assert (config.headers, config.cors) == (Headers(), CorsSettings())
+    assert (config.headers, config.cors) == (HeaderSettings(), CorsSettings())
     assert (
         config.authorization.model_copy(update={"rules": ()}) == Config.model_fields["authorization"].default
     )

@@ -180,11 +180,12 @@ class Line:
         if edits:
             checks.append(
                 EditHeaders(
-                    remove_from_request=["X-Long"],
-                    set_in_request={"X-Edge": "here"},
-                    remove_from_response=["RateLimit-Policy", "X-Old"],
-                    set_in_response={"Server": "edge"},
-                    add_to_response={"X-Added": "1"},
+                    request={"remove": ["X-Long"], "set": [{"name": "X-Edge", "value": "here"}]},
+                    response={
+                        "remove": ["RateLimit-Policy", "X-Old"],
+                        "set": [{"name": "Server", "value": "edge"}],
+                        "add": [{"name": "X-Added", "value": "1"}],
+                    },
                 )
             )
             checks.append(Cors(origins=["https://horizon.example"]))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from metaproxy.server.activation import activated
+from metaproxy.server.listeners import activated
 
 
 @pytest.fixture
