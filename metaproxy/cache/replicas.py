@@ -30,12 +30,16 @@ forget an entry in the same round trip. It is emptied if it may have missed a pu
     a replica was cut off and comes back         it empties the store before it trusts its memory again
     a replica starts                             it empties the store, unless another is in touch
 
+**A former primary** that is cut off from the sentinels goes on to take messages, and hands them to its own
+subscribers alone. So what was told in the last seconds before a loss is told again.
+
 A replica in touch leaves a sign in the store for the last one (``sign``).
 """
 
 import asyncio
 import itertools
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -56,6 +60,12 @@ EVERYTHING = "everything"
 """The tag of every shared entry."""
 
 MAX_UNTOLD_TAGS = 10_000
+
+RETOLD_SECONDS = 5.0
+"""How long before a loss the server may have been one that the others had left."""
+
+MAX_RETOLD = 1000
+"""How many messages are told again; if there were more, everything is purged."""
 
 logger = structlog.get_logger(__name__)
 
@@ -100,6 +110,7 @@ class Replicas:
         self._lease_seconds = lease_seconds
         self._waiting: dict[int, Acknowledgements] = {}
         self._untold: dict[str, None] = {}
+        self._told: deque[tuple[float, str, Sequence[str]]] = deque(maxlen=MAX_RETOLD)
         self._lost_at = monotonic()
         self._was_lost = False
         self._back_since = math.inf
@@ -191,7 +202,19 @@ class Replicas:
             self._lose_entries()
             self._remember_untold(kind, tags)
             await asyncio.sleep(max(0.0, self._lost_at + self._lease_seconds - self._monotonic()))
+        elif not self._broadcast.lossless:
+            self._told.append((self._monotonic(), kind, tags))
         return forgotten
+
+    def _tell_again(self) -> None:
+        """Take note of what may have been told to a former primary."""
+        since = self._monotonic() - RETOLD_SECONDS
+        if len(self._told) == MAX_RETOLD and self._told[0][0] > since:
+            self._remember_untold("purge_all", ())
+        for told_at, kind, tags in self._told:
+            if told_at > since:
+                self._remember_untold(kind, tags)
+        self._told.clear()
 
     async def _forget(self, tags: Sequence[str]) -> bool:
         """Have the store forget the entries with ``tags``, or all; return whether it has."""
@@ -222,6 +245,7 @@ class Replicas:
             self._was_lost = True
         self._back_since = math.inf
         self._losses += 1
+        self._tell_again()
         self.trust.end()
         self._purges.doubt()
 

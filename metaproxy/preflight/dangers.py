@@ -21,6 +21,7 @@ from metaproxy.protocol.header_edits import HeaderSettings
 from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.settings.section import KeyPath
 from metaproxy.settings.units import format_duration
+from metaproxy.store.sentinel_url import is_sentinel_url, parse_sentinel_url
 
 A_SERVER = "/v2.1/p1/servers/s1"
 """A path of the API that nobody should reach without a token."""
@@ -45,16 +46,7 @@ def clear_passwords(
                 f"{url} is not https: the password and every token go to another machine in clear text",
             )
     if store.url is not None:
-        parts = urlsplit(store.url.get_secret_value())
-        options = parse_qs(parts.query)
-        has_password = parts.password is not None or "password" in options
-        if parts.scheme == "redis" and has_password and not _is_here(parts.hostname or ""):
-            yield warning(
-                ("store", "url"),
-                "redis:// sends the password to another machine in clear text: use rediss://",
-            )
-        if parts.scheme == "rediss" and options.get("ssl_cert_reqs", [""])[0].lower() in ("none", "optional"):
-            yield warning(("store", "url"), "ssl_cert_reqs switches the check of the store's certificate off")
+        yield from _clear_store(store.url.get_secret_value())
     clear = next((str(target) for target in upstream.targets if _is_clear_and_remote(target.url)), "")
     for key in ("set", "add"):
         for index, field in enumerate(getattr(headers.request, key)):
@@ -63,6 +55,33 @@ def clear_passwords(
                     ("headers", "request", key, index, "value"),
                     f"is sent to {clear} in clear text: use https://",
                 )
+
+
+def _clear_store(url: str) -> Iterator[Note]:
+    """Yield how the password of the store can be read on the way."""
+    urls = [url]
+    scheme = url.partition("://")[0]
+    if is_sentinel_url(url):
+        sentinel_url = parse_sentinel_url(url)
+        urls = [sentinel_url.of_server(sentinel.host, sentinel.port) for sentinel in sentinel_url.sentinels]
+        urls += [sentinel_url.of_sentinel(sentinel) for sentinel in sentinel_url.sentinels]
+    each = [(urlsplit(one), parse_qs(urlsplit(one).query)) for one in urls]
+    if any(
+        parts.scheme == "redis"
+        and (parts.password is not None or "password" in options)
+        and not _is_here(parts.hostname or "")
+        for parts, options in each
+    ):
+        yield warning(
+            ("store", "url"),
+            f"{scheme}:// sends the password to another machine in clear text: "
+            f"use {scheme.replace('redis', 'rediss')}://",
+        )
+    if any(
+        parts.scheme == "rediss" and options.get("ssl_cert_reqs", [""])[0].lower() in ("none", "optional")
+        for parts, options in each
+    ):
+        yield warning(("store", "url"), "ssl_cert_reqs switches the check of the store's certificate off")
 
 
 def unchecked_certificates(

@@ -12,9 +12,12 @@ from metaproxy.settings.units import PositiveDuration
 from metaproxy.settings.urls import Url
 from metaproxy.settings.values import NO_BOOLEAN, REDACTED, BlankIsNone
 from metaproxy.settings.written import text_of
+from metaproxy.store.sentinel_url import is_sentinel_url, parse_sentinel_url
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
+    if is_sentinel_url(value.get_secret_value()):
+        return _sentinel_url(value)
     if not re.fullmatch(r"(rediss?://[^\s/]+(/[0-9]*)?|unix:///[^\s]+)(\?[^\s]*)?", value.get_secret_value()):
         raise ValueError("the store is redis://host:port/0, rediss://host:port/0 or unix:///path")
     if not _is_read_whole(value.get_secret_value()):
@@ -25,10 +28,26 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _sentinel_url(value: SecretStr) -> SecretStr:
+    try:
+        url = parse_sentinel_url(value.get_secret_value())
+        servers = [url.of_server("host", 1), *map(url.of_sentinel, url.sentinels)]
+    except ValueError:
+        servers = [""]
+    if not all(map(_is_read_whole, servers)):
+        raise ValueError(
+            "the store behind Sentinel is redis+sentinel://user:password@host1:26379,host2:26379/service/0; "
+            "in a password '#', '?', '/', '[', '@' and '%' are written '%23', '%3F', '%2F', '%5B', '%40' and "
+            "'%25'"
+        )
+    return value
+
+
 def _without_password(value: SecretStr | None) -> str | None:
     if value is None:
         return None
-    return re.sub(r"//[^/]*@", f"//{REDACTED}@", value.get_secret_value())
+    url = re.sub(r"//[^/]*@", f"//{REDACTED}@", value.get_secret_value())
+    return re.sub(r"(password=)[^&]*", rf"\1{REDACTED}", url)
 
 
 def _is_read_whole(url: str) -> bool:
@@ -62,7 +81,9 @@ class Store(Section):
     ] = None
     """redis://user:password@host:port/0, rediss:// or unix:///path, of one primary; null shares nothing.
 
-    Redis Cluster and Redis Sentinel are not supported: give an address that leads to the primary.
+    Behind Sentinel: redis+sentinel://user:password@host1:26379,host2:26379/service/0, rediss+sentinel:// with
+    TLS to both; sentinels take ?sentinel_username= and ?sentinel_password=. Of TLS, ?ssl_ca_certs= is a file
+    of authorities, ?ssl_certfile= and ?ssl_keyfile= are the client's. Redis Cluster is not supported.
     """
     timeout: PositiveDuration = 0.05
     """The most that one call may cost a request."""
@@ -73,7 +94,7 @@ class Store(Section):
         """Return the TLS files that the URL names in its query, as redis-py reads it."""
         if self.url is None:
             return ()
-        query = parse_qs(urlsplit(self.url.get_secret_value()).query)
+        query = parse_qs(self.url.get_secret_value().partition("?")[2])
         return tuple(Path(path) for key in TLS_FILES for path in query.get(key, ()))
 
 

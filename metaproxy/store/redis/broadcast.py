@@ -24,9 +24,11 @@ import itertools
 import math
 import uuid
 from collections import OrderedDict, deque
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import structlog
 from redis.exceptions import ConnectionError as ConnectionFailed
@@ -49,6 +51,8 @@ from metaproxy.store.redis.link import Delivery, Link
 from metaproxy.store.redis.publishing import Publisher
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
+
+T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -174,18 +178,11 @@ class RedisBroadcast:
     async def _listen_for_ever(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
-            link = Link(self._store.connections.make())
             self._beat_error = None
             try:
-                await self._open(link)
-                await self._follow(link)
+                await self._follow_one()
             except (RedisError, OSError) as error:
                 self._log_loss(error)
-            finally:
-                self._link = None
-                link.close()
-                if link.id is not None:
-                    self._former.append(link.id)
             if self._is_in_touch:
                 self._is_in_touch, pause = False, FIRST_PAUSE_SECONDS
             self._beats.clear()
@@ -193,10 +190,25 @@ class RedisBroadcast:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    async def _open(self, link: Link) -> None:
+    async def _follow_one(self) -> None:
+        """Open a connection and listen until it breaks."""
+        link = await self._within_lease(self._make_link())
+        try:
+            await self._within_lease(link.open())
+            await self._follow(link)
+        finally:
+            self._link = None
+            if link.id is not None:
+                self._former.append(link.id)
+            await link.end()
+
+    async def _make_link(self) -> Link:
+        return Link(await self._store.connections.make())
+
+    async def _within_lease(self, step: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._lease_seconds):
-                await link.open()
+                return await step
         except TimeoutError:
             raise ConnectionFailed(f"no connection within {self._lease_seconds:g} s") from None
 

@@ -34,7 +34,7 @@ class SharedStore:
     """One Redis (or Valkey) that several processes share.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads it.
+        url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads it, or that of sentinels.
         timeout_seconds: how long one call may take, connecting included.
         prefix: what every key and channel of ours begins with.
         max_connections: how many calls may have a connection of their own at once; further calls wait.
@@ -101,6 +101,7 @@ class SharedStore:
 
     async def start(self) -> None:
         """Ask once, so that a store that is away at start does not cost the first request."""
+        self.connections.start()
         try:
             await self._start.warm()
         except StoreUnavailable:

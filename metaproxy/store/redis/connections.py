@@ -4,7 +4,8 @@ A timeout measures the store, not this process: where the event loop itself stoo
 lie unread in the socket. The time by which the timer came late is therefore granted once more.
 
 A connection whose server answered with an error is never used again. It may lead to a server that was the
-primary a moment ago, while the address leads to another by now.
+primary a moment ago, while the address leads to another by now. Behind Sentinel each new client asks where
+the primary is, and a watch asks while it is used: a former primary that is cut off closes no connection.
 """
 
 import asyncio
@@ -12,14 +13,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import structlog
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as ConnectionFailed
+from redis.exceptions import RedisError, ResponseError
 
 from metaproxy.clock import Clock
-from metaproxy.store.redis.pipe import Part, Pipe
+from metaproxy.store.redis.pipe import Part, Pipe, open_pipe
+from metaproxy.store.redis.primary import Primary, address_of
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
 
@@ -37,11 +41,17 @@ RETIRE_SECONDS = 5.0
 """The time after which no call uses a connection that was renewed: all calls are shorter."""
 
 
+WATCH_SECONDS = 1.0
+"""How often the sentinels are asked whether the primary is still the one in use."""
+
+logger = structlog.get_logger(__name__)
+
+
 class Connections:
     """Opens, bounds and renews the connections of one store.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads it.
+        url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py reads it, or that of sentinels.
         timeout_seconds: how long one call may take, connecting included.
         max_connections: how many calls may have a connection of their own at once; further calls wait.
         monotonic: the clock that deadlines are measured with.
@@ -51,21 +61,34 @@ class Connections:
     def __init__(
         self, url: str, *, timeout_seconds: float, max_connections: int, monotonic: Clock, one_pipe: bool
     ) -> None:
-        self._url = url
+        self._address = address_of(url)
+        self._primary = Primary("")
         self._timeout_seconds = timeout_seconds
         self._most = max_connections + SPARE_CONNECTIONS
         self._monotonic = monotonic
         self._one_pipe = one_pipe
-        self._client = self._make_client()
+        self._client: Redis | None = None
         self._retired: list[Redis] = []
-        self._retiring = TaskSet()
+        self._tasks = TaskSet()
         self._pipe: Pipe | None = None
         self._room = asyncio.Semaphore(max_connections)
         self._opening = asyncio.Lock()
+        self._finding = asyncio.Lock()
 
-    def make(self) -> AbstractConnection:
-        """Return a new connection that belongs to the caller; it is not open yet."""
-        connection: AbstractConnection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call] # it is not typed
+    @property
+    def epoch(self) -> int:
+        """The configuration epoch of the primary in use. Each failover by Sentinel raises it."""
+        return self._primary.epoch
+
+    def start(self) -> None:
+        """Begin to watch the primary, if it may move."""
+        if self._address.may_move:
+            self._tasks.start(self._watch(), name="store-watch")
+
+    async def make(self) -> AbstractConnection:
+        """Return a new connection to the primary that belongs to the caller; it is not open yet."""
+        client = await self._current()
+        connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call] # it is not typed
         return connection
 
     @property
@@ -81,17 +104,21 @@ class Connections:
 
     def renew_pool(self) -> None:
         """Use no connection of the pool again that is open now; calls that have one may end."""
-        self._retired.append(self._client)
-        self._client = self._make_client()
-        self._retiring.start(self._retire(), name="store-retire")
+        if self._client is not None:
+            self._retired.append(self._client)
+            self._client = None
+            self._tasks.start(self._retire(), name="store-retire")
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._retiring.cancel()
+        await self._tasks.cancel()
+        self.renew_pool()
+        await self._tasks.cancel()
         if self._pipe is not None:
             self._pipe.close()
-        for client in (*self._retired, self._client):
+        for client in self._retired:
             await client.aclose()
+        await self._address.close()
 
     async def pooled(self, command: Command[T], seconds: float, may_go_on: Callable[[], bool]) -> T:
         """Run ``command`` as soon as a connection is free: redis-py's pool fails if it has none left.
@@ -100,7 +127,7 @@ class Connections:
         """
         async with self._room:
             _hold_to(may_go_on)
-            return await self._bounded(command(self._client), seconds)
+            return await self._bounded(self._run(command), seconds)
 
     async def ask(self, command: Sequence[Part], may_go_on: Callable[[], bool]) -> Any:
         """Return the reply to one command; see ``pooled``."""
@@ -113,7 +140,10 @@ class Connections:
 
     async def drop_idle(self) -> None:
         """Close the connections of the pool that no call uses: they may lead to a server that is gone."""
-        await self._client.connection_pool.disconnect(inuse_connections=False)
+        if self._client is not None:
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+        if self._address.may_move:
+            self.renew_pool()
 
     async def warm(self) -> None:
         """Open what the next call needs, with more time than a request has.
@@ -123,7 +153,7 @@ class Connections:
         await self.drop_idle()
         seconds = max(self._timeout_seconds, CONNECT_SECONDS)
         with suppress(ResponseError):  # a user who may not PING is connected all the same
-            await self._bounded(self._client.ping(), seconds)
+            await self._bounded(self._run(_ping), seconds)
         if self._one_pipe:
             await self._opened(seconds, lambda: True)
 
@@ -136,9 +166,43 @@ class Connections:
             return self._pipe
 
     async def _open(self) -> Pipe:
-        connection = self.make()
-        await connection.connect()  # type: ignore[no-untyped-call] # redis-py is partly typed
-        return Pipe(connection, timeout_seconds=self._timeout_seconds, monotonic=self._monotonic)
+        return await open_pipe(
+            await self.make(), timeout_seconds=self._timeout_seconds, monotonic=self._monotonic
+        )
+
+    async def _run(self, command: Command[T]) -> T:
+        return await command(await self._current())
+
+    async def _current(self) -> Redis:
+        """Return the client for the primary, made by the first that needs it."""
+        if self._client is None:
+            async with self._finding:
+                if self._client is None:
+                    self._primary = await self._address.primary()
+                    self._client = self._make_client(self._primary.url)
+        return self._client
+
+    async def _watch(self) -> None:
+        """Leave the server in use if the sentinels name another: a newer one at once, else the second time.
+
+        A sentinel that has not heard of a failover yet names the former primary for a moment.
+        """
+        former: Primary | None = None
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                named = await self._address.primary()
+            except (RedisError, OSError):
+                continue
+            if self._client is None or named == self._primary:
+                former = None
+            elif named.epoch > self._primary.epoch or named == former:
+                former = None
+                logger.warning("shared store moved", epoch=named.epoch)
+                self.renew_pool()
+                self.close_pipe(ConnectionFailed("another server is the primary now"))
+            else:
+                former = named
 
     async def _bounded(self, command: Awaitable[T], seconds: float) -> T:
         call = asyncio.ensure_future(command)
@@ -155,9 +219,9 @@ class Connections:
             call.cancel()
         raise TimeoutError(f"no answer within {seconds:g} s")
 
-    def _make_client(self) -> Redis:
+    def _make_client(self, url: str) -> Redis:
         return Redis.from_url(
-            self._url,
+            url,
             protocol=2,  # RESP3 costs two more round trips for each connection, and nothing here needs it
             socket_timeout=None,  # ours bounds the whole call
             socket_connect_timeout=max(self._timeout_seconds, CONNECT_SECONDS),
@@ -173,6 +237,10 @@ class Connections:
 def _hold_to(may_go_on: Callable[[], bool]) -> None:
     if not may_go_on():
         raise StoreUnavailable("the shared store is away")
+
+
+async def _ping(client: Redis) -> None:
+    await client.ping()
 
 
 async def _execute(client: Redis, command: Sequence[Part]) -> Any:

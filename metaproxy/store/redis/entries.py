@@ -8,6 +8,10 @@ left takes no entry and no word, but it deletes: it forgets entries and revives 
 A server that refuses to delete (a read-only replica, a user without the permission) cannot forget an entry.
 So each reading deletes a key that never exists, in the same round trip: an entry counts only if the server
 that has it would have forgotten it.
+
+A server that becomes the primary may lack the last writes of the former one, and so have a generation that
+was deleted there. So each configuration epoch of the sentinels has generations of its own: after a failover,
+no entry from before it counts. Behind a fixed address there is no epoch.
 """
 
 import secrets
@@ -43,16 +47,18 @@ class RedisEntries:
 
     async def get(self, key: bytes, tags: Sequence[str]) -> Found:
         """Return the entry under ``key``, if it counts: one round trip where all generations are known."""
-        names = [self._generation(tag) for tag in tags]
         reply: list[Any] = await self._call(
-            lambda client: self._read(client, self._entry(key), *names),
-            again=lambda client: self._read(client, *([self._probe] * (1 + len(names)))),
+            lambda client: self._read(client, self._entry(key), *self._generations(tags)),
+            again=lambda client: self._read(client, *([self._probe] * (1 + len(tags)))),
         )
         content, *generations = reply
         if None in generations:
             return Found(
                 None,
-                await self._call(lambda client: _make_generations(client, names), again=self._write_probe),
+                await self._call(
+                    lambda client: _make_generations(client, self._generations(tags)),
+                    again=self._write_probe,
+                ),
             )
         return Found(_content(content, generations), tuple(generations))
 
@@ -67,10 +73,9 @@ class RedisEntries:
 
     async def forget(self, tags: Sequence[str]) -> None:
         """Let no entry with any of ``tags`` count from now on."""
-        names = [self._generation(tag) for tag in tags]
         try:
             await self._use.insist(
-                lambda client: _forget_generations(client, names), again=self._delete_probe
+                lambda client: _forget_generations(client, self._generations(tags)), again=self._delete_probe
             )
         except StoreUnavailable as error:
             raise ConnectionError("the shared entries cannot be reached") from error
@@ -88,8 +93,11 @@ class RedisEntries:
     def _entry(self, key: bytes) -> bytes:
         return self._store.key("entry", "").encode() + key
 
-    def _generation(self, tag: str) -> str:
-        return self._store.key("generation", tag)
+    def _generations(self, tags: Sequence[str]) -> list[str]:
+        """The names of the generations of ``tags`` at the primary in use: ask once the client is given."""
+        epoch = self._store.connections.epoch
+        kind = f"generation@{epoch}" if epoch else "generation"
+        return [self._store.key(kind, tag) for tag in tags]
 
     async def _write_probe(self, client: Redis) -> None:
         await client.set(self._probe, b"", px=1)

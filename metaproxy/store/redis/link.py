@@ -38,6 +38,7 @@ class Link:
         self._channels: Set[bytes] = frozenset()
         self._changing = asyncio.Lock()
         self._is_open = False
+        self._reading: asyncio.Timeout | None = None
 
     async def open(self) -> None:
         """Connect and log in; raises RedisError or OSError."""
@@ -48,12 +49,15 @@ class Link:
             self.id = int(await self._connection.read_response())
 
     def close(self) -> None:
-        """Break the connection off; whoever reads gets an error."""
+        """Have the task that reads get an error; it then ends the connection (``end``)."""
         self._is_open = False
-        writer = self._connection._writer  # redis-py has no public way to close without waiting
-        if writer is not None:
-            writer.transport.abort()
-        self._connection._close()  # type: ignore[no-untyped-call] # redis-py is partly typed
+        if self._reading is not None:
+            self._reading.reschedule(asyncio.get_running_loop().time())
+
+    async def end(self) -> None:
+        """Close the connection without waiting for the server. No other task may read then."""
+        self._is_open = False
+        await self._connection.disconnect(nowait=True)
 
     async def listen_to(self, wanted: Callable[[], Set[bytes]]) -> None:
         """Subscribe to the channels that ``wanted`` returns and to no others; Redis confirms each."""
@@ -70,16 +74,28 @@ class Link:
     async def next(self) -> Delivery:
         """Return what Redis sends next; raises RedisError or OSError when the connection is gone."""
         while True:
-            reply = await self._connection.read_response(
-                disable_decoding=True, disconnect_on_error=False, push_request=True
-            )
-            match reply:
+            match await self._read():
                 case [b"subscribe", bytes() as channel, _]:
                     if channel in self._channels:
                         self.confirmed.add(channel)
                     return Delivery(b"subscribe", channel, b"")
                 case [b"message", bytes() as channel, bytes() as payload]:
                     return Delivery(b"message", channel, payload)
+
+    async def _read(self) -> object:
+        if not self._is_open:
+            raise ConnectionFailed("the connection is closed")
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                return await self._connection.read_response(
+                    disable_decoding=True, disconnect_on_error=False, push_request=True
+                )
+        except TimeoutError:
+            if self._is_open:
+                raise
+            raise ConnectionFailed("the connection is closed") from None
+        finally:
+            self._reading = None
 
     async def _send(self, *command: bytes) -> None:
         if not self._is_open:  # redis-py would open it again

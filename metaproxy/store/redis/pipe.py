@@ -2,18 +2,26 @@
 
 A pool gives every command a connection, a task and a timer of its own, which costs several times what
 the command itself does. Redis answers in the order in which it was asked (RESP, "Request-Response
-model"), so one connection and a queue of those who wait are enough. redis-py opens the connection
-(address, TLS, login) and hands it over; from then on hiredis reads it. Redis-py can be installed without
-hiredis: ``HAS_HIREDIS`` says whether a pipe can be made.
+model"), so one connection and a queue of those who wait are enough. redis-py reads the URL (address, TLS,
+login), and the pipe opens a connection of its own: redis-py has no public way to hand one over. Redis-py can
+be installed without hiredis, which reads the replies: ``HAS_HIREDIS`` says whether a pipe can be made.
 """
 
 import asyncio
+import socket
 from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
 from redis.exceptions import ConnectionError as ConnectionFailed
-from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
 from metaproxy.clock import Clock
@@ -27,6 +35,9 @@ except ImportError:
 
 Part = str | bytes | int
 
+LOGIN_SECONDS = 1.0
+"""The longest time for a reply while the pipe is opened. The whole opening has a shorter limit."""
+
 
 class Pipe(asyncio.Protocol):
     """Sends commands and hands out their replies in order.
@@ -36,50 +47,53 @@ class Pipe(asyncio.Protocol):
     process itself was late is granted once more.
 
     Args:
-        connection: a connection of redis-py that is open and idle; the pipe closes it.
         timeout_seconds: how long a reply may take.
         monotonic: the clock that this is measured with.
     """
 
-    def __init__(self, connection: AbstractConnection, *, timeout_seconds: float, monotonic: Clock) -> None:
-        self._connection = connection
-        self._timeout_seconds = timeout_seconds
+    def __init__(self, *, timeout_seconds: float, monotonic: Clock) -> None:
+        self.timeout_seconds = timeout_seconds
+        """How long a reply may take, from the next command on."""
         self._monotonic = monotonic
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self.is_open = True
-        # redis-py has no public way to the transport, nor to closing without waiting.
-        writer = connection._writer
-        if writer is None:
-            raise ConnectionFailed("the connection is not open")
-        self._transport: asyncio.WriteTransport = writer.transport
-        self._transport.set_protocol(self)
+        self._transport: asyncio.WriteTransport | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True from the connection on until it breaks or is closed."""
+        return self._transport is not None
 
     def ask(self, *command: Part) -> "asyncio.Future[Any]":
         """Send ``command``; the future has its reply, or an error of redis-py's."""
+        if self._transport is None:
+            raise ConnectionFailed("the connection is closed")
         answered: asyncio.Future[Any] = self._loop.create_future()
-        deadline = self._monotonic() + self._timeout_seconds
+        deadline = self._monotonic() + self.timeout_seconds
         self._waiting.append((deadline, answered))
         self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type] # its stub knows one part
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout_seconds, self._look, deadline)
+            self._timer = self._loop.call_later(self.timeout_seconds, self._look, deadline)
         return answered
 
     def close(self, error: Exception | None = None) -> None:
         """Break the connection off; whoever waits gets ``error``."""
-        if not self.is_open:
+        if self._transport is None:
             return
-        self.is_open = False
+        transport, self._transport = self._transport, None
         if self._timer is not None:
             self._timer.cancel()
-        self._transport.abort()
-        self._connection._close()  # type: ignore[no-untyped-call] # redis-py is partly typed
+        transport.abort()
         failed, self._waiting = self._waiting, deque()
         for _, answered in failed:
             if not answered.done():
                 answered.set_exception(error or ConnectionFailed("the connection was closed"))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be open from now on (asyncio.Protocol)."""
+        self._transport = transport  # type: ignore[assignment] # one that also writes
 
     def data_received(self, data: bytes) -> None:
         """Hand out the replies that have come (asyncio.Protocol)."""
@@ -115,14 +129,63 @@ class Pipe(asyncio.Protocol):
         if deadline > now:
             self._timer = self._loop.call_later(deadline - now, self._look, deadline)
         else:
-            grace = min(now - due, self._timeout_seconds)
+            grace = min(now - due, self.timeout_seconds)
             self._timer = self._loop.call_later(grace, self._give_up, oldest)
 
     def _give_up(self, oldest: "asyncio.Future[Any]") -> None:
         if self._waiting and self._waiting[0][1] is oldest:
-            self.close(TimedOut(f"no answer within {self._timeout_seconds} s"))
+            self.close(TimedOut(f"no answer within {self.timeout_seconds:g} s"))
         else:
             self._look(self._monotonic())
+
+
+async def open_pipe(connection: AbstractConnection, *, timeout_seconds: float, monotonic: Clock) -> Pipe:
+    """Return a pipe to where ``connection``, which stays unopened, leads; raises RedisError or OSError."""
+    loop = asyncio.get_running_loop()
+
+    def make() -> Pipe:
+        return Pipe(timeout_seconds=max(timeout_seconds, LOGIN_SECONDS), monotonic=monotonic)
+
+    match connection:
+        case UnixDomainSocketConnection():
+            transport, pipe = await loop.create_unix_connection(make, connection.path)
+        case Connection():
+            tls = connection.ssl_context.get() if isinstance(connection, SSLConnection) else None
+            transport, pipe = await loop.create_connection(make, connection.host, connection.port, ssl=tls)
+            _keep_alive(transport, connection)
+        case _:
+            raise TypeError("a connection of another kind")
+    try:
+        await _log_in(pipe, connection)
+    except BaseException:
+        pipe.close()
+        raise
+    pipe.timeout_seconds = timeout_seconds
+    return pipe
+
+
+def _keep_alive(transport: asyncio.BaseTransport, connection: Connection) -> None:
+    """Have the system notice a peer that is gone, as redis-py does for its own connections."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and connection.socket_keepalive:
+        with suppress(OSError, TypeError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            options: Mapping[int, int | bytes] = connection.socket_keepalive_options  # type: ignore[assignment] # a mapping
+            for option, value in options.items():
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+async def _log_in(pipe: Pipe, connection: AbstractConnection) -> None:
+    if connection.username or connection.password:
+        login = [part for part in (connection.username, connection.password or "") if part is not None]
+        try:
+            await pipe.ask("AUTH", *login)
+        except ResponseError as error:
+            raise AuthenticationError(str(error)) from error
+    if connection.client_name:
+        await pipe.ask("CLIENT", "SETNAME", connection.client_name)
+    if connection.db:
+        await pipe.ask("SELECT", connection.db)
 
 
 def _error(message: str) -> ResponseError:

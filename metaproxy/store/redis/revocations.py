@@ -2,7 +2,9 @@
 
 Facts this file rests on. Redis may lose the set: it restarts empty, evicts the key, or another server takes
 its place. A member with a random name and an infinite score marks one life of the set. As long as the mark
-that was read first is there, nothing that was recorded since has been lost.
+that was read first is there, nothing that was recorded since has been lost. But a server that is started
+again or becomes the primary may have the mark and lack the last writes, so its run id must be the same, too;
+if the user may not know it (INFO), only the mark counts.
 """
 
 import math
@@ -47,6 +49,7 @@ class RedisRecord:
         self._key = store.key("revocations")
         self._logged: set[str] = set()
         self._mark: bytes | None = None
+        self._run_id: object = None
         self._read_until = -math.inf
 
     async def add(self, entries: Sequence[Recorded]) -> None:
@@ -90,7 +93,8 @@ class RedisRecord:
         pipeline = client.pipeline(transaction=False)
         pipeline.time()
         pipeline.zrangebyscore(self._key, self._read_until - OVERLAP_SECONDS, "+inf", withscores=True)
-        time, found = await pipeline.execute(raise_on_error=False)
+        pipeline.info("server")
+        time, found, server = await pipeline.execute(raise_on_error=False)
         if isinstance(time, Exception):
             raise time
         if isinstance(found, ResponseError) and str(found).startswith("WRONGTYPE"):
@@ -100,7 +104,8 @@ class RedisRecord:
             raise found
         now = _seconds(time)
         marks = [member for member, _ in found if member.startswith(MARK)]
-        is_whole = self._mark is None or self._mark in marks
+        run_id = server.get("run_id") if isinstance(server, dict) else self._run_id
+        is_whole = self._mark is None or (self._mark in marks and run_id == self._run_id)
         if not is_whole and self._read_until > -math.inf:
             # Another set: what it holds may be older than the last reading.
             found = await client.zrangebyscore(self._key, "-inf", "+inf", withscores=True)
@@ -108,7 +113,7 @@ class RedisRecord:
             marks = [MARK + secrets.token_hex(8).encode()]
             await client.zadd(self._key, {marks[0]: math.inf})
         is_everything = not is_whole or self._read_until == -math.inf
-        self._mark, self._read_until = marks[0], now
+        self._mark, self._run_id, self._read_until = marks[0], run_id, now
         entries = [
             Recorded(member, max(0.0, now - moment))
             for member, moment in found

@@ -195,6 +195,23 @@ def test_the_effective_configuration_has_every_default_and_no_secret(tmp_path: P
     assert "swordfish" not in repr(shown)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://redis/0?password=swordfish&db=1", "redis://redis/0?password=***&db=1"),
+        (
+            "redis+sentinel://u:swordfish@a,b/s?sentinel_password=swordfish",
+            "redis+sentinel://***@a,b/s?sentinel_password=***",
+        ),
+    ],
+)
+def test_no_password_of_the_store_is_shown(tmp_path: Path, url: str, shown: str) -> None:
+    config = load(tmp_path, f"{LEAST}store: {{url: '{url}'}}\n")
+
+    assert effective(config)["store"]["url"] == shown
+    assert "swordfish" not in repr(config)
+
+
 def test_the_effective_configuration_can_be_loaded_again(tmp_path: Path) -> None:
     config = load(tmp_path, LEAST)
 

@@ -49,6 +49,24 @@ DANGEROUS = [
     ("store", "{url: 'redis://:${PASSWORD}@redis.example'}", "store.url", "use rediss://"),
     ("store", "{url: 'redis://redis.example/0?password=${PASSWORD}'}", "store.url", "use rediss://"),
     ("store", "{url: 'rediss://redis.example?ssl_cert_reqs=none'}", "store.url", "switches the check"),
+    (
+        "store",
+        "{url: 'redis+sentinel://:${PASSWORD}@127.0.0.1,redis.example/s'}",
+        "store.url",
+        "use rediss+sentinel://",
+    ),
+    (
+        "store",
+        "{url: 'redis+sentinel://redis.example/s?sentinel_password=${PASSWORD}'}",
+        "store.url",
+        "use rediss+sentinel://",
+    ),
+    (
+        "store",
+        "{url: 'rediss+sentinel://redis.example/s?ssl_cert_reqs=none'}",
+        "store.url",
+        "switches the check",
+    ),
     ("cors", "{origins: ['*']}", "cors.origins", "every page"),
     ("cors", "{origin_patterns: ['.*']}", "cors.origin_patterns[0]", "fits every origin"),
     ("limits", "{rates: []}", "limits", "there are no limits"),
@@ -103,6 +121,7 @@ SAFE = [
     ("store", "{url: 'redis://redis.example'}"),
     ("store", "{url: 'redis://:${PASSWORD}@127.0.0.1'}"),
     ("store", "{url: 'rediss://:${PASSWORD}@redis.example'}"),
+    ("store", "{url: 'rediss+sentinel://:${PASSWORD}@redis.example,other.example/s'}"),
     ("cors", "{origins: ['https://horizon.example']}"),
     ("limits", "{rates: [{name: a, rate: 1/second, regex: '/v2/[^/]+/(servers|images)(?:/.*)?'}]}"),
     (

@@ -230,6 +230,20 @@ async def test_what_a_redis_has_lost_is_recorded_again(world: World) -> None:
                     await asyncio.sleep(0.01)
 
 
+async def test_what_a_redis_with_older_data_has_lost_is_recorded_again(world: World) -> None:
+    async with running(world.here):
+        key = "metaproxy:revocations"
+        with world.redis.client() as client:
+            await until(lambda: bool(client.exists(key)), 30)
+            before = client.dump(key)
+            await world.here.revoke(REVOKED)
+        world.redis.kill()
+        world.redis.start()
+        with world.redis.client() as client:
+            client.restore(key, 0, before, replace=True)
+            await until(lambda: client.zcard(key) == 2, 30)
+
+
 async def test_what_a_redis_has_lost_in_silence_is_recorded_again(world: World) -> None:
     async with running(world.here):
         await world.here.revoke(REVOKED)
