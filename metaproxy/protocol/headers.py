@@ -63,14 +63,45 @@ def list_members(field_value: bytes) -> Iterator[bytes]:
             yield stripped
 
 
+FOR_EVERYBODY = frozenset(
+    {
+        b"age",
+        b"cache-control",
+        b"cdn-cache-control",
+        b"content-encoding",
+        b"content-length",
+        b"content-location",
+        b"content-range",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"location",
+        b"metaproxy-cache-control",
+        b"pragma",
+        b"retry-after",
+        b"set-cookie",
+        b"vary",
+        b"via",
+        b"www-authenticate",
+    }
+)
+"""Fields that Connection may not name, because they are for every recipient (RFC 9110 §7.6.1)."""
+
+
 def end_to_end(headers: Headers) -> list[Header]:
-    """Return ``headers`` without those that end at this hop (RFC 9110 §7.6.1)."""
+    """Return ``headers`` without those that end at this hop (RFC 9110 §7.6.1).
+
+    Fields that are for every recipient stay, though Connection may name them: without its Cache-Control or
+    Vary an answer would be stored for clients that it is not for.
+    """
     if HOP_BY_HOP.isdisjoint([name for name, _ in headers]):
         return list(headers)
     nominated = {
         member.lower() for name, value in headers if name == b"connection" for member in list_members(value)
     }
-    dropped = HOP_BY_HOP | nominated if nominated else HOP_BY_HOP
+    dropped = HOP_BY_HOP | (nominated - FOR_EVERYBODY) if nominated else HOP_BY_HOP
     return [header for header in headers if header[0] not in dropped]
 
 

@@ -18,7 +18,7 @@ from metaproxy.protocol.headers import Header
 from metaproxy.protocol.interim import EXTENSIONS
 from metaproxy.protocol.received import BLANKS
 from metaproxy.server.edge import EdgeLimits
-from metaproxy.server.strictness import is_mostly_framing, is_offer, origin_form
+from metaproxy.server.strictness import is_mostly_framing, is_offer, origin_form, with_host
 from metaproxy.server.unswitched import framing_of, parser_of_body, request_parser
 
 HEAD_END = b"\r\n\r\n"
@@ -194,6 +194,8 @@ class Reader:
         if asks_to_switch and is_offer(headers):
             asks_to_switch, self._unread_framing = False, framing_of(headers)
         target = origin_form(self._url, version, headers, switches_protocol=asks_to_switch)
+        if version == "1.0":
+            headers = with_host(self._url, headers)
         raw_path, mark, query = target.partition(b"?")
         if not raw_path.isascii():
             raise _invalid()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Headers, combined, get_all, list_members
+from metaproxy.protocol.headers import Header, Headers, combined, get_all, list_members
 
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(\?[^#]*)?", re.IGNORECASE)
@@ -54,6 +54,17 @@ def origin_form(target: bytes, version: str, headers: Headers, *, switches_proto
     if target.startswith(b"/") and b"#" not in target:
         return target
     return _from_absolute(target, host)
+
+
+def with_host(target: bytes, headers: list[Header]) -> list[Header]:
+    """Return the ``headers`` of a request that is taken, with a Host if ``target`` alone has the authority.
+
+    RFC 9112 §3.2.2 wants the authority of an absolute form sent on; HTTP/1.0 needs no Host.
+    """
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None or any(name == b"host" for name, _ in headers):
+        return headers
+    return [(b"host", found[1]), *headers]
 
 
 def is_offer(headers: Headers) -> bool:

@@ -14,6 +14,8 @@ from metaproxy.protocol import headers
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 §9.2.1. A method that is not listed is taken for a write."""
 
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
 
 def is_write(method: str) -> bool:
     """Return True if ``method`` may change what the origin answers."""
@@ -23,9 +25,9 @@ def is_write(method: str) -> bool:
 def also_invalidated(host: bytes, target: bytes, answer: headers.Headers) -> Iterator[bytes]:
     """Yield the targets (path and query) of the same host that a write's answer names."""
     for name in (b"location", b"content-location"):
-        value = headers.get(answer, name)
-        if value is not None and (found := _same_origin(host, target, value)):
-            yield found
+        for value in headers.get_all(answer, name):
+            if found := _same_origin(host, target, value):
+                yield found
 
 
 def _same_origin(host: bytes, target: bytes, reference: bytes) -> bytes | None:
@@ -34,7 +36,12 @@ def _same_origin(host: bytes, target: bytes, reference: bytes) -> bytes | None:
         parts = urlsplit(urljoin(base, reference.decode("latin-1")))
     except ValueError:
         return None
-    if parts.netloc.lower() != host.decode("latin-1").lower():
+    if _authority(parts.netloc, parts.scheme) != _authority(host.decode("latin-1"), parts.scheme):
         return None
     found = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return found.encode("latin-1")
+
+
+def _authority(written: str, scheme: str) -> str:
+    """Return ``written`` without the port that ``scheme`` has anyway (RFC 9110 §4.2.3)."""
+    return written.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ":")).removesuffix(":")

@@ -27,6 +27,16 @@ def test_hop_by_hop_fields_and_those_that_connection_names_are_dropped_and_order
     assert end_to_end(headers) == [(b"vary", b"accept"), (b"vary", b"x-other"), (b"set-cookie", b"a=1")]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [b"cache-control", b"vary", b"age", b"expires", b"cdn-cache-control", b"set-cookie", b"content-range"],
+)
+def test_connection_cannot_name_away_what_is_for_every_recipient(name: bytes) -> None:
+    headers = [(b"connection", b"close, " + name.title()), (name, b"1"), (b"x-once", b"2")]
+
+    assert end_to_end(headers) == [(name, b"1"), (b"x-once", b"2")]
+
+
 def test_values_are_found_first_all_and_combined() -> None:
     headers = [(b"vary", b"a"), (b"date", b"x"), (b"vary", b"b")]
 

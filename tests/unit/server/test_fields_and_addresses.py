@@ -219,6 +219,30 @@ async def test_a_field_that_connection_names_chooses_no_stored_answer(
     assert ("; hit" in honest.fields["cache-status"]) is forged_host
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Cache-Control", "no-store"),
+        ("Cache-Control", "private"),
+        ("Vary", "*"),
+        ("Age", "1000000"),
+        ("CDN-Cache-Control", "no-store"),
+    ],
+)
+async def test_connection_does_not_hide_from_the_cache_what_an_answer_says(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    async with site(tmp_path, cache={"routes": ROUTES}) as proxy:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: {name}\r\n{name}: {value}\r\n\r\n"
+        proxy.upstream.answer = f"{head}ok".encode()
+        client = await proxy.client()
+
+        answers = [await client.ask(AUTH) for _ in range(4)]
+
+    assert [answer.status for answer in answers] == [200] * 4
+    assert not [answer for answer in answers if "; hit" in answer.fields["cache-status"]]
+
+
 @pytest.mark.parametrize("cached", CACHED)
 async def test_a_token_that_connection_names_lets_nobody_in(tmp_path: Path, cached: dict[str, Any]) -> None:
     async with site(tmp_path, **cached) as proxy:

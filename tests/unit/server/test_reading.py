@@ -195,3 +195,19 @@ def test_a_defect_behind_the_reader_is_not_taken_for_the_clients() -> None:
 
     with pytest.raises(AttributeError):
         reader.feed(GET)
+
+
+def test_the_authority_of_an_absolute_form_is_the_host_of_a_request_without_one() -> None:
+    reader, requests = reading()
+
+    feed(reader, b"GET http://api.example:81/a HTTP/1.0\r\nX-One: 1\r\n\r\n")
+
+    assert requests.heads[0]["headers"] == [(b"host", b"api.example:81"), (b"x-one", b"1")]
+
+
+def test_an_absolute_form_leaves_the_host_that_came_with_it() -> None:
+    reader, requests = reading()
+
+    feed(reader, b"GET http://api:80/a HTTP/1.0\r\nHost: api\r\n\r\n")
+
+    assert requests.heads[0]["headers"] == [(b"host", b"api")]
