@@ -71,7 +71,7 @@ class UpstreamConnection:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._socket.settimeout(20)
+        self._socket.settimeout(300)
         self._buffer = b""
 
     def read_head(self) -> bytes:
