@@ -125,7 +125,8 @@ class Admission:
             stale_if_error=route.stale_if_error,
             respect_origin=self._respect_origin,
         )
-        return self._admitted(asked, status, fields, times, terms, said, reuse.vary_names(fields))
+        values = dict(reversed(fields))
+        return self._admitted(asked, status, fields, values, times, terms, said, reuse.vary_names(fields))
 
     def _judge_silent(
         self,
@@ -145,22 +146,26 @@ class Admission:
                 return self.judge_by_its_word(asked, route, status, fields, times)
             terms = self._of_kind.keep(kind, of_kind.terms)
         names = reuse.names_in(by_name.get(b"vary", b""))
-        return self._admitted(asked, status, fields, times, terms, NOTHING_SAID, names)
+        return self._admitted(asked, status, fields, by_name, times, terms, NOTHING_SAID, names)
 
     def _admitted(
         self,
         asked: Asked,
         status: int,
         fields: headers.Headers,
+        values: Mapping[bytes, bytes],
         times: Times,
         terms: Terms,
         said: ResponseDirectives,
         vary_names: Sequence[bytes],
     ) -> Admitted | NotStorable:
-        """Admit an answer on ``terms``, if anything could still use it."""
+        """Admit an answer on ``terms``, if anything could still use it.
+
+        ``values`` has the first value of each of its fields.
+        """
         if not storing.WRITTEN_ON_THE_WAY.isdisjoint(vary_names):
             return NotStorable("vary")
-        age = freshness.initial_age(fields, times)
+        age = freshness.initial_age(values, times)
         if reuse.useful_for(terms) <= age and not validation.conditions(fields):
             return NotStorable("expired")
         return Admitted(
@@ -169,7 +174,7 @@ class Admission:
             terms=terms,
             vary=reuse.vary_values(vary_names, asked.lines),
             age=age,
-            content_length=_content_length(fields),
+            content_length=_content_length(values),
         )
 
     def stored(
@@ -233,6 +238,6 @@ def _dated(fields: list[headers.Header], received: float) -> tuple[headers.Heade
     return tuple(fields)
 
 
-def _content_length(fields: headers.Headers) -> int | None:
-    value = headers.get(fields, b"content-length")
+def _content_length(values: Mapping[bytes, bytes]) -> int | None:
+    value = values.get(b"content-length")
     return int(value) if value is not None and value.isdigit() else None

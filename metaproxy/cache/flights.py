@@ -49,37 +49,38 @@ class Flight:
         on_head: called when the head is there; sets ``shared``, ``kept`` and ``vary``.
     """
 
+    # A Flight is made for every miss. Defaults are on the class, so that they cost a miss nothing.
+    status = 0
+    shared = False
+    """True if all who wait may have the answer; meaningful once ``status`` is known."""
+    kept = False
+    """True if the answer will be stored, as far as its head tells."""
+    vary: VaryValues = ()
+    ttl = 0.0
+    """How long a kept answer stays fresh from its arrival on, in seconds."""
+    doomed = False
+    complete = False
+    error: BaseException | None = None
+    stored: Stored | None = None
+    """The entry that was stored of it, or that it confirmed."""
+    from_second_level = False
+    _dropped = 0
+    _octets = 0
+    _sender_waiting: "asyncio.Future[None] | None" = None
+    _task: "asyncio.Task[None] | None" = None
+
     def __init__(
         self, exchange: Exchange, tags: Sequence[str], *, max_kept_bytes: int, on_head: OnHead
     ) -> None:
         self.exchange = exchange
         self.tags = tuple(tags)
-        self.status = 0
         self.fields: list[headers.Header] = []
-        self.shared = False
-        """True if all who wait may have the answer; meaningful once ``status`` is known."""
-        self.kept = False
-        """True if the answer will be stored, as far as its head tells."""
-        self.vary: VaryValues = ()
-        self.ttl = 0.0
-        """How long a kept answer stays fresh from its arrival on, in seconds."""
-        self.doomed = False
-        self.complete = False
-        self.error: BaseException | None = None
-        self.stored: Stored | None = None
-        """The entry that was stored of it, or that it confirmed."""
-        self.from_second_level = False
         self.max_kept_bytes = max_kept_bytes
-        self._window = max(max_kept_bytes, WINDOW_BYTES)
         self._on_head = on_head
         self._interim: list[Message] = []
         self._chunks: list[bytes] = []
-        self._dropped = 0
-        self._octets = 0
         self._places: dict[object, _Place] = {}
         self._readers_waiting: list[asyncio.Future[None]] = []
-        self._sender_waiting: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def joinable(self) -> bool:
@@ -216,7 +217,7 @@ class Flight:
 
     def _cut_off(self) -> None:
         """Take out the readers that have fallen behind the fastest by more than the window."""
-        least = self._octets - self._window
+        least = self._octets - max(self.max_kept_bytes, WINDOW_BYTES)
         for reader in [reader for reader, place in self._places.items() if place.octets < least]:
             del self._places[reader]
 
@@ -232,6 +233,8 @@ class Flight:
         await future
 
     def _wake_readers(self) -> None:
+        if not self._readers_waiting:
+            return
         waiting, self._readers_waiting = self._readers_waiting, []
         for future in waiting:
             if not future.done():
@@ -278,7 +281,10 @@ class Flights:
     def watch(self, answer: Doomable) -> None:
         """Let purges doom ``answer``, which nobody can join."""
         for tag in answer.tags:
-            self._tagged.setdefault(tag, set()).add(answer)
+            tagged = self._tagged.get(tag)
+            if tagged is None:
+                tagged = self._tagged[tag] = set()
+            tagged.add(answer)
 
     def unwatch(self, answer: Doomable) -> None:
         """Let purges doom ``answer`` no more."""

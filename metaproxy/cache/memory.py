@@ -102,13 +102,15 @@ class MemoryStore:
         if stored.size > self.max_entry_bytes:
             return False
         slot = self._slots.get(key)
-        others = [
-            variant
-            for variant in (slot.variants if slot else ())
-            if variant.vary != stored.vary and (request is None or not selects(variant.vary, request))
-        ]
-        parts = slot.parts if slot else ()
-        self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored], _others(parts, stored, request))
+        if slot is None:
+            self._set(key, [stored], ())
+        else:
+            others = [
+                variant
+                for variant in slot.variants
+                if variant.vary != stored.vary and (request is None or not selects(variant.vary, request))
+            ]
+            self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored], _others(slot.parts, stored, request))
         while self.bytes > self.max_bytes:
             self._evict()
         return True
@@ -197,12 +199,15 @@ class MemoryStore:
 
     def _set(self, key: Key, variants: list[Stored], parts: tuple[Incomplete, ...]) -> None:
         self._remove(key)
-        self._slots[key] = Slot(variants, parts)
+        slot = self._slots[key] = Slot(variants, parts)
         size = key_size(key)
-        for stored in self._slots[key].held():
+        for stored in slot.held():
             size += stored.size
             for tag in stored.tags:
-                self._tagged.setdefault(tag, set()).add(key)
+                keys = self._tagged.get(tag)
+                if keys is None:
+                    keys = self._tagged[tag] = set()
+                keys.add(key)
         self._sizes[key] = size
         self.bytes += size
 

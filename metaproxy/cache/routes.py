@@ -122,10 +122,10 @@ class CacheRoutes:
             path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         if self._lists.has(resource_path(path)):
             return (LISTS_TAG,)
-        names = common_names(path, self._written.collections)
-        segments = segments_of(path)
-        images = {segments[at] for at in self._images.positions(path, "image_id")}
-        return tuple(sorted(map(image_tag, images))) or tuple(map(path_tag, names))
+        if places := self._images.positions(path, "image_id"):
+            segments = segments_of(path)
+            return tuple(sorted({image_tag(segments[at]) for at in places}))
+        return tuple(map(path_tag, common_names(path, self._written.collections)))
 
 
 def image_prefix(template: str) -> str:
@@ -138,8 +138,9 @@ def image_prefix(template: str) -> str:
 def image_tag(image_id: str) -> str:
     """Return the tag of what is stored of an image; a representation's suffix is no part of its id."""
     image_id = image_id.lower().rstrip(" ")  # as MySQL compares ids
-    for suffix in REPRESENTATION_SUFFIXES:
-        image_id = image_id.removesuffix(suffix)
+    if image_id.endswith(REPRESENTATION_SUFFIXES):
+        for suffix in REPRESENTATION_SUFFIXES:
+            image_id = image_id.removesuffix(suffix)
     return f"image:{image_id}"
 
 

@@ -109,15 +109,27 @@ class Stored:
     """The whole answer as it was sent last; the same for a second."""
 
     def __post_init__(self) -> None:
-        self.fields, new_bytes = _shared_fields(self.fields)
-        head = (4 + FIELD_SLOTS) * len(self.fields)
-        for name, value in self.fields:
-            head += len(name) + len(value)
-        tags = sum(map(len, self.tags))
-        self.size = len(self.body) + new_bytes + head + tags + ENTRY_BYTES
-        own = headers.get(self.fields, b"etag")
-        self.etag = own or validation.strong_etag(self.body, headers.get(self.fields, b"content-type") or b"")
-        self._sent = list(self.fields) if own else [*self.fields, (b"etag", self.etag)]
+        size = ENTRY_BYTES + len(self.body) + (4 + FIELD_SLOTS) * len(self.fields)
+        for tag in self.tags:
+            size += len(tag)
+        sent, own = [], None
+        for pair in self.fields:
+            name, value = pair
+            octets = len(name) + len(value)
+            size += octets
+            known = _fields.get(pair)
+            if known is None:
+                known = _fields.keep(pair, pair, octets)
+                size += octets + FIELD_BYTES
+            sent.append(known)
+            if own is None and name == b"etag":
+                own = value
+        self.fields, self.size, self._sent = tuple(sent), size, sent
+        if own:
+            self.etag = own
+        else:
+            self.etag = validation.strong_etag(self.body, headers.get(sent, b"content-type") or b"")
+            sent.append((b"etag", self.etag))
         self.shown_status = self.shown_status or self.status
         self.fresh_until = -1.0 if self.terms.always_validate else self.born + self.terms.lifetime
 
@@ -175,15 +187,4 @@ def serialised_head(status: int, fields: list[headers.Header]) -> bytes:
 
 _fields: Memo[headers.Header, headers.Header] = Memo(MOST_FIELDS, LONGEST_FIELD)
 
-
-def _shared_fields(fields: headers.Headers) -> tuple[tuple[headers.Header, ...], int]:
-    """Return the same fields, those known already as the objects known, and the bytes of the others."""
-    kept, new_bytes = [], 0
-    for pair in fields:
-        known = _fields.get(pair)
-        if known is None:
-            size = len(pair[0]) + len(pair[1])
-            known = _fields.keep(pair, pair, size)
-            new_bytes += size + FIELD_BYTES
-        kept.append(known)
-    return tuple(kept), new_bytes
+"""Fields that many answers have, each as the one object that they share."""

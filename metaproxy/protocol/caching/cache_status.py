@@ -5,6 +5,8 @@ came back where the client got something else, ``ttl`` how long the answer stays
 stale), ``stored`` and ``collapsed`` are true by being there.
 """
 
+from functools import lru_cache
+
 BYPASS = "bypass"
 METHOD = "method"
 URI_MISS = "uri-miss"
@@ -30,11 +32,19 @@ def forwarded(
     detail: str = "",
 ) -> str:
     """Return the member for a request that went forward because of ``reason``."""
+    seconds = None if ttl is None else int(ttl // 1)
+    return _forwarded(cache, reason, status, seconds, stored, collapsed, detail)
+
+
+@lru_cache(maxsize=1024)
+def _forwarded(
+    cache: str, reason: str, status: int, seconds: int | None, stored: bool, collapsed: bool, detail: str
+) -> str:
     parts = [cache, f"fwd={reason}"]
     if status:
         parts.append(f"fwd-status={status}")
-    if ttl is not None:
-        parts.append(f"ttl={int(ttl // 1)}")
+    if seconds is not None:
+        parts.append(f"ttl={seconds}")
     if stored:
         parts.append("stored")
     if collapsed:

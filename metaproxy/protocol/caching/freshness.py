@@ -7,6 +7,7 @@ the origin says nothing a cache may guess (§4.2.2): here the operator's ttl is 
 time since the content was last modified.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from metaproxy.protocol import headers
@@ -52,21 +53,31 @@ def heuristic_lifetime(fields: headers.Headers, received: float) -> float:
     return min(HEURISTIC_MAX_SECONDS, max(0.0, date_of(fields, received) - modified) * HEURISTIC_SHARE)
 
 
-def initial_age(fields: headers.Headers, times: Times) -> float:
-    """Return the age that an answer had when it arrived, in seconds (§4.2.3)."""
-    apparent_age = max(0.0, times.received - date_of(fields, times.received))
-    corrected_age = age_of(fields) + (times.received - times.requested)
+def initial_age(values: Mapping[bytes, bytes], times: Times) -> float:
+    """Return the age that an answer had when it arrived, in seconds (§4.2.3).
+
+    ``values`` has the first value of each of its fields.
+    """
+    requested, received = times
+    apparent_age = max(0.0, received - _date(values.get(b"date"), received))
+    corrected_age = _age(values.get(b"age")) + (received - requested)
     return max(apparent_age, corrected_age)
 
 
 def date_of(fields: headers.Headers, received: float) -> float:
     """Return the answer's Date; the time of its arrival where there is none that can be read."""
-    value = headers.get(fields, b"date")
-    date = dates.parse(value) if value is not None else None
-    return received if date is None else date
+    return _date(headers.get(fields, b"date"), received)
 
 
 def age_of(fields: headers.Headers) -> float:
     """Return the Age field: its first member, 0 where that is invalid (§5.1)."""
-    value = headers.get(fields, b"age")
+    return _age(headers.get(fields, b"age"))
+
+
+def _date(value: bytes | None, received: float) -> float:
+    date = dates.parse(value) if value is not None else None
+    return received if date is None else date
+
+
+def _age(value: bytes | None) -> float:
     return 0.0 if value is None else delta_seconds(value.partition(b",")[0].strip())

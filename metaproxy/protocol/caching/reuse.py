@@ -139,6 +139,9 @@ def _named(vary: bytes, implied: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 def vary_values(names: Iterable[bytes], request: headers.Headers) -> VaryValues:
     """Return what a request has in the fields ``names`` (§4.1)."""
+    values = dict(request)
+    if len(values) == len(request):
+        return tuple([(name, _vary_value(name, values.get(name))) for name in names])
     return tuple([(name, vary_value(request, name)) for name in names])
 
 
@@ -158,10 +161,11 @@ def vary_value(request: headers.Headers, name: bytes) -> bytes | None:
     Of a secret it is a digest: replicas must be able to compare it, so it has no key.
     """
     values = headers.get_all(request, name)
-    if not values:
-        return None
-    value = (values[0] if len(values) == 1 else b", ".join(values)).strip(b" \t")
-    return _compared(name, value)
+    return _vary_value(name, b", ".join(values) if values else None)
+
+
+def _vary_value(name: bytes, combined: bytes | None) -> bytes | None:
+    return None if combined is None else _compared(name, combined.strip(b" \t"))
 
 
 def _compared(name: bytes, value: bytes) -> bytes:

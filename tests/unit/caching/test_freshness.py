@@ -96,14 +96,14 @@ def test_the_lifetime_that_the_origin_gives(fields: Fields, expected: float | No
     ],
 )
 def test_the_age_on_arrival(fields: Fields, delay: float, expected: float) -> None:
-    assert freshness.initial_age(fields, Times(NOW - delay, NOW)) == expected
+    assert freshness.initial_age(dict(reversed(fields)), Times(NOW - delay, NOW)) == expected
 
 
 @given(age=st.integers(0, 10**6), date_offset=st.integers(-(10**6), 10**6), delay=st.integers(0, 1000))
 def test_an_answer_is_never_younger_than_any_of_its_signs(age: int, date_offset: int, delay: int) -> None:
     fields = [(b"age", b"%d" % age), (b"date", date(date_offset))]
 
-    found = freshness.initial_age(fields, Times(NOW - delay, NOW))
+    found = freshness.initial_age(dict(reversed(fields)), Times(NOW - delay, NOW))
 
     assert found >= age + delay
     assert found >= -date_offset
