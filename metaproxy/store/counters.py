@@ -4,8 +4,16 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from metaproxy.protocol.limits.policy import State
+from metaproxy.protocol.limits.lending import Mark, Slice
+from metaproxy.protocol.limits.policy import Policy, State
 from metaproxy.protocol.limits.table import CompiledRule
+
+
+class Counter(NamedTuple):
+    """A counter as its store needs it: all numbers that decide are in the policy."""
+
+    key: str
+    policy: Policy
 
 
 class Charge(NamedTuple):
@@ -15,16 +23,58 @@ class Charge(NamedTuple):
     consumer: str
     rule: CompiledRule
 
+    @property
+    def counter(self) -> Counter:
+        """The counter, without what a store need not know."""
+        return Counter(self.key, self.rule.policy)
+
 
 class Taken(NamedTuple):
     """The answer to a list of charges: admitted means that all were charged, otherwise none was.
 
     ``states`` are the counters as they stand now, one a charge, in order; ``now`` is the moment
     (microseconds, on the store's own clock) that they refer to. No states: nothing was counted.
+    ``slices`` are what was lent beside the charge, one a charge, or empty if nothing was asked for or lent.
+    A state counts requests that are lent as spent.
     """
 
     admitted: bool
     states: Sequence[State]
+    now: int
+    slices: Sequence[Slice | None] = ()
+
+
+class Return(NamedTuple):
+    """A report on a slice: ``spent`` requests of it were admitted, and ``unused`` ones never will be.
+
+    A replica reports each request of a slice at most once, and never sends a report again, because the
+    first one may have arrived.
+    """
+
+    counter: Counter
+    mark: Mark
+    spent: int
+    unused: int
+
+
+class Wish(NamedTuple):
+    """A request to lend up to ``requests`` of a counter."""
+
+    counter: Counter
+    requests: int
+
+
+class Lent(NamedTuple):
+    """The answer to a wish: the counter's state, and the slice unless there is too little to lend."""
+
+    state: State
+    slice: Slice | None
+
+
+class Exchanged(NamedTuple):
+    """The answer to an exchange: one ``Lent`` a wish, in order; ``now`` as in ``Taken``."""
+
+    lent: Sequence[Lent]
     now: int
 
 
@@ -46,8 +96,16 @@ class SharedCounters(Protocol):
     def available(self) -> bool:
         """True if the store can be asked at all."""
 
-    async def take(self, charges: Sequence[Charge]) -> Taken:
-        """Charge every counter, or none if one has no room."""
+    async def take(self, charges: Sequence[Charge], wishes: Sequence[int] = ()) -> Taken:
+        """Charge every counter, or none if one has no room.
+
+        ``wishes`` has a number of requests for each charge, or is empty. If the charge is admitted, so many
+        are lent beside it, or fewer; 0 asks for none. Either every counter that was asked lends the same
+        number, or none lends.
+        """
+
+    async def exchange(self, returns: Sequence[Return], wishes: Sequence[Wish]) -> Exchanged:
+        """Take slices back, then lend new ones: many counters at once, each by itself."""
 
     async def give_back(self, charges: Sequence[Charge]) -> None:
         """Take back one charge of each counter."""

@@ -7,8 +7,8 @@ from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.limits_endpoint import LimitsEndpoint
 from metaproxy.filters.rates import OnStoreFailure, Rates
 from metaproxy.protocol.limits.top import ConsumerCount
-from metaproxy.store.counters import Charge, Taken
-from metaproxy.store.memory import MemoryCounters
+from metaproxy.store.counters import Charge, Exchanged, Return, Taken, Wish
+from metaproxy.store.ledger import Ledger
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.telemetry.metrics import Metrics
 from tests.asgi_driver import Answer, drive
@@ -22,26 +22,30 @@ class FakeStore:
     """Counters that several processes could share, and that can fail."""
 
     def __init__(self, clock: FakeClock) -> None:
-        self._counters = MemoryCounters(monotonic=clock)
+        self._ledger = Ledger(monotonic=clock)
         self.available = True
         self.dies = False
         self.asked = 0
 
-    async def take(self, charges: Sequence[Charge]) -> Taken:
+    async def take(self, charges: Sequence[Charge], wishes: Sequence[int] = ()) -> Taken:
         self._ask()
-        return self._counters.take(charges)
+        return self._ledger.take([charge.counter for charge in charges], 1, wishes)
+
+    async def exchange(self, returns: Sequence[Return], wishes: Sequence[Wish]) -> Exchanged:
+        self._ask()
+        return self._ledger.exchange(returns, wishes)
 
     async def give_back(self, charges: Sequence[Charge]) -> None:
         self._ask()
-        self._counters.give_back(charges)
+        self._ledger.take([charge.counter for charge in charges], -1)
 
     async def peek(self, charges: Sequence[Charge]) -> Taken:
         self._ask()
-        return self._counters.peek(charges)
+        return self._ledger.take([charge.counter for charge in charges], 0)
 
     async def reset(self, consumer: str) -> int:
         self._ask()
-        return self._counters.reset(consumer)
+        return self._ledger.reset(consumer)
 
     def _ask(self) -> None:
         self.asked += 1
