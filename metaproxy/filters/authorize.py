@@ -53,7 +53,8 @@ class _PathPolicy(NamedTuple):
         return found
 
     def names_no_tenant_but(self, tenant: str, scope: Scope) -> bool:
-        return all(named == tenant for named in self.tenants_in(scope["path"]))
+        tenants = self.tenants_in(scope["path"])
+        return tenants.count(tenant) == len(tenants)
 
 
 class Authorize(Check):

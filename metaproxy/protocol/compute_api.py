@@ -73,5 +73,7 @@ def kind_of_path(path: str) -> str:
 
 def is_top_level_resource(segment: str) -> bool:
     """Say whether ``segment``, directly under a version, is a collection of Nova's and no tenant."""
-    name = resource_path(segment)
+    if segment in TOP_LEVEL_RESOURCES:  # most are written without a format
+        return True
+    name = resource_path(segment) if segment.endswith(ENDINGS) else segment
     return name in TOP_LEVEL_RESOURCES or name.startswith(EXTENSION_PREFIX)

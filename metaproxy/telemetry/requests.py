@@ -82,18 +82,22 @@ class RequestRecord:
         )
         self.bytes = metrics.counter("metaproxy_response_body_bytes", "Bytes of answers' bodies sent.").cell()
         self._bound: dict[Kind, tuple[Cell, Row]] = {}
+        self._wait_rows: dict[str, Row] = {}
 
     def ended(
         self, exchange: Exchange, method: str, path: str, status: int, body_bytes: int, seconds: float
     ) -> None:
         """Record one request. ``status`` is 0 where no answer was started."""
         key = (exchange.route, method, status, exchange.outcome, exchange.reason)
-        cell, row = self.bound(key)
+        cell, row = self._bound.get(key) or self._bind(key)
         cell.value += 1
         row.observe(seconds)
         self.bytes.value += body_bytes
         for stage, waited in exchange.waits.items():
-            self._waits.row((stage,)).observe(waited)
+            wait = self._wait_rows.get(stage)
+            if wait is None:
+                wait = self._wait_rows[stage] = self._waits.row((stage,))
+            wait.observe(waited)
         access_log = self.logs(status)
         if access_log is not None:
             access_log.write(self._line(exchange, method, path, status, body_bytes, seconds))
