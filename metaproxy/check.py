@@ -85,6 +85,10 @@ class Prepared:
         """
         raise NotImplementedError
 
+    def can_decide(self, now: float) -> bool:
+        """Say whether ``admit`` would decide about a request that comes ``now``. Nothing is counted."""
+        return True
+
     def refuse(self, now: float) -> Decided | None:
         """Do what ``admit`` does for a request that is refused now, or would not be counted; else None."""
         raise NotImplementedError

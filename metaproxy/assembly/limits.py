@@ -35,6 +35,7 @@ def rates(
         algorithm=section.algorithm,
         shared=shared.counters(section.algorithm),
         on_store_failure=section.on_store_failure,
+        sharing=section.sharing,
         exempt=(section.endpoint,) if section.endpoint else (),
         counters=counters,
         mount=mount,

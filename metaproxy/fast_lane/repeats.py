@@ -36,6 +36,11 @@ class Repeats:
             if hit is not None and len(hit.body) > MOST_BYTES:
                 return None
         is_answered = hit is not None or plan.refusal is not None
+        if is_answered and len(plan.decisions) > 1:
+            # A decision that charges must not be followed by one that cannot decide: it would charge again.
+            for decision in plan.decisions:
+                if not decision.can_decide(now):
+                    return None
         told = b""
         for decision in plan.decisions:
             decided = decision.admit(now) if is_answered else decision.refuse(now)

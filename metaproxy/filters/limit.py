@@ -117,6 +117,10 @@ class RateLimit(Check):
         metered = self.metered(charges)
         if metered is not None:
             return metered.decide(exchange)
+        return self.charge_all(exchange, charges)
+
+    def charge_all(self, exchange: Exchange, charges: Sequence[Charge]) -> Verdict:
+        """Do what ``charge`` does, whatever the number of counters."""
         taken = self.rates.take(charges)
         if taken is None:
             return Wait(partial(self._ask_store, exchange, charges))

@@ -16,6 +16,7 @@ from metaproxy.protocol.headers import lines
 from metaproxy.protocol.limits.fields import LIMIT, POLICY, limit_item
 from metaproxy.protocol.limits.policy import State, whole_seconds
 from metaproxy.store.counters import Charge, Taken
+from metaproxy.store.leases import LeasedMeter
 from metaproxy.store.memory import Meter
 from metaproxy.verdicts import PASS, Verdict
 
@@ -41,6 +42,7 @@ class MeteredRate(Prepared):
 
     __slots__ = (
         "_admitted",
+        "_awaited",
         "_consumer",
         "_decided",
         "_is_global",
@@ -55,7 +57,7 @@ class MeteredRate(Prepared):
         "_top",
     )
 
-    def __init__(self, limit: "RateLimit", charge: Charge, meter: Meter) -> None:
+    def __init__(self, limit: "RateLimit", charge: Charge, meter: Meter | LeasedMeter) -> None:
         rule = charge.rule
         self._limit = limit
         self._consumer = charge.consumer
@@ -68,6 +70,7 @@ class MeteredRate(Prepared):
         self._admitted = limit.admitted[rule.rule.name]
         self._refused = limit.refused[rule.rule.name]
         self._top = limit.rates.top_consumers
+        self._awaited = _Counted(limit, (charge,))
         self._refused_for = -1
         self._decided: Decided
 
@@ -75,7 +78,10 @@ class MeteredRate(Prepared):
         """Charge the request of ``exchange``, and write for the client where the consumer stands."""
         limit = self._limit
         now = limit.rates.monotonic()
-        admitted, state, moment = self._meter.take(now)
+        taken = self._meter.take(now)
+        if taken is None:
+            return limit.charge_all(exchange, self._awaited.charges)
+        admitted, state, moment = taken
         self._top.record(self._consumer, now, refused=not admitted)
         if limit.headers:
             standing = limit_item(self._name, self._policy, state, moment)
@@ -86,17 +92,26 @@ class MeteredRate(Prepared):
         self._refused.value += 1
         return limit.fault(self._seconds(state, moment), is_global=self._is_global)
 
-    def admit(self, now: float) -> Decided:
+    def admit(self, now: float) -> Decided | None:
         """Charge a request that comes ``now`` (monotonic seconds)."""
-        admitted, state, moment = self._meter.take(now)
+        taken = self._meter.take(now)
+        if taken is None:
+            return self._awaited.admit(now)
+        admitted, state, moment = taken
         self._top.record(self._consumer, now, refused=not admitted)
         if not admitted:
             return self._refusal(state, moment)
         self._admitted.value += 1
         return None, self._told(state, moment)
 
+    def can_decide(self, now: float) -> bool:
+        """Say whether the counter is in this process, or has a slice here."""
+        return isinstance(self._meter, Meter) or self._awaited.can_decide(now)
+
     def refuse(self, now: float) -> Decided | None:
         """Do what ``admit`` does where there is no room; else charge and count nothing."""
+        if isinstance(self._meter, LeasedMeter):
+            return self._awaited.refuse(now)
         refused = self._meter.refusal(now)
         if refused is None:
             return None
@@ -125,23 +140,26 @@ class MeteredRate(Prepared):
 class _Counted(Prepared):
     """Charges the counters that were found before."""
 
-    __slots__ = ("_charges", "_limit")
+    __slots__ = ("_limit", "charges")
 
     def __init__(self, limit: "RateLimit", charges: Sequence[Charge]) -> None:
         self._limit = limit
-        self._charges = charges
+        self.charges = charges
 
     def decide(self, exchange: Exchange) -> Verdict:
-        return self._limit.charge(exchange, self._charges) if self._charges else PASS
+        return self._limit.charge(exchange, self.charges) if self.charges else PASS
+
+    def can_decide(self, now: float) -> bool:
+        return not self.charges or self._limit.rates.can_take(self.charges, now)
 
     def admit(self, now: float) -> Decided | None:
-        return self._decided(self._limit.rates.take(self._charges)) if self._charges else GOES_ON
+        return self._decided(self._limit.rates.take(self.charges, now)) if self.charges else GOES_ON
 
     def refuse(self, now: float) -> Decided | None:
-        return self._decided(self._limit.rates.refusal(self._charges)) if self._charges else GOES_ON
+        return self._decided(self._limit.rates.refusal(self.charges)) if self.charges else GOES_ON
 
     def _decided(self, taken: Taken | Fault | None) -> Decided | None:
         if taken is None:
             return None
-        fault, told = self._limit.concluded(self._charges, taken)
+        fault, told = self._limit.concluded(self.charges, taken)
         return fault, lines(told)

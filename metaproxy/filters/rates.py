@@ -21,10 +21,12 @@ from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
 from metaproxy.protocol.limits.top import ConsumerCount, TopConsumers
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.store.counters import UNCOUNTED, Charge, SharedCounters, Taken
+from metaproxy.store.leases import LeasedMeter, Leases
 from metaproxy.store.memory import MemoryCounters, Meter
 from metaproxy.store.unavailable import StoreUnavailable
 
 OnStoreFailure = Literal["local", "allow", "deny"]
+Sharing = Literal["exact", "leased"]
 
 NOBODY = Identity()
 
@@ -44,6 +46,7 @@ class Rates:
         shared: the counters that replicas share; None counts in this process.
         on_store_failure: what holds while the shared counters are away: ``local`` counts in this
             process (each replica grants the whole rate), ``allow`` counts nothing, ``deny`` refuses.
+        sharing: ``exact`` asks the shared counters about each request, ``leased`` borrows from them ahead.
         exempt: path templates whose GET and HEAD are never counted (the limits endpoint), but by rules that
             are held before identity.
         counters: the counters of this process; None makes ``max_counters`` of them.
@@ -61,6 +64,7 @@ class Rates:
         algorithm: str = "gcra",
         shared: SharedCounters | None = None,
         on_store_failure: OnStoreFailure = "local",
+        sharing: Sharing = "exact",
         exempt: Sequence[str] = (),
         counters: MemoryCounters | None = None,
         max_counters: int = 100_000,
@@ -83,6 +87,9 @@ class Rates:
         self._ipv6_prefix = ipv6_prefix
         self._memo: Memo[tuple[Targets, str, str, str], tuple[Charge, ...]] = Memo(MEMO_ENTRIES)
         self._shared = shared
+        self._leases = (
+            Leases(shared, monotonic=monotonic) if shared is not None and sharing == "leased" else None
+        )
         self._on_store_failure = on_store_failure
         if counters is None:
             counters = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
@@ -101,7 +108,9 @@ class Rates:
         """Nothing is begun: a counter comes with the first request that it counts."""
 
     async def close(self) -> None:
-        """Nothing is left: the store belongs to who made it."""
+        """Give back what was borrowed. The store belongs to the code that made it."""
+        if self._leases is not None:
+            await self._leases.close()
 
     def charges(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
         """Return the counters that this request would be charged to."""
@@ -129,14 +138,25 @@ class Rates:
             found = self._memo.keep(asked, charges)
         return found
 
-    def take(self, charges: Sequence[Charge]) -> Taken | Fault | None:
+    def take(self, charges: Sequence[Charge], now: float | None = None) -> Taken | Fault | None:
         """Charge all or none, if that can be done at once; None if the store must be awaited.
 
-        A Fault is the refusal of every request while the store is away, if that means to refuse.
+        A Fault is the refusal of every request while the store is away, if that means to refuse. ``now`` is
+        the moment that ``can_take`` was asked about, if it was.
         """
         if self._shared is None:
             return self._recorded(charges, self._local.take(charges))
+        if self._leases is not None:
+            taken = self._leases.take_now(charges, self.monotonic() if now is None else now)
+            if taken is not None:
+                return self._recorded(charges, taken)
         return None if self._shared.available else self._without_store(charges)
+
+    def can_take(self, charges: Sequence[Charge], now: float) -> bool:
+        """Say whether ``take`` decides at once. Charges nothing."""
+        if self._shared is None or not self._shared.available:
+            return True
+        return self._leases is not None and self._leases.can_take(charges, now)
 
     def refusal(self, charges: Sequence[Charge]) -> Taken | Fault | None:
         """Return what ``take`` would, if that refuses; else, or if it is not known, None. Charges nothing."""
@@ -148,11 +168,13 @@ class Rates:
         taken = self._local.refusal(charges)
         return None if taken is None else self._recorded(charges, taken)
 
-    def meter(self, charge: Charge) -> Meter | None:
-        """Return the counter of ``charge`` for who charges it again and again; None where it is shared.
+    def meter(self, charge: Charge) -> Meter | LeasedMeter | None:
+        """Return the counter of ``charge`` for who charges it again and again; None if the store is asked.
 
         The caller records each charge in ``top_consumers``.
         """
+        if self._leases is not None:
+            return LeasedMeter(self._leases, charge)
         return self._local.meter(charge) if self._shared is None else None
 
     async def take_shared(self, charges: Sequence[Charge]) -> Taken | Fault:
@@ -160,7 +182,7 @@ class Rates:
         if self._shared is None:
             return self._recorded(charges, self._local.take(charges))
         try:
-            return self._recorded(charges, await self._shared.take(charges))
+            return self._recorded(charges, await (self._leases or self._shared).take(charges))
         except StoreUnavailable:
             return self._without_store(charges)
 
@@ -202,6 +224,8 @@ class Rates:
         consumer = respelled(consumer, self._ipv6_prefix)
         self.top_consumers.forget(consumer)
         removed = self._local.reset(consumer)
+        if self._leases is not None:
+            self._leases.reset(consumer)
         return removed if self._shared is None else removed + await self._shared.reset(consumer)
 
     async def _peek(self, charges: Sequence[Charge]) -> Taken:
