@@ -14,15 +14,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import cases, chart, footprint, growth, machine, report
+from tests.bench import cases, chart, features, footprint, growth, machine, report
 from tests.bench.cases import CASES, QUICK, SERVERS, Scale
 from tests.bench.machine import BenchError
 from tests.bench.report import Report
 from tests.bench.servers import Stand
 
 GROWTH = {f"growth-{thing}": thing for thing in growth.THINGS}
+FEATURES = {f"features-{case}": case for case in features.LEAST}
 MEMORY = "memory"
-NAMES = (*CASES, *GROWTH, MEMORY)
+NAMES = (*CASES, *GROWTH, *FEATURES, MEMORY)
 JSON_FILE = Path("bench-results/latest.json")
 
 
@@ -95,6 +96,8 @@ def _measure_one(name: str, result: Report, stand: Stand, folder: Path) -> None:
         result.footprint = footprint.measure(stand, result.scale.entries, folder)
     elif name in GROWTH:
         result.growth[GROWTH[name]] = growth.measure(GROWTH[name], stand, result.scale, folder)
+    elif name in FEATURES:
+        result.features[FEATURES[name]] = features.measure(FEATURES[name], stand, result.scale, folder)
     else:
         result.cases.append((CASES[name], cases.measure(CASES[name], stand, result.scale, folder)))
 

@@ -10,6 +10,7 @@ from tests.bench.population import COUNTER, ETAG, Request
 from tests.bench.probe import Expectation
 from tests.bench.rounds import Contestant, Measured, alternate, wrk_contestant
 from tests.bench.servers import Setup, Stand
+from tests.bench.settings import Feature
 from tests.bench.transfers import Transfer
 
 SERVERS = ("direct", "uvicorn", "nginx", "metaproxy")
@@ -135,13 +136,22 @@ def measure(case: Case, stand: Stand, scale: Scale, folder: Path) -> dict[str, M
     return alternate(contestants, scale.rounds, scale.seconds)
 
 
-def contestant(name: str, case: Case, stand: Stand, scale: Scale, folder: Path) -> Contestant:
-    """Return the server ``name`` with what it has to do in ``case``."""
-    server = stand.server(name, Setup(access_log=case.access_log))
+def contestant(
+    name: str,
+    case: Case,
+    stand: Stand,
+    scale: Scale,
+    folder: Path,
+    *,
+    label: str = "",
+    feature: Feature | None = None,
+) -> Contestant:
+    """Return the server ``name``, with ``feature``, and with what it has to do in ``case``."""
+    server = stand.server(name, Setup(access_log=case.access_log, feature=feature))
     if case.transfer is not None:
         return transfers.transfer_contestant(name, server, case.transfer)
     expectation = case.expectation
     if name == "direct":
         expectation = Expectation(asks_upstream=True)
     load = Load(case.requests(scale), case.connections or scale.connections, folder)
-    return wrk_contestant(name, server, load, expectation, stand=stand, primed=case.primed)
+    return wrk_contestant(label or name, server, load, expectation, stand=stand, primed=case.primed)

@@ -1,10 +1,11 @@
 """What was measured, as Markdown tables to paste and as JSON to keep."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from tests.bench.cases import SERVERS, Case, Scale
+from tests.bench.cases import CASES, SERVERS, Case, Scale
+from tests.bench.features import LEAST, PLAIN
 from tests.bench.footprint import Footprint
 from tests.bench.rounds import Measured
 
@@ -21,6 +22,7 @@ class Report:
     scale: Scale
     cases: list[tuple[Case, dict[str, Measured]]] = field(default_factory=list)
     growth: dict[str, dict[int, Measured]] = field(default_factory=dict)
+    features: dict[str, dict[str, Measured]] = field(default_factory=dict)
     footprint: Footprint | None = None
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -43,6 +45,8 @@ def markdown(report: Report) -> str:
         parts.append(
             table(("metaproxy, hits/s (CPU each)", *map(str, report.scale.growth)), _growth_rows(report))
         )
+    if report.features:
+        parts.append(table(FEATURE_HEADINGS, list(_feature_rows(report))))
     if report.footprint is not None:
         parts.append(_footprint_text(report.footprint))
     parts += [f"**{name} was not measured**: {message}" for name, message in report.failures.items()]
@@ -64,6 +68,7 @@ def as_json(report: Report) -> str:
             for case, measured in report.cases
         ],
         "growth": {thing: _by_label(measured) for thing, measured in report.growth.items()},
+        "features": {case: _by_label(measured) for case, measured in report.features.items()},
         "footprint": asdict(report.footprint) if report.footprint else None,
         "failures": report.failures,
     }
@@ -123,6 +128,19 @@ def _growth_rows(report: Report) -> list[list[str]]:
         [f"by {thing}", *(_rate_and_cost(measured[size]) for size in report.scale.growth)]
         for thing, measured in report.growth.items()
     ]
+
+
+FEATURE_HEADINGS = ("metaproxy, per second", "rate", "÷ plain", "at least", "CPU µs each")
+
+
+def _feature_rows(report: Report) -> Iterator[list[str]]:
+    for case, measured in report.features.items():
+        plain, title = measured[PLAIN], CASES[case].heading(report.scale)
+        yield [title, number(plain.rate), "", "", number(plain.cost)]
+        for feature, least in LEAST[case].items():
+            one = measured[feature.value]
+            multiple = f"**{one.rate / plain.rate:.2f}**"
+            yield [f"{title}, {feature.value}", number(one.rate), multiple, f"{least}", number(one.cost)]
 
 
 def _rate_and_cost(measured: Measured) -> str:

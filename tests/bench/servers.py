@@ -12,7 +12,9 @@ from pathlib import Path
 
 from tests.bench import machine, nginx, settings
 from tests.bench.machine import BenchError
+from tests.bench.settings import Feature
 from tests.ports import HeldPorts
+from tests.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
@@ -28,6 +30,8 @@ class Setup:
     workers: int = 1
     store: str = ""
     """The Redis that workers share."""
+    feature: Feature | None = None
+    """What metaproxy is given to do beside the usual."""
     core: int | None = machine.SERVER_CORE
     """The only core that it runs on; None for any."""
 
@@ -116,10 +120,15 @@ class Stand:
             access_log=setup.access_log,
             rules=setup.rules,
             workers=setup.workers,
-            store=setup.store,
+            store=setup.store or (self._redis_url() if setup.feature is Feature.REDIS else ""),
+            feature=setup.feature,
         )
         command = [sys.executable, "-m", "metaproxy", "serve", "--config", str(path)]
         return self._run("metaproxy", command, folder, port, folder / "output", setup.core)
+
+    def _redis_url(self) -> str:
+        """Start a Redis on the cores of this process; return its URL."""
+        return self._running.enter_context(RedisServer()).url
 
     def _start_module(self, module: str, core: int, name: str = "") -> Server:
         port = self._held_port()

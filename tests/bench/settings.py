@@ -1,5 +1,6 @@
 """metaproxy's configuration for the benchmark: what an operator would write, with limits nobody reaches."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,15 @@ from metaproxy.demo.world import METAPROXY
 
 ITEM = "/v2.1/{tenant_id}/images/{image_id}/metadata/{key}"
 IMAGE_LIST = "/v2.1/{tenant_id}/images/detail"
+
+
+class Feature(Enum):
+    """Something that metaproxy is given to do beside the usual: a value is its name in tables."""
+
+    EDITS = "headers and cors"
+    NO_ROUTES = "no cache routes"
+    SPANS = "spans of 1 %"
+    REDIS = "counted in Redis"
 
 
 def write_settings(
@@ -21,6 +31,7 @@ def write_settings(
     rules: int,
     workers: int = 1,
     store: str = "",
+    feature: Feature | None = None,
 ) -> Path:
     """Write the configuration into ``folder``; return its path.
 
@@ -41,6 +52,14 @@ def write_settings(
     }
     if store:
         settings["store"] = {"url": store}
+    match feature:
+        case Feature.EDITS:
+            settings["headers"] = {"response": {"set": [{"name": "X-Served-By", "value": "metaproxy"}]}}
+            settings["cors"] = {"origins": ["https://horizon.example"]}
+        case Feature.NO_ROUTES:
+            del settings["cache"]
+        case Feature.SPANS:
+            settings["tracing"] = {"otlp_endpoint": f"http://127.0.0.1:{upstream_port}", "sample": 0.01}
     path = folder / "metaproxy.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
     return path

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import cases, chart, nginx, probe, report
+from tests.bench import cases, chart, features, nginx, probe, report
 from tests.bench.cases import CASES, QUICK
 from tests.bench.footprint import Footprint
 from tests.bench.load import Counts, Sample, read_counts
@@ -44,6 +44,7 @@ def a_report() -> Report:
         (CASES["hit"], {"nginx": measured(50_000), "metaproxy": measured(60_000, 65_000, 70_000)})
     )
     result.growth["tokens"] = {number: measured(65_000) for number in QUICK.growth}
+    result.features["miss"] = {"plain": measured(20_000), "no cache routes": measured(19_500)}
     result.footprint = Footprint(60 * 2**20, 120 * 2**20, 100_000)
     return result
 
@@ -101,10 +102,16 @@ def test_a_row_shows_rates_ratio_times_cost_and_memory() -> None:
     assert "| 50 000 | 65 000 | **1.30** | 0.50 : 0.50 | 2.00 : 2.00 | 20.0 : 20.0 | 60 : 64 | 15% |" in row
 
 
+def test_a_feature_is_shown_as_a_share_of_the_plain_rate_beside_the_least_that_is_to_be_left() -> None:
+    lines = report.markdown(a_report()).splitlines()
+    assert "| passed on, the same read again | 20 000 |  |  | 20.0 |" in lines
+    assert "| passed on, the same read again, no cache routes | 19 500 | **0.97** | 0.95 | 20.0 |" in lines
+
+
 def test_every_row_of_a_table_has_as_many_cells_as_its_heading() -> None:
     lines = [line for line in report.markdown(a_report()).splitlines() if line.startswith("|")]
     cells = [line.count("|") for line in lines]
-    assert cells == [12, 12, 12, 4, 4, 4]
+    assert cells == [12, 12, 12, 4, 4, 4, 6, 6, 6, 6]
 
 
 def test_a_case_that_failed_is_named_with_its_reason() -> None:
@@ -156,3 +163,12 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 @pytest.mark.parametrize("name", CASES)
 def test_metaproxy_passes_the_check_of_every_case(name: str, stand: Stand, tmp_path: Path) -> None:
     cases.contestant("metaproxy", CASES[name], stand, QUICK, tmp_path).prepare()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", features.LEAST)
+def test_metaproxy_passes_the_check_of_a_case_with_every_feature(
+    name: str, stand: Stand, tmp_path: Path
+) -> None:
+    for contestant in features.contestants(name, stand, QUICK, tmp_path):
+        contestant.prepare()

@@ -3,6 +3,7 @@
     GET  …/metadata/{key}   30 bytes, with the fields that Nova sends; 200 bytes for wide-… keys
     GET  …/file             64 MiB
     PUT  …/file             takes a body of any size, then answers
+    POST /v1/traces         takes metaproxy's spans, and is not counted
     GET  /identity          for nginx: 200 with the caller's project, 401 for an unknown token
     GET  /requests          how many requests of the kinds above have come
 
@@ -21,6 +22,7 @@ ITEM = b'{"meta": {"label": "Updated"}}'
 WIDE_ITEM = b'{"meta": {"label": "%s"}}' % (b"x" * 177)
 FILE_BYTES = 64 * 2**20
 CHUNK = bytes(256 * 1024)
+SPANS = b"/v1/traces"
 PROJECTS = {caller(number).token.encode(): caller(number).project.encode() for number in range(CALLERS)}
 
 
@@ -89,8 +91,8 @@ class Upstream(asyncio.Protocol):
         if target in OWN:
             self._transport.write(OWN[target]())
             return
-        Upstream.requests += 1
-        if method == b"PUT":
+        Upstream.requests += target != SPANS
+        if method in {b"PUT", b"POST"}:
             length = CONTENT_LENGTH.search(head)
             self._body_left = int(length[1]) if length else 0
             self._take_body(body_bytes)
