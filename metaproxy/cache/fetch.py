@@ -214,8 +214,9 @@ class _Answer:
         """Say what may become of an answer with this head."""
         self._received = self._monotonic()
         times = Times(self._requested, self._wall())
-        if flight.status == 304 and self._wanted.stale is not None:
-            self._renew(self._wanted.stale, flight, times)
+        stale = self._wanted.stale
+        if flight.status == 304 and stale is not None and validation.conditions(stale.fields):
+            self._renew(stale, flight, times)
             return
         wanted = self._wanted
         judged = self._admission.judge(wanted.asked, wanted.route, flight.status, flight.fields, times)

@@ -129,6 +129,9 @@ class Misses:
             return True
         if flight.status == 304 and (flight.stored is not None or read.stale is not None):
             return await self._confirmed(delivery)
+        if flight.status == 304:
+            # It answers no condition that was sent, so it says nothing to the reader (RFC 9110 §15.4.5).
+            raise Fault(502, "The upstream service sent no valid answer.", reason="upstream_invalid")
         return await self._passed_on(delivery)
 
     async def _confirmed(self, delivery: Delivery) -> bool:

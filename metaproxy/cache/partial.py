@@ -17,7 +17,7 @@ from metaproxy.exchange import ClientDisconnected
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import parts, ranges
 from metaproxy.protocol.caching.freshness import Times
-from metaproxy.protocol.caching.superseding import SAYS_NOTHING, is_final
+from metaproxy.protocol.caching.superseding import contradicts
 
 MAX_SEGMENTS = 64
 """So many pieces of one answer are kept apart; with one more, the older ones go."""
@@ -68,10 +68,12 @@ class _Passing:
         self._part = part = self._asked_part(fields) if status == 206 else None
         if part is not None:
             self._admitted, self._missing = self._judged_part(fields), part.size
-        elif status == 200:
+        elif status == 200 and not parts.has_many_ranges(fields):
             self._judge_whole(fields)
-        is_kept = part is not None and self._admitted is not None
-        if not is_kept and (status == 416 or (status not in SAYS_NOTHING and is_final(status))):
+        held = self._read.parts
+        if held is not None and contradicts(
+            status, fields, stored=held.head.fields, stored_length=held.length, is_to_head=False
+        ):
             self._withdraw()
 
     def _judge_whole(self, fields: headers.Headers) -> None:
@@ -155,13 +157,11 @@ class _Passing:
         storage.store.put_part(request.key, Incomplete.of(stored, part.length, segments), request.fields)
 
     def _withdraw(self) -> None:
-        """Remove the stored parts: the origin has answered otherwise."""
-        if self._read.parts is not None:
-            read = self._read
-            storage = self._storage
-            storage.withdrawals.withdraw(
-                read.request.key, read.route, read.asked, self.asked_at, shared=False
-            )
+        """Remove the stored parts: the origin has another content now."""
+        read = self._read
+        self._storage.withdrawals.withdraw(
+            read.request.key, read.route, read.asked, self.asked_at, shared=False
+        )
 
 
 class Completion:
@@ -212,7 +212,7 @@ class _Completing:
             if message.get("more_body", False):
                 raise ClientDisconnected
             return
-        if message["type"] == "http.response.start" and message["status"] in (206, 416):
+        if message["type"] == "http.response.start" and message["status"] in (206, 304, 416):
             await self._begin(message)
         elif message["type"] == "http.response.body" and self._ending is not None:
             await self._go_on(message.get("body", b""), is_last=not message.get("more_body", False))

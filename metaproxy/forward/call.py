@@ -40,6 +40,7 @@ from metaproxy.forward.seam import send_through
 from metaproxy.forward.target import Attempt, Target
 from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.protocol import interim
+from metaproxy.protocol.caching import validation
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header, get
 from metaproxy.tasks import TaskSet
@@ -232,7 +233,10 @@ class Call:
     async def _pass_on(
         self, head: ResponseHead, stream: httpx.AsyncByteStream, attempt: Attempt, client: Client, send: Send
     ) -> None:
-        """Send the response to the client as it comes."""
+        """Send the response to the client as it comes; raises InvalidResponse for a 304 out of place."""
+        if head.status == 304 and not self._asks_for_news():
+            await stream.aclose()
+            raise InvalidResponse("a 304 to a request without a condition")
         attempt.answered(head.status)
         client.watch()
         try:
@@ -252,6 +256,12 @@ class Call:
             await stream.aclose()
 
     # The meaning of an answer and of a failure, for both.
+
+    def _asks_for_news(self) -> bool:
+        """Say whether a 304 may be the answer."""
+        # The scope of a request that came before has not all of its fields; the message has.
+        fields = self._scope["headers"] if self._message is None else self._message.fields()
+        return validation.may_be_not_modified(self._scope["method"], fields)
 
     def _arrived(
         self, head: ResponseHead, fields: list[Header], values: Mapping[bytes, bytes], target: Target

@@ -123,6 +123,18 @@ async def test_a_304_for_something_else_is_followed_by_the_whole() -> None:
     assert len(origin.requests) == 3
 
 
+async def test_a_304_without_a_condition_reaches_no_reader() -> None:
+    origin, time = Origin(), Time()
+    cache = make_cache(origin, time)
+    await request(cache)
+    time.seconds += 60
+
+    answered_not_modified(origin)
+
+    assert (await request(cache)).status == 502
+    assert len(origin.requests) == 3
+
+
 async def test_no_cache_of_the_origin_means_validation_every_time() -> None:
     origin = Origin(JSON, (b"etag", b'"1"'), (b"cache-control", b"no-cache"))
     cache = make_cache(origin, Time())

@@ -143,9 +143,18 @@ async def test_a_body_of_unknown_length_passes_in_its_chunks() -> None:
 async def test_an_answer_without_body_is_complete_at_once(method: str, status: int) -> None:
     length = "30" if method == "HEAD" or status == 304 else "0"
 
-    answer = await ask(forward_to(Targets(a=responds(status, {"content-length": length}))), method)
+    forward = forward_to(Targets(a=responds(status, {"content-length": length})))
+    answer = await ask(forward, method, headers=[("if-none-match", "*")])
 
     assert bodies(answer) == [(b"", False)]
+
+
+async def test_a_304_that_was_not_asked_for_is_asked_again_of_another_target() -> None:
+    targets = Targets(a=responds(304, {}), b=responds(200, {}, b"ok"))
+
+    answer = await ask(forward_to(targets, "a", "b"))
+
+    assert (answer.status, answer.body) == (200, b"ok")
 
 
 async def test_the_response_is_closed_whatever_happens() -> None:

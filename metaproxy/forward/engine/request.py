@@ -37,6 +37,11 @@ class OutgoingRequest(NamedTuple):
     body: httpx.AsyncByteStream
     on_interim: OnInterim | None = None
 
+    def fields(self) -> list[Header]:
+        """Return the header fields, their names in lower case."""
+        lines = [line.partition(b": ") for line in self.head.split(b"\r\n")[1:-2]]
+        return [(name.lower(), value) for name, _, value in lines]
+
 
 def outgoing(request: httpx.Request) -> OutgoingRequest:
     """Return ``request`` ready to be written.

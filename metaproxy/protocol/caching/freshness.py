@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from metaproxy.protocol import headers
-from metaproxy.protocol.caching import dates
+from metaproxy.protocol.caching import dates, validators
 from metaproxy.protocol.caching.directives import ResponseDirectives, delta_seconds
 
 HEURISTIC_SHARE = 0.1
@@ -46,7 +46,7 @@ def explicit_lifetime(
 
 def heuristic_lifetime(fields: headers.Headers, received: float) -> float:
     """Return the seconds for which an answer may be fresh by its Last-Modified; 0 if it has none (§4.2.2)."""
-    value = headers.get(fields, b"last-modified")
+    value = validators.last_modified(fields)
     modified = dates.parse(value) if value is not None else None
     if modified is None:
         return 0.0

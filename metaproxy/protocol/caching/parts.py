@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from metaproxy.protocol import headers
-from metaproxy.protocol.caching import reuse, validation
+from metaproxy.protocol.caching import reuse, validation, validators
 from metaproxy.protocol.caching.ranges import Part
 
 Segments = tuple[tuple[int, bytes], ...]
@@ -24,6 +24,8 @@ _OF_THE_REPRESENTATION = (b"content-type", b"content-encoding")
 def part_of(fields: headers.Headers) -> Part | None:
     """Return which part an answer with these fields is; None if it does not say so clearly."""
     values = headers.get_all(fields, b"content-range")
+    if has_many_ranges(fields):
+        return None
     found = _CONTENT_RANGE.fullmatch(values[0]) if len(values) == 1 else None
     if found is None:
         return None
@@ -33,13 +35,16 @@ def part_of(fields: headers.Headers) -> Part | None:
     return part if is_valid else None
 
 
+def has_many_ranges(fields: headers.Headers) -> bool:
+    """Return True if the content of an answer is parts of another content, each with a head of its own."""
+    media_type = headers.get(fields, b"content-type")
+    return media_type is not None and media_type.lower().startswith(b"multipart/byteranges")
+
+
 def strong_tag(fields: headers.Headers) -> bytes | None:
     """Return the strong entity tag among ``fields``; None without one."""
-    values = headers.get_all(fields, b"etag")
-    is_strong = (
-        len(values) == 1 and len(values[0]) > 1 and values[0].startswith(b'"') and values[0].endswith(b'"')
-    )
-    return values[0] if is_strong else None
+    tag = validators.entity_tag(fields)
+    return tag if tag is not None and tag.startswith(b'"') else None
 
 
 def combine(stored: headers.Headers, answer: headers.Headers) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from metaproxy.protocol import headers
+from metaproxy.protocol.caching import validators
 from metaproxy.protocol.caching.directives import RequestDirectives, ResponseDirectives
 
 CACHEABLE_BY_DEFAULT = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
@@ -150,7 +151,8 @@ def stored_fields(fields: headers.Headers, said: ResponseDirectives) -> list[hea
     left_out: Collection[bytes] = NOT_STORED_FIELDS
     if said.private_fields or said.no_cache_fields:
         left_out = NOT_STORED_FIELDS | said.private_fields | said.no_cache_fields
-    return [field for field in headers.end_to_end(fields) if field[0] not in left_out]
+    kept = headers.end_to_end(validators.without_invalid(fields))
+    return [field for field in kept if field[0] not in left_out]
 
 
 def _refusal(status: int, fields: headers.Headers, asked: RequestDirectives, said: ResponseDirectives) -> str:

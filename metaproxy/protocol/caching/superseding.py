@@ -10,14 +10,14 @@ older one in service that says the opposite.
 import re
 
 from metaproxy.protocol import headers
-from metaproxy.protocol.caching import directives
+from metaproxy.protocol.caching import directives, validators
 
-SAYS_NOTHING = frozenset({304, 405, 412, 416})
-"""Answers to HEAD or to a range that concern the method, a condition or the range, not the content."""
+SAYS_NOTHING = frozenset({304, 405, 412})
+"""Answers to HEAD or to a range that concern the method or a condition, not the content."""
 
-VALIDATORS = (b"etag", b"last-modified")
+VALIDATORS = (validators.entity_tag, validators.last_modified)
 
-_CONTENT_RANGE = re.compile(rb"bytes [0-9-]+/([0-9]{1,19})")
+_CONTENT_RANGE = re.compile(rb"bytes (?:\*|[0-9-]+)/([0-9]{1,19})")
 
 
 def is_final(status: int) -> bool:
@@ -37,13 +37,13 @@ def contradicts(
     """
     if status in SAYS_NOTHING or not is_final(status):
         return False
-    if not 200 <= status < 300:
-        return True
-    said = directives.of_response(fields)
-    if said.no_store or said.private:
-        return True
-    for name in VALIDATORS:
-        now, before = headers.get(fields, name), headers.get(stored, name)
+    # A 416 says that no byte lies in the range (RFC 9110 §15.5.17): that may well be so of the stored one.
+    if status != 416:
+        said = directives.of_response(fields)
+        if not 200 <= status < 300 or said.no_store or said.private:
+            return True
+    for validator in VALIDATORS:
+        now, before = validator(fields), validator(stored)
         if now is not None and before is not None and now.removeprefix(b"W/") != before.removeprefix(b"W/"):
             return True
     if headers.get(fields, b"content-encoding") != headers.get(stored, b"content-encoding"):
@@ -54,7 +54,7 @@ def contradicts(
 
 def _whole_length(status: int, fields: headers.Headers, *, is_to_head: bool) -> int | None:
     """The length of the whole content, as the answer says it; None if it does not."""
-    if status == 206 and not is_to_head:
+    if status in (206, 416):
         found = _CONTENT_RANGE.fullmatch(headers.get(fields, b"content-range") or b"")
         return int(found[1]) if found else None
     value = headers.get(fields, b"content-length")

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from hashlib import blake2b
 
 from metaproxy.protocol import headers
-from metaproxy.protocol.caching import dates
+from metaproxy.protocol.caching import dates, validators
 from metaproxy.protocol.caching.storing import NOT_STORED_FIELDS
 
 CONDITIONAL = frozenset({b"if-none-match", b"if-modified-since"})
 """The conditions that a cache may answer from a stored answer."""
+
+CONDITIONS = CONDITIONAL | {b"if-range"}
+"""With one of these, a client has what a 304 may speak of. Some servers take If-Range for If-None-Match."""
 
 NOT_FOR_CACHES = frozenset({b"if-match", b"if-unmodified-since"})
 
@@ -38,11 +41,10 @@ def strong_etag(body: bytes, content_type: bytes) -> bytes:
 
 def conditions(stored: headers.Headers) -> list[headers.Header]:
     """Return the fields that ask the origin whether a stored answer still holds (§4.3.1)."""
-    etag = headers.get(stored, b"etag")
-    last_modified = headers.get(stored, b"last-modified")
+    etag, modified = validators.entity_tag(stored), validators.last_modified(stored)
     asked = [(b"if-none-match", etag)] if etag is not None else []
-    if last_modified is not None and dates.parse(last_modified) is not None:
-        asked.append((b"if-modified-since", last_modified))
+    if modified is not None and dates.parse(modified) is not None:
+        asked.append((b"if-modified-since", modified))
     return asked
 
 
@@ -64,17 +66,19 @@ def not_modified(request: headers.Headers, *, etag: bytes, last_modified: float 
 
 def confirms(stored: headers.Headers, answer: headers.Headers) -> bool:
     """Return True if a 304 speaks of the stored answer: what it says of validators must agree (§4.3.4)."""
-    new_tag, stored_tag = headers.get(answer, b"etag"), headers.get(stored, b"etag")
+    new_tag, stored_tag = validators.entity_tag(answer), validators.entity_tag(stored)
     if new_tag is not None and stored_tag is not None:
         return _opaque(new_tag) == _opaque(stored_tag)
-    modified = headers.get(answer, b"last-modified")
-    return new_tag is None and modified in (None, headers.get(stored, b"last-modified"))
+    modified = validators.last_modified(answer)
+    return new_tag is None and modified in (None, validators.last_modified(stored))
 
 
 def updated(stored: headers.Headers, answer: headers.Headers) -> list[headers.Header]:
     """Return the stored fields as a 304 updates them (§3.2): each field it has replaces all of its name."""
     kept_out = CONTENT_FIELDS | NOT_STORED_FIELDS
-    newer = [field for field in headers.end_to_end(answer) if field[0] not in kept_out]
+    newer = [
+        field for field in headers.end_to_end(validators.without_invalid(answer)) if field[0] not in kept_out
+    ]
     replaced = {name for name, _ in newer}
     return [field for field in stored if field[0] not in replaced] + newer
 
@@ -82,6 +86,15 @@ def updated(stored: headers.Headers, answer: headers.Headers) -> list[headers.He
 def not_modified_fields(stored: headers.Headers) -> list[headers.Header]:
     """Return the fields of a 304 for a stored answer (RFC 9110 §15.4.5)."""
     return [field for field in stored if field[0] not in CONTENT_FIELDS]
+
+
+def may_be_not_modified(method: str, request: headers.Headers) -> bool:
+    """Return True if a 304 may answer a request with these fields.
+
+    It answers conditional GET and HEAD (RFC 9110 §15.4.5). Its meaning for another method is not defined.
+    It is left to the client then, because what that method has done cannot be undone.
+    """
+    return method not in ("GET", "HEAD") or any(name in CONDITIONS for name, _ in request)
 
 
 def without_conditions(request: headers.Headers) -> list[headers.Header]:
