@@ -11,6 +11,7 @@ from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.limits import rates
 from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.tls import client_context, client_tls
+from metaproxy.cache.debts import Debts
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import Keystone, NoIdentity
 from metaproxy.config.model.operations import Logging, Tracing
@@ -63,6 +64,8 @@ class Parts:
         )
         shared = self.shared.part
         most_counters = config.limits.max_counters
+        # Debts stay, whatever else changes.
+        self.debts: Debts = previous.debts if previous else Debts()
         self.cache = self._cache(config, metrics)
         # Counters are kept whatever has changed: their keys say for which rule they count.
         self.counters: Held[MemoryCounters] = keeper.keep(
@@ -83,7 +86,7 @@ class Parts:
         if not isinstance(identity, NoIdentity):
             self.tokens = keeper.keep(
                 "identity",
-                (identity, shared, config.server.ipv6_prefix),
+                (identity, shared, config.server.ipv6_prefix, config.limits.algorithm),
                 lambda: Tokens(
                     identity,
                     shared.broadcast,
@@ -138,6 +141,7 @@ class Parts:
                 name=name,
                 broadcast=shared.broadcast,
                 entries=shared.entries(),
+                debts=self.debts,
                 mount=Mount(prefix),
                 metrics=metrics,
             ),

@@ -39,13 +39,13 @@ A replica in touch leaves a sign in the store for the last one (``sign``).
 import asyncio
 import itertools
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
+from metaproxy.cache.debts import Debts
 from metaproxy.cache.messages import Acknowledgements, Message
 from metaproxy.cache.purges import Purges
 from metaproxy.cache.sign import Sign
@@ -58,14 +58,6 @@ from metaproxy.tasks import TaskSet
 CHANNEL = "cache"
 EVERYTHING = "everything"
 """The tag of every shared entry."""
-
-MAX_UNTOLD_TAGS = 10_000
-
-RETOLD_SECONDS = 5.0
-"""How long before a loss the server may have been one that the others had left."""
-
-MAX_RETOLD = 1000
-"""How many messages are told again; if there were more, everything is purged."""
 
 logger = structlog.get_logger(__name__)
 
@@ -90,6 +82,7 @@ class Replicas:
         purges: what they and this process have purged here.
         entries: what replicas have stored together, if they do; told first.
         monotonic: the clock of leases.
+        debts: what a cache before this one had to tell; None if there was none.
         lease_seconds: how long memory is trusted after a sign that messages arrive.
     """
 
@@ -100,6 +93,7 @@ class Replicas:
         *,
         monotonic: Clock,
         entries: SharedEntries | None = None,
+        debts: Debts | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.trust = Trust()
@@ -109,10 +103,10 @@ class Replicas:
         self._monotonic = monotonic
         self._lease_seconds = lease_seconds
         self._waiting: dict[int, Acknowledgements] = {}
-        self._untold: dict[str, None] = {}
-        self._told: deque[tuple[float, str, Sequence[str]]] = deque(maxlen=MAX_RETOLD)
+        self._debts = Debts() if debts is None else debts
         self._lost_at = monotonic()
-        self._was_lost = False
+        # A cache that begins with debts counts as cut off until they are paid.
+        self._was_lost = bool(self._debts)
         self._back_since = math.inf
         self._losses = 0
         self._sign = Sign(entries, lease_seconds) if entries is not None else None
@@ -173,7 +167,7 @@ class Replicas:
     def owe(self, tags: Sequence[str]) -> None:
         """Take note that an entry with ``tags`` could not be withdrawn: trust nothing until it is purged."""
         self._lose_entries()
-        self._remember_untold("purge", tags)
+        self._debts.owe(tags)
 
     async def _tell(self, kind: str, tags: Sequence[str], *, write: int = 0, settled: bool = True) -> bool:
         """Have the store and the other replicas purge; return whether they could be told."""
@@ -200,21 +194,11 @@ class Replicas:
             del self._waiting[number]
         if not forgotten:
             self._lose_entries()
-            self._remember_untold(kind, tags)
+            self._debts.owe(tags)
             await asyncio.sleep(max(0.0, self._lost_at + self._lease_seconds - self._monotonic()))
         elif not self._broadcast.lossless:
-            self._told.append((self._monotonic(), kind, tags))
+            self._debts.note_told(self._monotonic(), tags)
         return forgotten
-
-    def _tell_again(self) -> None:
-        """Take note of what may have been told to a former primary."""
-        since = self._monotonic() - RETOLD_SECONDS
-        if len(self._told) == MAX_RETOLD and self._told[0][0] > since:
-            self._remember_untold("purge_all", ())
-        for told_at, kind, tags in self._told:
-            if told_at > since:
-                self._remember_untold(kind, tags)
-        self._told.clear()
 
     async def _forget(self, tags: Sequence[str]) -> bool:
         """Have the store forget the entries with ``tags``, or all; return whether it has."""
@@ -233,11 +217,6 @@ class Replicas:
             raise ConnectionError("no replica listens to the server that took the message")
         return reached
 
-    def _remember_untold(self, kind: str, tags: Sequence[str]) -> None:
-        self._untold.update(dict.fromkeys(("*",) if kind == "purge_all" else tags))
-        if len(self._untold) > MAX_UNTOLD_TAGS:
-            self._untold = {"*": None}
-
     def _lose(self) -> None:
         if self.trust.until >= self.trust.since:
             logger.warning("cache replicas out of touch: the origin is asked until they are back")
@@ -245,7 +224,7 @@ class Replicas:
             self._was_lost = True
         self._back_since = math.inf
         self._losses += 1
-        self._tell_again()
+        self._debts.doubt_told(self._monotonic())
         self.trust.end()
         self._purges.doubt()
 
@@ -280,10 +259,15 @@ class Replicas:
             self.trust.renew(self._monotonic(), lease_end)
             if self._sign is not None and self._sign.is_due(moment):
                 self._tasks.start(self._sign.leave(), name="cache-sign")
-        if self._untold:
-            untold, self._untold = self._untold, {}
-            kind = "purge_all" if "*" in untold else "purge"
-            self._tasks.start(self._tell(kind, tuple(untold)), name="cache-tell")
+        if self._debts:
+            self._tasks.start(self._pay(self._debts.take()), name="cache-tell")
+
+    async def _pay(self, tags: Sequence[str]) -> None:
+        try:
+            await self._tell("purge" if tags else "purge_all", tags)
+        except asyncio.CancelledError:
+            self._debts.owe(tags)  # the cache that comes next pays
+            raise
 
     def _come_back(self, lease_end: float) -> None:
         """After a gap, trust again only a lease later: until then, others may still write without a word."""

@@ -18,6 +18,7 @@ from metaproxy.asgi import Stage
 from metaproxy.cache.admission import Admission, Asked
 from metaproxy.cache.answering import answer
 from metaproxy.cache.collections import Collections
+from metaproxy.cache.debts import Debts
 from metaproxy.cache.deliveries import Read, may_replace_error, note_pass, send_hit
 from metaproxy.cache.fallback import Fallback
 from metaproxy.cache.fetch import Fetcher
@@ -70,6 +71,7 @@ class MetadataCache(Stage):
         name: our name in Cache-Status.
         broadcast: reaches the other replicas; by default there are none.
         entries: a second level of stored answers that replicas share.
+        debts: what a cache before this one had to tell the other replicas.
         mount: the prefix that was taken off paths.
         metrics: where hits, purges and the store's size are counted.
         monotonic: the clock of ages and leases.
@@ -86,6 +88,7 @@ class MetadataCache(Stage):
         name: str = "metaproxy",
         broadcast: Broadcast | None = None,
         entries: SharedEntries | None = None,
+        debts: Debts | None = None,
         mount: Mount = NOT_MOUNTED,
         metrics: Metrics | None = None,
         monotonic: Clock = clock.monotonic,
@@ -110,7 +113,9 @@ class MetadataCache(Stage):
         self._collections = Collections(self._store, monotonic)
         flights, writes = Flights(), Writes(monotonic)
         purges = Purges(self._store, flights, writes)
-        self._replicas = Replicas(broadcast or LocalBroadcast(), purges, entries=entries, monotonic=monotonic)
+        self._replicas = Replicas(
+            broadcast or LocalBroadcast(), purges, entries=entries, debts=debts, monotonic=monotonic
+        )
         self._trust = self._replicas.trust
         self._lookup = Lookup(
             store=self._store,

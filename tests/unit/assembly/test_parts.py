@@ -108,3 +108,21 @@ def test_events_are_polled_where_the_operator_wants_it(tmp_path: Path) -> None:
         return len(Tokens(section, Shared(config(tmp_path, STATIC).store).broadcast, Metrics())._parts)  # type: ignore[arg-type] # a provider
 
     assert count(wanted) == count(plain) + 1
+
+
+@pytest.mark.parametrize(
+    "between",
+    [(CACHE,), (CACHE, "store: {url: 'redis://127.0.0.1:9/0'}"), ()],
+    ids=["cache", "store", "no cache"],
+)
+def test_what_replicas_must_still_be_told_stays_owed_whatever_changes(
+    tmp_path: Path, between: tuple[str, ...]
+) -> None:
+    before = parts(tmp_path, STATIC, CACHE)
+    before.debts.owe(("image:1",))
+
+    after = parts(
+        tmp_path, STATIC, CACHE.replace("/a", "/b"), before=parts(tmp_path, STATIC, *between, before=before)
+    )
+
+    assert after.debts.take() == ("image:1",)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from metaproxy.cache.debts import Debts
 from metaproxy.cache.flights import Flights
 from metaproxy.cache.memory import MemoryStore
 from metaproxy.cache.purges import Purges
@@ -34,11 +35,17 @@ class NotedPurges(Purges):
     def __init__(self) -> None:
         super().__init__(MemoryStore(max_bytes=2**20, max_entry_bytes=2**16), Flights(), Writes(monotonic))
         self.tags_purged: list[str] = []
+        self.times_emptied = 0
 
     def tags(self, tags: "list[str] | tuple[str, ...]") -> int:  # type: ignore[override] # a test's own
         """Note what is purged."""
         self.tags_purged += tags
         return super().tags(tags)
+
+    def all(self) -> int:
+        """Note that everything is purged."""
+        self.times_emptied += 1
+        return super().all()
 
 
 class Replica:
@@ -54,14 +61,24 @@ class Replica:
         )
         self.purges = NotedPurges()
         self.entries = RedisEntries(self.store)
-        self.cache = Replicas(
+        self.debts = Debts()
+        self.cache = self._new_cache()
+        self.counters = RedisCounters(self.store, algorithm="gcra")
+
+    async def reload_cache(self) -> None:
+        """Put a new cache in the place of the old one, as a reload that changes its options does."""
+        former, self.cache = self.cache, self._new_cache()
+        await former.close()
+
+    def _new_cache(self) -> Replicas:
+        return Replicas(
             self.broadcast,
             self.purges,
             monotonic=monotonic,
             entries=self.entries,
+            debts=self.debts,
             lease_seconds=LEASE_SECONDS,
         )
-        self.counters = RedisCounters(self.store, algorithm="gcra")
 
     @property
     def trusts_its_memory(self) -> bool:

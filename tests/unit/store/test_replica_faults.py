@@ -154,6 +154,25 @@ async def test_a_purge_reaches_the_other_replica_or_it_does_not_trust_its_memory
         await world.there.until_trusted()
 
 
+@pytest.mark.parametrize("tags", [("image:1",), ()], ids=["a tag", "everything"])
+async def test_a_purge_that_could_not_be_told_is_told_by_the_cache_of_a_reload(
+    world: World, tags: tuple[str, ...]
+) -> None:
+    async with running(world.here, world.there):
+        world.redis.kill()
+        purged = await (world.here.cache.purge(tags) if tags else world.here.cache.purge_all())
+        assert not purged.is_told
+
+        await world.here.reload_cache()
+        assert not world.here.trusts_its_memory
+        world.redis.start()
+
+        told = world.there.purges
+        await until(lambda: told.tags_purged == list(tags) and told.times_emptied == (not tags), 30)
+        await world.here.until_trusted()
+        assert not world.here.debts
+
+
 @FAULTS
 async def test_counters_work_again_or_stay_lost_without_alternating(world: World, fault: Fault) -> None:
     lasts = fault in (no_memory, no_scripts)
