@@ -54,6 +54,7 @@ TESTED_THROUGH = {
     "identity/token_cache.py": "unit/identity/test_cached.py",
     "settings/": "unit/config/test_units.py",
     "server/": "e2e/test_lifecycle.py",
+    "store/holding.py": "unit/store/test_slices.py",
     "telemetry/channel.py": "unit/telemetry/test_outlet.py",
     "telemetry/descriptors.py": "e2e/test_logs.py",
     "wsgi/": "wsgi/test_filter.py",

@@ -47,6 +47,7 @@ class MeteredRate(Prepared):
         "_decided",
         "_is_global",
         "_limit",
+        "_may_ask",
         "_meter",
         "_name",
         "_policy",
@@ -62,6 +63,7 @@ class MeteredRate(Prepared):
         self._limit = limit
         self._consumer = charge.consumer
         self._meter = meter
+        self._may_ask = isinstance(meter, LeasedMeter)
         self._policy = rule.policy
         self._name = rule.quoted_name
         self._policy_field = POLICY, rule.policy_item
@@ -106,15 +108,13 @@ class MeteredRate(Prepared):
 
     def can_decide(self, now: float) -> bool:
         """Say whether the counter is in this process, or has a slice here."""
-        return isinstance(self._meter, Meter) or self._awaited.can_decide(now)
+        return self._meter.can_take(now) or self._awaited.can_decide(now)
 
     def refuse(self, now: float) -> Decided | None:
         """Do what ``admit`` does where there is no room; else charge and count nothing."""
-        if isinstance(self._meter, LeasedMeter):
-            return self._awaited.refuse(now)
         refused = self._meter.refusal(now)
         if refused is None:
-            return None
+            return self._awaited.refuse(now) if self._may_ask else None
         self._top.record(self._consumer, now, refused=True)
         return self._refusal(*refused)
 

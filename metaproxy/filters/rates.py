@@ -160,6 +160,11 @@ class Rates:
 
     def refusal(self, charges: Sequence[Charge]) -> Taken | Fault | None:
         """Return what ``take`` would, if that refuses; else, or if it is not known, None. Charges nothing."""
+        if self._leases is not None:
+            now = self.monotonic()
+            if self._leases.can_take(charges, now):
+                refused = self._leases.refusal(charges, now)
+                return None if refused is None else self._recorded(charges, refused)
         if self._shared is not None:
             if self._shared.available or self._on_store_failure == "allow":
                 return None
@@ -174,7 +179,7 @@ class Rates:
         The caller records each charge in ``top_consumers``.
         """
         if self._leases is not None:
-            return LeasedMeter(self._leases, charge)
+            return self._leases.meter(charge)
         return self._local.meter(charge) if self._shared is None else None
 
     async def take_shared(self, charges: Sequence[Charge]) -> Taken | Fault:
@@ -231,7 +236,7 @@ class Rates:
     async def _peek(self, charges: Sequence[Charge]) -> Taken:
         if self._shared is not None:
             try:
-                return await self._shared.peek(charges)
+                return await (self._leases or self._shared).peek(charges)
             except StoreUnavailable:
                 self.without_store += 1
         return self._local.peek(charges)

@@ -167,6 +167,10 @@ class Meter:
             self._counters.keep(self._charge, cell, state, seconds)
         return admitted, state, now
 
+    def can_take(self, seconds: float) -> bool:
+        """Say that ``take`` decides."""
+        return True
+
     def refusal(self, seconds: float) -> tuple[State, int] | None:
         """Return what ``take`` would, but for its saying so, where it has no room; charges nothing."""
         now = round(seconds * MICROSECONDS)

@@ -1,5 +1,6 @@
 import pytest
 
+from metaproxy.protocol.limits.policy import remaining
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.store.ledger import Ledger
 from metaproxy.store.slices import Slices
@@ -12,8 +13,8 @@ ALGORITHMS = pytest.mark.parametrize("algorithm", ["gcra", "fixed-window"])
 class Replica:
     """One replica beside a ledger that answers at once."""
 
-    def __init__(self, ledger: Ledger, clock: FakeClock) -> None:
-        self.slices = Slices()
+    def __init__(self, ledger: Ledger, clock: FakeClock, max_holdings: int = 100) -> None:
+        self.slices = Slices(max_holdings)
         self.asked = 0
         self._ledger = ledger
         self._clock = clock
@@ -21,11 +22,11 @@ class Replica:
     def take(self, *charges: Charge) -> Taken:
         now = self._clock()
         taken = self.slices.take(charges, now)
-        if taken is None:
+        while taken is None:
             self.asked += 1
-            wishes = self.slices.wishes(charges, now)
-            taken = self._ledger.take([each.counter for each in charges], 1, wishes)
-            self.slices.learn(charges, wishes, taken, now, now)
+            question = self.slices.question(charges, now)
+            answer = self._ledger.take([each.counter for each in question.asked], 1, question.wishes)
+            taken = self.slices.answered(question, answer, now)
         return taken
 
     def exchange(self) -> None:
@@ -140,9 +141,94 @@ def test_a_request_is_charged_to_all_slices_or_to_none(
         replica.take(wide)
     answers = [replica.take(wide, narrow).admitted for _ in range(6)]
     assert answers.count(True) == 3
-    replica.slices.give_back()
+    replica.slices.close()
     replica.exchange()
     assert ledger.take([wide.counter], cost=0).states[0][0] == 5 * wide.rule.policy.weight
+
+
+@ALGORITHMS
+def test_what_a_replica_has_borrowed_itself_is_told_as_free(
+    clock: FakeClock, ledger: Ledger, algorithm: str
+) -> None:
+    replica = Replica(ledger, clock)
+    one = charge(limit=1000, period_seconds=86400, algorithm=algorithm)
+    for number in range(1, 200):
+        taken = replica.take(one)
+        assert remaining(one.rule.policy, taken.states[0]) == 1000 - number
+        if number % 7 == 0:
+            replica.exchange()
+
+
+def test_a_slice_that_comes_while_the_store_refuses_admits_the_request(
+    clock: FakeClock, ledger: Ledger
+) -> None:
+    slices = Slices()
+    wide, narrow = charge("wide", 1000), charge("narrow", 200)
+    [first] = [slices.question([narrow], clock())]
+    slices.answered(first, ledger.take([narrow.counter], 1, first.wishes), clock())
+    borrows, waits = slices.question([narrow], clock()), slices.question([wide, narrow], clock())
+    assert borrows.wishes
+    lent = ledger.take([narrow.counter], 1, borrows.wishes)
+    while ledger.take([narrow.counter]).admitted:
+        pass
+    refused = ledger.take([each.counter for each in waits.asked])
+    assert not refused.admitted
+    slices.answered(borrows, lent, clock())
+    assert slices.answered(waits, refused, clock()) is None
+    again = slices.question([wide, narrow], clock(), tries=1)
+    assert [each.key for each in again.asked] == [wide.key]
+    verdict = slices.answered(again, ledger.take([wide.counter]), clock())
+    assert verdict is not None
+    assert verdict.admitted
+
+
+def test_counters_with_slices_are_not_asked_about(clock: FakeClock, ledger: Ledger) -> None:
+    replica = Replica(ledger, clock)
+    wide, narrow = charge("wide", 1000), charge("narrow", 10)
+    for _ in range(2):
+        replica.take(wide)
+    question = replica.slices.question([wide, narrow], clock())
+    assert list(question.asked) == [narrow]
+    replica.slices.unanswered(question, clock())
+    for _ in range(16):
+        assert replica.slices.can_take([wide], clock())
+        replica.take(wide)
+    assert not replica.slices.can_take([wide], clock())
+
+
+def test_one_question_at_a_time_borrows(clock: FakeClock, ledger: Ledger) -> None:
+    replica = Replica(ledger, clock)
+    one = charge(limit=1000)
+    replica.take(one)
+    questions = [replica.slices.question([one], clock()) for _ in range(3)]
+    assert [bool(question.wishes) for question in questions] == [True, False, False]
+    for question in questions:
+        replica.slices.unanswered(question, clock())
+    clock.advance(0.5)
+    assert replica.slices.question([one], clock()).wishes
+
+
+def test_a_counter_that_makes_room_for_others_gives_its_slices_back(clock: FakeClock, ledger: Ledger) -> None:
+    replica = Replica(ledger, clock, max_holdings=1)
+    one, other = charge(limit=1000), charge(limit=1000, consumer="project:q")
+    for _ in range(5):
+        replica.take(one)
+    replica.take(other)
+    replica.exchange()
+    assert ledger.take([one.counter], cost=0).states[0][0] == 5 * one.rule.policy.weight
+
+
+def test_slices_that_are_closed_borrow_no_more(clock: FakeClock, ledger: Ledger) -> None:
+    replica = Replica(ledger, clock)
+    one = charge(limit=1000, period_seconds=86400)
+    replica.take(one)
+    late = replica.slices.question([one], clock())
+    answer = ledger.take([one.counter], 1, late.wishes)
+    replica.slices.close()
+    replica.slices.answered(late, answer, clock())
+    replica.exchange()
+    assert ledger.take([one.counter], cost=0).states[0][0] == 2 * one.rule.policy.weight
+    assert not replica.slices.question([one], clock()).wishes
 
 
 def test_a_reset_ends_the_slices_of_its_consumer(clock: FakeClock, ledger: Ledger) -> None:
@@ -157,5 +243,6 @@ def test_no_more_counters_are_held_than_the_bound(clock: FakeClock, ledger: Ledg
     slices = Slices(max_holdings=10)
     for number in range(100):
         one = charge(consumer=f"project:{number}")
-        slices.learn([one], (), ledger.take([one.counter]), clock(), clock())
+        question = slices.question([one], clock())
+        slices.answered(question, ledger.take([one.counter]), clock())
     assert len(slices) == 10
