@@ -31,8 +31,14 @@ class TaskSet:
         return task
 
     async def cancel(self) -> None:
-        """Cancel every task that still runs, and wait until all have ended."""
-        for task in list(self._tasks):
+        """Cancel every task that still runs, and wait until all have ended.
+
+        Each has begun by then: a task that is cancelled before its first step runs nothing, not even what
+        would give back what it was given.
+        """
+        running = list(self._tasks)
+        await asyncio.sleep(0)  # tasks begin in the order in which they were made
+        for task in running:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

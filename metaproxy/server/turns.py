@@ -12,7 +12,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Scope
 
 from metaproxy.asgi import ResponseAborted
-from metaproxy.exchange import ClientDisconnected
+from metaproxy.exchange import SCOPE_KEY, ClientDisconnected
 from metaproxy.outbox import MOST_BYTES
 from metaproxy.protocol import interim
 from metaproxy.protocol.status_lines import STATUS_LINE
@@ -69,12 +69,25 @@ class AppTurn:
         self._length: int | None = None
         """The rest of the Content-Length; None without one."""
         self._is_chunked = self._ends_with_connection = False
+        self._has_begun = False
 
     def start(self) -> None:
         """Begin to answer."""
+        self._begin_task()
+
+    def _begin_task(self) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(self.run())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not self._has_begun and SCOPE_KEY in self.scope:
+            # Cancelled before its first step, so that nothing has run that would end the request. But it has
+            # begun before it came here: it may be counted, and hold a connection to the upstream.
+            again = self._begin_task()
+            asyncio.get_running_loop().call_soon(again.cancel)  # after its first step
 
     def body_read(self, data: bytes) -> None:
         """Take a piece of the request's body."""
@@ -96,6 +109,7 @@ class AppTurn:
 
     async def run(self) -> None:
         """Let the application answer; answer 500 in its place or break off if it does not."""
+        self._has_begun = True
         try:
             await self._app(self.scope, self.receive, self.send)
         except BaseException as error:

@@ -47,6 +47,21 @@ async def test_cancel_ends_all_and_waits_for_them() -> None:
     assert len(ended) == 3
 
 
+async def test_a_task_that_is_cancelled_at_once_gives_back_what_it_was_given() -> None:
+    tasks, given_back = TaskSet(), []
+
+    async def use(what: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_back.append(what)
+
+    tasks.start(use("connection"), name="user")
+    await tasks.cancel()
+
+    assert given_back == ["connection"]
+
+
 async def test_join_waits_for_tasks_to_end_by_themselves() -> None:
     tasks, ended = TaskSet(), []
 

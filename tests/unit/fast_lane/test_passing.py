@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metaproxy.fast_lane.plans import PassedOn, Remembered, Section
 from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.static import StaticTokens
-from tests.unit.fast_lane.fronts import ALICE, OK, READ, SCRIPTS, SERVERS, fronts, until
+from tests.unit.fast_lane.fronts import ALICE, OK, READ, SCRIPTS, SERVERS, fronts, in_pieces, until
 from tests.unit.fast_lane.lines import BOUND_TOKEN, CAROLS, CAROLS_TOKEN, CONFIGURED, TOKEN, request
 from tests.unit.forward.scripted import Peer, Script, answers
 
@@ -339,3 +339,18 @@ async def test_the_last_answer_of_a_server_that_leaves_says_so() -> None:
         answer = b"".join(front.line.wire.written[-2:])
         assert b"connection: close" in answer
         assert answer.endswith(b"ok")
+
+
+async def test_a_read_that_is_handed_to_a_task_gives_all_back_though_the_task_is_cancelled_at_once() -> None:
+    async with fronts(in_pieces(OK, OK[:-1], OK[-1:])) as (front, _):
+        await front.send(READ)
+        front.line.protocol.data_received(READ)
+        tasks = front.line.protocol.tasks
+        await until(lambda: bool(tasks))
+        for task in list(tasks):
+            task.cancel()
+        await until(lambda: not tasks)
+
+        assert len(front.line.concurrent) == 0
+        assert [target.busy for target in front.forward.targets] == [0]
+        assert front.line.log.lines[-1].count("'shutdown'") == 1

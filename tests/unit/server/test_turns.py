@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
+from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.server.flow import Flow
 from metaproxy.server.turns import BODY_HIGH_WATER, AppTurn, ResponseError
 from tests.unit.fast_lane.lines import Wire
@@ -24,13 +25,14 @@ def turn(
     version: str = "1.1",
     expects: bool = False,
     app: ASGIApp = nothing,
+    tasks: "set[asyncio.Task[None]] | None" = None,
 ) -> tuple[AppTurn, Wire]:
     wire = Wire()
     made = AppTurn(
         app,
         {"type": "http", "method": method, "http_version": version},
         flow=Flow(wire),
-        tasks=set(),
+        tasks=set() if tasks is None else tasks,
         completed=lambda: None if made.keep_alive else wire.close(),
         keep_alive=keep_alive,
         expects_continue=expects,
@@ -192,6 +194,46 @@ async def test_a_request_that_the_application_does_not_answer_is_answered_500(ap
     assert written.startswith(b"HTTP/1.1 500 ")
     assert b"connection: close" in written
     assert wire.closed
+
+
+async def test_a_request_that_has_begun_ends_though_it_is_cancelled_before_its_first_step() -> None:
+    ended: list[str] = []
+
+    async def holds_something(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    tasks: set[asyncio.Task[None]] = set()
+    made, wire = turn(app=holds_something, tasks=tasks)
+    made.scope[SCOPE_KEY] = Exchange("req-1", 0.0)
+
+    made.start()
+    tasks.pop().cancel()
+    async with asyncio.timeout(20):
+        while not wire.closed or tasks:
+            await asyncio.sleep(0)
+
+    assert ended == ["cancelled"]
+
+
+async def test_a_request_that_has_not_begun_does_not_begin_if_it_is_cancelled_before_its_first_step() -> None:
+    asked: list[Any] = []
+
+    async def notes(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope)
+
+    tasks: set[asyncio.Task[None]] = set()
+    made, _ = turn(app=notes, tasks=tasks)
+
+    made.start()
+    tasks.pop().cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    assert (asked, tasks) == ([], set())
 
 
 async def test_an_answer_without_an_end_closes_the_connection() -> None:
