@@ -197,7 +197,14 @@ class Application:
             mount=Mount(config.upstream.strip_prefix),
         )
         checks.append(("authorize", permits))
-        late = limits(config.limits, rates, parts.running.part, self.metrics, config.server.ipv6_prefix)
+        late = limits(
+            config.limits,
+            rates,
+            parts.running.part,
+            self.metrics,
+            config.server.ipv6_prefix,
+            parts.shared_running.part if parts.shared_running is not None else None,
+        )
         return checks + [("limit", check) for check in late]
 
     def _timed(self, stage: str, app: ASGIApp) -> ASGIApp:

@@ -16,6 +16,7 @@ from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.store.memory import MemoryCounters
+from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry.metrics import Metrics
 
 
@@ -49,12 +50,13 @@ def limits(
     running: Running,
     metrics: Metrics,
     ipv6_prefix: int = IPV6_PREFIX,
+    shared: SharedRunning | None = None,
 ) -> list[Check]:
     """Return the checks that hold ``section``, in the order of the line.
 
-    ``running`` counts the requests that run now. Rates come last, so that a request that another limit
-    refuses is not charged. The body comes before the number of requests, because its verdict rests on the
-    head alone.
+    ``running`` counts the requests that run now, ``shared`` those of all processes, if that is asked for.
+    Rates come last, so that a request that another limit refuses is not charged. The body comes before the
+    number of requests, because its verdict rests on the head alone.
     """
     checks: list[Check] = []
     absolute = section.absolute
@@ -67,6 +69,8 @@ def limits(
                 per=absolute.concurrent.per,
                 over_limit_status=section.over_limit_status,
                 running=running,
+                shared=shared,
+                on_store_failure=section.on_store_failure,
                 ipv6_prefix=ipv6_prefix,
                 metrics=metrics,
             )

@@ -14,6 +14,7 @@ from metaproxy.assembly.tls import client_context, client_tls
 from metaproxy.cache.debts import Debts
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import Keystone, NoIdentity
+from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Tracing
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.filters.cache import MetadataCache
@@ -25,6 +26,7 @@ from metaproxy.identity.revocation import RevocationMemory
 from metaproxy.protocol.mount import Mount
 from metaproxy.store.guesses import GuessesByAddress
 from metaproxy.store.memory import MemoryCounters
+from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
 from metaproxy.telemetry.metrics import Metrics
@@ -73,6 +75,7 @@ class Parts:
         )
         counters = self.counters.part
         self.running: Held[Running] = keeper.keep("running", (), Running)
+        self.shared_running = self._shared_running(config.limits)
         mount = Mount(config.upstream.strip_prefix)
         self.rates: Held[Rates] = keeper.keep(
             "rates",
@@ -147,6 +150,14 @@ class Parts:
             ),
         )
 
+    def _shared_running(self, section: Limits) -> Held[SharedRunning] | None:
+        """Return the requests that run in all processes; None if they are not counted together."""
+        shared, concurrent = self.shared.part, section.absolute.concurrent
+        slots = shared.slots() if concurrent is not None and concurrent.shared else None
+        if slots is None:
+            return None
+        return self._keeper.keep("shared running", shared, lambda: SharedRunning(slots))
+
     def _spans(self, section: Tracing) -> Held[Spans] | None:
         """Return what makes spans; None if they are sent nowhere. Raises SpansUnavailable without otel."""
         endpoint = section.otlp_endpoint
@@ -159,7 +170,7 @@ class Parts:
     def all(self) -> list[Resource]:
         """Return the parts in the order in which they are started."""
         forward = self.forward if self.upstream is self.forward.part else None
-        counting = (self.counters, self.running, self.rates)
+        counting = (self.counters, self.running, self.shared_running, self.rates)
         parts = (self.access_log, self.spans, forward, self.shared, self.cache, *counting, self.tokens)
         return [part for part in parts if part is not None]
 

@@ -8,6 +8,7 @@ from metaproxy.store.counters import SharedCounters
 from metaproxy.store.entries import SharedEntries
 from metaproxy.store.installed import require_redis
 from metaproxy.store.revocations import RevocationRecord
+from metaproxy.store.running import Slots
 
 if TYPE_CHECKING:
     from metaproxy.store.redis.broadcast import RedisBroadcast
@@ -54,6 +55,14 @@ class Shared:
         from metaproxy.store.redis.revocations import RedisRecord
 
         return RedisRecord(self.store)
+
+    def slots(self) -> Slots | None:
+        """Return the slots of running requests in the store; None if nothing is shared."""
+        if self.store is None:
+            return None
+        from metaproxy.store.redis.slots import RedisSlots
+
+        return RedisSlots(self.store)
 
     async def start(self) -> None:
         """Connect and listen."""

@@ -6,14 +6,19 @@ from typing import Literal
 
 from starlette.types import ASGIApp, Scope
 
+from metaproxy import clock
 from metaproxy.check import GOES_ON, Check, Decided, Prepared, TargetCheck, always, no_application
+from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange, Identity
+from metaproxy.filters.rates import STORE_UNAVAILABLE, OnStoreFailure
 from metaproxy.filters.refusals import refusals
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import consumer_of
+from metaproxy.store.running import SharedRunning
+from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.telemetry.metrics import Metrics
-from metaproxy.verdicts import PASS, Verdict
+from metaproxy.verdicts import PASS, Verdict, Wait
 
 NOBODY = Identity()
 
@@ -55,8 +60,9 @@ class Running:
 class ConcurrencyLimit(Check):
     """Lets a request through while fewer than ``maximum`` of its consumer run; answers 413 otherwise.
 
-    Counts in this process: with n workers a consumer may have n times as many. A request counts until
-    its answer is complete or its client has gone. Only consumers with a running request are remembered.
+    Counts in this process, so that with n processes a consumer may have n times as many; with ``shared`` over
+    all of them, for which each request asks the store. A request counts until its answer is complete or its
+    client has gone. Only consumers with a running request are remembered.
 
     Args:
         app: the next stage.
@@ -64,7 +70,11 @@ class ConcurrencyLimit(Check):
         per: ``project``, ``user``, ``address`` or ``global``; a global limit answers 503.
         over_limit_status: 413 as the compute API has it, or 429.
         running: the numbers of running requests, if another stage had them before.
+        shared: the running requests of all processes; None counts those of this one.
+        on_store_failure: what holds while ``shared`` is away: ``local`` counts in this process, ``allow``
+            lets every request through, ``deny`` refuses.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
+        monotonic: measures how long the store kept a request waiting.
         metrics: counts refusals, and tells how many requests run.
     """
 
@@ -76,13 +86,19 @@ class ConcurrencyLimit(Check):
         per: Literal["project", "user", "address", "global"] = "project",
         over_limit_status: Literal[413, 429] = 413,
         running: Running | None = None,
+        shared: SharedRunning | None = None,
+        on_store_failure: OnStoreFailure = "local",
         ipv6_prefix: int = IPV6_PREFIX,
+        monotonic: Clock = clock.monotonic,
         metrics: Metrics | None = None,
     ) -> None:
         self.app = app
         self._maximum = maximum
         self._consumer_of = consumer_of((per,), ipv6_prefix)
         self._running = running if running is not None else Running()
+        self._shared = shared
+        self._on_store_failure = on_store_failure
+        self._monotonic = monotonic
         metrics = metrics or Metrics()
         self._refused = refusals(metrics).cell(("concurrent",))
         self._fault = Fault(
@@ -92,10 +108,25 @@ class ConcurrencyLimit(Check):
             retry_after=RETRY_AFTER_SECONDS,
         )
         metrics.gauge("metaproxy_limit_running", "Requests that run now.", (), lambda: [((), len(self))])
+        self._without_store = metrics.counter(
+            "metaproxy_limit_running_without_store",
+            "Requests for which no slot in the shared store could be asked for.",
+        ).cell()
+        metrics.gauge(
+            "metaproxy_limit_slots",
+            "Slots that requests of this process have in the shared store.",
+            (),
+            lambda: [((), len(shared) if shared is not None else 0)],
+        )
 
     def __len__(self) -> int:
         """The number of requests that run."""
         return len(self._running)
+
+    @property
+    def is_asking(self) -> bool:
+        """True if the store is asked about each request."""
+        return self._shared is not None and self._shared.available
 
     def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
         """Refuse a request whose consumer has enough running; count any other for as long as it runs."""
@@ -110,19 +141,55 @@ class ConcurrencyLimit(Check):
         return _PreparedConcurrency(self, self._consumer(exchange))
 
     def begin(self, exchange: Exchange, consumer: str) -> Verdict:
-        """Count a request of ``consumer`` until it ends; return the refusal if enough are running."""
+        """Count a request of ``consumer`` until it ends; return the refusal if enough are running.
+
+        A request that asks for a slot counts in this process already. So a consumer never asks for more at
+        once than it may have, and the count is right if the store fails.
+        """
+        shared = self._shared
         fault = self.refusal(consumer)
         if fault is not None:
             return fault
         exchange.at_end(self._running.enter(consumer))
-        return PASS
+        if shared is None:
+            return PASS
+        if shared.available:
+            return Wait(partial(self._enter, exchange, consumer, shared))
+        return self._enter_later(exchange, consumer, shared)
 
     def refusal(self, consumer: str) -> Fault | None:
-        """Return the refusal of a request whose ``consumer`` has enough running; None for any other."""
+        """Return the refusal of a request whose ``consumer`` has enough running here; None for any other."""
+        if self._shared is not None and not self._shared.available and self._on_store_failure != "local":
+            return None if self._on_store_failure == "allow" else self._unavailable()
         if self._running.of(consumer) < self._maximum:
             return None
         self._refused.value += 1
         return self._fault
+
+    async def _enter(self, exchange: Exchange, consumer: str, shared: SharedRunning) -> Verdict:
+        begun = self._monotonic()
+        try:
+            slot = await shared.enter(consumer, self._maximum)
+        except StoreUnavailable:
+            if self._on_store_failure == "deny":
+                return self._unavailable()
+            return self._enter_later(exchange, consumer, shared)
+        finally:
+            exchange.waited("store", self._monotonic() - begun, begun)
+        if slot is None:
+            self._refused.value += 1
+            return self._fault
+        exchange.at_end(partial(shared.leave, consumer, slot))
+        return PASS
+
+    def _enter_later(self, exchange: Exchange, consumer: str, shared: SharedRunning) -> Verdict:
+        self._without_store.value += 1
+        exchange.at_end(partial(shared.leave, consumer, shared.hold(consumer)))
+        return PASS
+
+    def _unavailable(self) -> Fault:
+        self._without_store.value += 1
+        return STORE_UNAVAILABLE
 
     def _consumer(self, exchange: Exchange) -> str:
         who = exchange.identity or NOBODY
@@ -141,7 +208,12 @@ class _PreparedConcurrency(Prepared):
     def decide(self, exchange: Exchange) -> Verdict:
         return self._limit.begin(exchange, self._consumer)
 
-    def admit(self, now: float) -> Decided:
+    def can_decide(self, now: float) -> bool:
+        return not self._limit.is_asking
+
+    def admit(self, now: float) -> Decided | None:
+        if self._limit.is_asking:
+            return None
         fault = self._limit.refusal(self._consumer)
         return GOES_ON if fault is None else (fault, b"")
 

@@ -47,7 +47,7 @@ def expressions() -> list[str]:
 def scraped(tmp_path_factory: pytest.TempPathFactory, compute: str, identity: str) -> set[str]:
     """The names of all samples of a proxy that has forwarded, answered from memory and refused."""
     rate = {"name": "all", "per": ["project"], "rate": "2/hour", "burst": 2}
-    sections: Sections = {"limits": {"rates": [rate]}}
+    sections: Sections = {"limits": {"rates": [rate], "absolute": {"concurrent": {"max": 100}}}}
     directory = tmp_path_factory.mktemp("scraped")
     with running_proxy(directory, upstream=compute, identity=identity, sections=sections) as proxy:
         assert statuses(proxy) == [200, 200, 413]

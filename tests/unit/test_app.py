@@ -6,7 +6,9 @@ from starlette.types import Receive, Scope, Send
 
 from metaproxy.app import Application, create_app
 from tests.asgi_driver import drive, make_scope
+from tests.redis_server import RedisServer
 from tests.unit.assembly.configured import STATIC, config
+from tests.unit.store.waiting import until
 
 CACHE = "cache: {routes: [{path: '/v2.1/{tenant_id}/images/{image_id}/metadata/{key}'}]}"
 
@@ -201,3 +203,54 @@ async def test_requests_that_run_count_in_the_application_that_takes_its_place(
     go.set()
     assert await running == [200]
     assert await statuses(new, 1) == [200]
+
+
+SHARED = "limits: {{absolute: {{concurrent: {{max: {}, shared: true}}}}}}"
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    ("changed", "then"),
+    [
+        (SHARED.format(2), [200, 413]),
+        (SHARED.format(1), [413, 413]),
+        ("via: {version: false}", [200, 200]),
+        ("limits: {absolute: {concurrent: {max: 2}}}", [200, 413]),
+    ],
+)
+async def test_a_reload_that_changes_or_removes_a_shared_limit_leaves_the_slots_of_what_runs(
+    tmp_path: Path, changed: str, then: list[int]
+) -> None:
+    go = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    with RedisServer() as redis, redis.client() as client:
+        store = f"store: {{url: '{redis.url}', timeout: 20s}}"
+
+        def slots() -> int:
+            return int(client.zcard("metaproxy:running:project:t1"))
+
+        def made(said: str, previous: Application | None = None) -> Application:
+            return create_app(config(tmp_path, STATIC, store, said), previous, answering=slow)
+
+        old = made(SHARED.format(1))
+        await old.start()
+        running = asyncio.ensure_future(statuses(old, 1))
+        await until(lambda: slots() == 1, 20)
+        new = made(changed, old)
+        await new.start()
+        new.take_over()
+
+        more = [asyncio.ensure_future(statuses(new, 1)) for _ in range(2)]
+        await until(lambda: sum(task.done() for task in more) == then.count(413), 20)
+        assert slots() == 1 + (then.count(200) if "shared" in changed else 0)
+        go.set()
+        assert await running == [200]
+        assert sorted([await task for task in more]) == [[status] for status in then]
+        await until(lambda: slots() == 0, 20)
+        await old.close()
+        await new.close()

@@ -113,6 +113,8 @@ class Concurrency(Section):
     """Whose requests are counted together."""
     max: Connections = 100
     """How many may run; one more is refused."""
+    shared: bool = False
+    """True if max holds over all processes together: each request asks the store once. Needs store.url."""
 
 
 class AbsoluteLimits(Section):

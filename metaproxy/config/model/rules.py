@@ -33,6 +33,16 @@ def _workers_share_a_store(server: Server, store: Store) -> Iterator[Finding]:
         )
 
 
+def _shared_concurrency_needs_a_store(limits: Limits, store: Store) -> Iterator[Finding]:
+    concurrent = limits.absolute.concurrent
+    if concurrent is not None and concurrent.shared and store.url is None:
+        yield (
+            ("limits", "absolute", "concurrent", "shared"),
+            "needs store.url: without a shared store each process counts its own requests; "
+            "set store.url, or shared: false",
+        )
+
+
 def _rules_need_tokens(identity: Provider, authorization: Authorization) -> Iterator[Finding]:
     if not isinstance(identity, NoIdentity):
         return
@@ -69,6 +79,7 @@ def _scopes_need_tokens(identity: Provider, cache: Cache) -> Iterator[Finding]:
 
 RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Finding]]], ...] = (
     (("server", "store"), _workers_share_a_store),
+    (("limits", "store"), _shared_concurrency_needs_a_store),
     (("identity", "authorization"), _rules_need_tokens),
     (("identity", "limits"), _rates_need_tokens),
     (("identity", "cache"), _scopes_need_tokens),

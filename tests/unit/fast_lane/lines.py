@@ -38,6 +38,7 @@ from metaproxy.protocol.routes import RouteTable
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.protocol import EdgeProtocol
 from metaproxy.server.reading import Reader
+from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
@@ -133,7 +134,7 @@ class Line:
     What it does not answer from memory, ``forward`` answers, or else ``upstream``. With ``edits`` header
     fields are edited and pages of one origin may read answers. Without ``cached`` it has no cache routes.
     ``cache_routes`` and ``caching`` are for the cache.
-    With ``early`` a rate stands before identity.
+    With ``early`` a rate stands before identity. ``shared`` counts the requests that run.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class Line:
         cached: bool = True,
         rules: Sequence[RateRule] = READS,
         early: bool = False,
+        shared: SharedRunning | None = None,
         cache_routes: Sequence[CacheRoute] = ROUTES,
         **caching: Any,
     ) -> None:
@@ -175,7 +177,7 @@ class Line:
         authenticate = Authenticate(
             validator=validator, advertise="http://identity", removes_forged=False, monotonic=self.clock
         )
-        self.concurrent = ConcurrencyLimit(maximum=5, metrics=self.metrics)
+        self.concurrent = ConcurrencyLimit(maximum=5, shared=shared, metrics=self.metrics)
         checks: list[Check] = [Guard()]
         if edits:
             checks.append(
