@@ -225,7 +225,7 @@ class _Answer:
             fits = (judged.content_length or 0) <= flight.max_kept_bytes
             # Readers would share the pace of an answer that is too large to be kept: each flies alone.
             flight.kept, flight.shared, flight.vary = fits, fits and judged.shareable, judged.vary
-            flight.ttl = judged.terms.lifetime - judged.age
+            flight.ttl = judged.terms.lifetime - int(judged.age)
 
     def complete(self, flight: Flight) -> Stored | None:
         """Return what may be stored of the answer, now that it is whole."""
@@ -251,7 +251,7 @@ class _Answer:
         flight.vary = renewed.vary
         flight.kept = renewed.terms.lifetime >= 0
         flight.shared = flight.kept and not renewed.terms.always_validate
-        flight.ttl = renewed.terms.lifetime - renewed.age(self._received)
+        flight.ttl = renewed.terms.lifetime - int(renewed.age(self._received))
 
 
 def _scope_of_flight(scope: Scope, exchange: Exchange, wanted: Wanted) -> Scope:

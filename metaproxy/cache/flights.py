@@ -57,7 +57,7 @@ class Flight:
     """True if the answer will be stored, as far as its head tells."""
     vary: VaryValues = ()
     ttl = 0.0
-    """How long a kept answer stays fresh from its arrival on, in seconds."""
+    """How long a kept answer stays fresh from its arrival on, in seconds: its lifetime without its Age."""
     doomed = False
     complete = False
     error: BaseException | None = None

@@ -8,7 +8,7 @@ from cachetools import TTLCache
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.cache.answering import answer
-from metaproxy.cache.deliveries import Delivery, Read, may_replace_error, send_hit, unsent
+from metaproxy.cache.deliveries import Delivery, Read, may_replace_error, note_pass, send_hit, unsent
 from metaproxy.cache.fetch import Fetch, Fetcher, Wanted
 from metaproxy.cache.flights import Flight, Flights
 from metaproxy.cache.requests import CacheRequest
@@ -116,6 +116,9 @@ class Misses:
             is_refusal = isinstance(error, Fault) and error.status not in reuse.FAILURES
             if not is_refusal and await self._sent_instead_of_error(delivery, 0):
                 return True
+            note_pass(delivery.exchange, self._status(delivery, 0))
+            if delivery.leads:
+                delivery.take_over_exchange()
             raise
         if flight.status in reuse.FAILURES and await self._sent_instead_of_error(delivery, flight.status):
             return True
@@ -166,9 +169,15 @@ class Misses:
             return False
         start = self.head(delivery, headers.end_to_end(flight.fields))
         await delivery.send({"type": "http.response.start", "status": flight.status, "headers": start})
+        length = headers.get(start, b"content-length")
+        left = int(length) if length is not None and length.isdigit() else -1
         try:
             async for chunk in flight.chunks(delivery):
-                await delivery.send({"type": "http.response.body", "body": chunk, "more_body": True})
+                left -= len(chunk)
+                # A client may leave as soon as it has the last octet: its answer is complete.
+                await delivery.send({"type": "http.response.body", "body": chunk, "more_body": left != 0})
+                if not left:
+                    return True
         finally:
             self._note_sharing(delivery)
         await delivery.send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -259,24 +259,23 @@ class MetadataCache(Stage):
             send = self._withdrawals.watched(read, read.stale, len(read.stale.body), method, send)
         elif read.parts is not None and method == "HEAD":
             send = self._withdrawals.watched(read, read.parts.head, read.parts.length, method, send)
-        reason = cache_status.PARTIAL if is_of_part else read.reason
-        note_pass(exchange, cache_status.forwarded(self._name, reason))
+        note_pass(exchange, cache_status.forwarded(self._name, read.reason))
         app = self.app
         if is_of_part and method == "GET":
             app = partial(pass_on, self._storage, self.app, read)
         if read.stale is not None:
-            fallback = Fallback(app, partial(self._instead_of_error, read, method, reason))
+            fallback = Fallback(app, partial(self._instead_of_error, read, method))
             await fallback.pass_on(exchange, scope, receive, send)
         else:
             await app(scope, receive, send)
 
-    def _instead_of_error(self, read: Read, method: str, reason: str, status: int) -> Hit | None:
+    def _instead_of_error(self, read: Read, method: str, status: int) -> Hit | None:
         """Return the stale answer that ``read`` gets in place of an error, if it may."""
         now = self._monotonic()
         if not may_replace_error(read, now) or read.stale is None:
             return None
         hit = answer(read.stale, read.request, method, now, self._name)
-        return hit.told_as("stale", cache_status.forwarded(self._name, reason, status=status))
+        return hit.told_as("stale", cache_status.forwarded(self._name, read.reason, status=status))
 
     def _fetch_collection(
         self, exchange: Exchange, scope: Scope, request: CacheRequest, match: Match[CacheRoute]

@@ -159,6 +159,13 @@ class Answers:
         elif self.current.more_body:
             self._break_off(self.current, fault)
 
+    def give_reason(self, reason: str) -> Exchange | None:
+        """Note why the request that is worked on will not be answered; return its Exchange."""
+        exchange: Exchange | None = self.current.scope.get(SCOPE_KEY) if self.current is not None else None
+        if exchange is not None:
+            exchange.reason = reason
+        return exchange
+
     def client_left(self) -> None:
         """Stop what is answered to nobody: the connection is gone, and is not held any more."""
         del self._linger
@@ -221,9 +228,7 @@ class Answers:
 
     def _break_off(self, turn: AppTurn | PassedTurn, fault: Fault) -> None:
         """End a request that is worked on; the application records it, with our reason."""
-        exchange: Exchange | None = turn.scope.get(SCOPE_KEY)
-        if exchange is not None:
-            exchange.reason = fault.reason
+        exchange = self.give_reason(fault.reason)
         if turn.response_started:
             self._transport.abort()
             return

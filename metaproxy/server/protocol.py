@@ -212,6 +212,7 @@ class EdgeProtocol(asyncio.Protocol):
         """
         deadlines = self.deadlines
         if 0.0 < deadlines.write_by < now:
+            self.answers.give_reason("client_not_reading")
             self.transport.abort()
             return
         if self.transport.is_closing():

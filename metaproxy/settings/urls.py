@@ -27,6 +27,8 @@ def split_http(text: str, shape: str) -> SplitResult:
         raise ValueError(shape) from None
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f\x7f]", text):
         raise ValueError(shape)
+    if parts.port == 0:
+        raise ValueError("port 0 cannot be connected to")
     if "@" in parts.netloc:
         raise ValueError("a user or password may not stand in a URL")
     return parts

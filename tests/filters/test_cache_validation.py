@@ -123,6 +123,19 @@ async def test_a_304_for_something_else_is_followed_by_the_whole() -> None:
     assert len(origin.requests) == 3
 
 
+async def test_the_last_octet_of_an_answer_that_is_not_stored_says_that_it_is_the_last() -> None:
+    origin, time = Origin(JSON, (b"etag", b'"1"')), Time()
+    cache = make_cache(origin, time)
+    await request(cache)
+    time.seconds += 60
+
+    origin.status, origin.headers, origin.chunks = 500, [(b"content-length", b"4")], [b"do", b"wn"]
+    answer = await request(cache)
+
+    bodies = [(m["body"], m["more_body"]) for m in answer.messages if m["type"] == "http.response.body"]
+    assert bodies == [(b"do", True), (b"wn", False)]
+
+
 async def test_a_304_without_a_condition_reaches_no_reader() -> None:
     origin, time = Origin(), Time()
     cache = make_cache(origin, time)
@@ -297,5 +310,5 @@ async def test_a_range_that_misses_is_passed_on_and_the_whole_that_answers_it_is
     answer = await request(cache, ITEM, ("range", "bytes=0-4"))
     await request(cache)
 
-    assert answer.header("cache-status") == "metaproxy; fwd=partial"
+    assert answer.header("cache-status") == "metaproxy; fwd=uri-miss"
     assert len(origin.requests) == 1

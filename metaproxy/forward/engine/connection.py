@@ -5,8 +5,10 @@ still uploads. Such a response ends the upload, and with it the connection (RFC 
 """
 
 import asyncio
+import os
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import httpx
@@ -20,6 +22,9 @@ from metaproxy.forward.engine.waiting import OnInterim, Patience, Taker
 from metaproxy.forward.errors import ConnectionReset, InvalidResponse, TruncatedResponse
 from metaproxy.outbox import Outbox
 from metaproxy.tasks import TaskSet
+
+LAST_READ_BYTES = 65536
+MOST_LAST_READS = 16
 
 
 class Connection(asyncio.Protocol):
@@ -200,6 +205,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
+        if exc is not None and self._upload is not None:
+            self._take_last_octets()
         self._end(exc)
         self._stall.cancel()
         self._writable.set()
@@ -242,6 +249,21 @@ class Connection(asyncio.Protocol):
             self._on_free(self)
         else:
             self.abort()
+
+    def _take_last_octets(self) -> None:
+        """Take what had come when an upload broke off: often the answer that refuses it (RFC 9112 §9.5).
+
+        An upstream that does not read on resets the connection. The transport ends with the first write that
+        fails, and leaves unread what came before. Behind TLS that cannot be read any more.
+        """
+        if self._transport.get_extra_info("sslcontext") is not None:
+            return
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        with suppress(OSError):
+            for _ in range(MOST_LAST_READS):
+                if not (data := os.read(descriptor, LAST_READ_BYTES)):
+                    return
+                self.data_received(data)
 
     def _answer(self, waiting: "asyncio.Future[ResponseHead]", head: ResponseHead) -> None:
         self._head = self._on_interim = None

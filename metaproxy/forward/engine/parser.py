@@ -80,7 +80,9 @@ class ResponseParser:
         # A head that ends in the same piece as its body begins is measured: how it was cut must not matter.
         is_too_large = not has_head and seen > self._max_head_bytes < self._head_bytes()
         if self._without_body > self._max_head_bytes or is_too_large:
-            self._error = self._error or "too many bytes that are no body"
+            self._error = (
+                self._error or f"a head, or what frames a body, of more than {self._max_head_bytes} bytes"
+            )
         if self._error:
             raise InvalidResponse(self._error)
         if self.complete and self._to_head:

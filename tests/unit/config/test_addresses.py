@@ -94,6 +94,8 @@ def test_a_target_is_read(text: str, target: Target) -> None:
         ("http://nova.example?x", "no path of its own"),
         ("http://user:secret@nova.example", "a user or password may not stand in a URL"),
         ("unix:nova.sock", "absolute"),
+        ("http://nova.example:0", "port 0 cannot be connected to"),
+        ("https://[::1]:0", "port 0 cannot be connected to"),
     ],
 )
 def test_a_target_that_cannot_be_is_refused_with_its_reason(text: object, reason: str) -> None:

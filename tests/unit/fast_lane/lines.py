@@ -218,6 +218,8 @@ class Line:
         config = uvicorn.Config(trace, lifespan="off", log_config=None, ws="none")
         config.load()
         self._connecting = config, edge
+        self.listening = ServerState()
+        """Has the connections that were accepted."""
         self.wire = Wire()
         self.protocol = self.connect(self.wire)
 
@@ -233,7 +235,7 @@ class Line:
         config, edge = self._connecting
         loop = asyncio.get_running_loop()
         return await loop.create_server(
-            lambda: EdgeProtocol(config, ServerState(), {}, edge=edge), "127.0.0.1", 0
+            lambda: EdgeProtocol(config, self.listening, {}, edge=edge), "127.0.0.1", 0
         )
 
     def stored(self) -> list[bytes]:

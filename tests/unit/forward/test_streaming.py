@@ -1,13 +1,16 @@
 """Bodies both ways: as they come, in bounded memory, and what ends them early."""
 
 import asyncio
+import socket
+import struct
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 
+import httpx
 import pytest
 
 from metaproxy.forward.engine.body import HIGH_WATER_BYTES
-from metaproxy.forward.errors import UnsendableRequest
+from metaproxy.forward.errors import ConnectionReset, UnsendableRequest
 from tests.unit.forward.conftest import MakeTransport
 from tests.unit.forward.scripted import OK, Peer, answers, body_of, read, request, upstream
 
@@ -271,3 +274,61 @@ async def until_it_stands_still(read_number: Callable[[], int]) -> None:
         now = read_number()
         still = still + 1 if now == before and now else 0
         before = now
+
+
+REFUSES = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+
+
+class Resetting:
+    """An upstream that answers in the middle of an upload, and resets the connection with its body unread."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = httpx.URL(f"http://127.0.0.1:{self._listener.getsockname()[1]}")
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Yield pieces. The last one is written to a connection that was reset with the answer unread."""
+        yield b"abc"
+        peer, _ = self._listener.accept()
+        peer.recv(3)
+        peer.sendall(self._answer)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        self._listener.close()
+        yield b"defghi"
+
+
+async def test_an_upload_that_is_refused_and_reset_has_the_refusal(make_transport: MakeTransport) -> None:
+    compute = Resetting(REFUSES)
+    upload = request(compute.url, "PUT", headers=[(b"content-length", b"9")], body=compute.body())
+
+    response = await make_transport().handle_async_request(upload)
+
+    assert (response.status_code, await read(response)) == (413, b"no")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", REFUSES[:20], REFUSES[:-1]], ids=["none", "half a head", "half a body"]
+)
+async def test_an_upload_that_is_reset_has_no_half_answer(
+    answer: bytes, make_transport: MakeTransport
+) -> None:
+    compute = Resetting(answer)
+    upload = request(compute.url, "PUT", headers=[(b"content-length", b"9")], body=compute.body())
+
+    with pytest.raises(ConnectionReset):
+        await read(await make_transport().handle_async_request(upload))
+
+
+async def test_an_answer_without_length_that_ends_with_a_reset_is_not_whole(
+    make_transport: MakeTransport,
+) -> None:
+    compute = Resetting(b"HTTP/1.1 413 Content Too Large\r\n\r\nno")
+    upload = request(compute.url, "PUT", headers=[(b"content-length", b"9")], body=compute.body())
+
+    response = await make_transport().handle_async_request(upload)
+
+    assert response.status_code == 413
+    with pytest.raises(ConnectionReset):
+        await read(response)
