@@ -6,6 +6,7 @@ import msgspec
 
 from metaproxy.admin.operation import Operation, Refusal
 from metaproxy.admin.service import Service
+from metaproxy.protocol.limits.consumers import TEXT_PATTERN
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.store.unavailable import StoreUnavailable
 
@@ -45,9 +46,9 @@ class Asked(msgspec.Struct):
 
 
 class Reset(msgspec.Struct, forbid_unknown_fields=True):
-    """Whose counters are forgotten: ``project:<id>``, ``user:<id>``, ``address:<address>`` or ``global:``."""
+    """The consumer whose counters are deleted: what a rate counts per, and its id, as in ``project:<id>``."""
 
-    consumer: Annotated[str, msgspec.Meta(pattern="^(project:.+|user:.+|address:.+|global:)$")]
+    consumer: Annotated[str, msgspec.Meta(pattern=TEXT_PATTERN)]
 
 
 class WasReset(msgspec.Struct):

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Scope
 from metaproxy import clock
 from metaproxy.check import GOES_ON, Check, Decided, Prepared, TargetCheck, always, no_application
 from metaproxy.clock import Clock
-from metaproxy.exchange import Exchange, Identity
+from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import STORE_UNAVAILABLE, OnStoreFailure
 from metaproxy.filters.refusals import refusals
 from metaproxy.protocol.addresses import IPV6_PREFIX
@@ -19,8 +19,6 @@ from metaproxy.store.running import SharedRunning
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.verdicts import PASS, Verdict, Wait
-
-NOBODY = Identity()
 
 RETRY_AFTER_SECONDS = 1
 """When a running request will end cannot be known."""
@@ -67,7 +65,7 @@ class ConcurrencyLimit(Check):
     Args:
         app: the next stage.
         maximum: how many may run at once.
-        per: ``project``, ``user``, ``address`` or ``global``; a global limit answers 503.
+        per: the consumer that is counted (``protocol.limits.consumers``); a global limit answers 503.
         over_limit_status: 413 as the compute API has it, or 429.
         running: the numbers of running requests, if another stage had them before.
         shared: the running requests of all processes; None counts those of this one.
@@ -83,7 +81,7 @@ class ConcurrencyLimit(Check):
         app: ASGIApp = no_application,
         *,
         maximum: int,
-        per: Literal["project", "user", "address", "global"] = "project",
+        per: str = "project",
         over_limit_status: Literal[413, 429] = 413,
         running: Running | None = None,
         shared: SharedRunning | None = None,
@@ -130,7 +128,7 @@ class ConcurrencyLimit(Check):
 
     def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
         """Refuse a request whose consumer has enough running; count any other for as long as it runs."""
-        return self.begin(exchange, self._consumer(exchange))
+        return self.begin(exchange, self._consumer_of(exchange))
 
     def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
         """Let any target pass: each is held by what is ``prepared``."""
@@ -138,7 +136,7 @@ class ConcurrencyLimit(Check):
 
     def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
         """Return the decision about requests of the same consumer."""
-        return _PreparedConcurrency(self, self._consumer(exchange))
+        return _PreparedConcurrency(self, self._consumer_of(exchange))
 
     def begin(self, exchange: Exchange, consumer: str) -> Verdict:
         """Count a request of ``consumer`` until it ends; return the refusal if enough are running.
@@ -190,10 +188,6 @@ class ConcurrencyLimit(Check):
     def _unavailable(self) -> Fault:
         self._without_store.value += 1
         return STORE_UNAVAILABLE
-
-    def _consumer(self, exchange: Exchange) -> str:
-        who = exchange.identity or NOBODY
-        return self._consumer_of(who.project_id, who.user_id, exchange.client_address)
 
 
 class _PreparedConcurrency(Prepared):

@@ -13,7 +13,7 @@ from metaproxy.exchange import Exchange, Identity
 from metaproxy.memo import Memo
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.limits.consumers import group_of, respelled
+from metaproxy.protocol.limits.consumers import group_of, respelled, values_of_identity
 from metaproxy.protocol.limits.early import refuse_tenants
 from metaproxy.protocol.limits.policy import Standing, standing
 from metaproxy.protocol.limits.rates import RateRule, RuleError
@@ -85,7 +85,7 @@ class Rates:
             late, algorithm=algorithm, exempt=exempt, mount=mount, ipv6_prefix=ipv6_prefix
         )
         self._ipv6_prefix = ipv6_prefix
-        self._memo: Memo[tuple[Targets, str, str, str], tuple[Charge, ...]] = Memo(MEMO_ENTRIES)
+        self._memo: Memo[tuple[Targets, object, str], tuple[Charge, ...]] = Memo(MEMO_ENTRIES)
         self._shared = shared
         self._leases = (
             Leases(shared, monotonic=monotonic) if shared is not None and sharing == "leased" else None
@@ -114,27 +114,27 @@ class Rates:
 
     def charges(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
         """Return the counters that this request would be charged to."""
-        who, address = exchange.identity or NOBODY, exchange.client_address
+        who = exchange.identity or NOBODY
         targets = self._table.targets(
             scope["method"], scope["path"], scope["query_string"], self._group(who), who.project_id
         )
-        return self._charges(targets, who, address) if targets else ()
+        return self._charges(targets, exchange, who) if targets else ()
 
     def early_charges(self, exchange: Exchange, scope: Scope) -> Sequence[Charge]:
         """Return the counters of the rules before identity that this request would be charged to."""
         targets = self._early.targets(scope["method"], scope["path"], scope["query_string"], "")
-        return self._charges(targets, NOBODY, exchange.client_address) if targets else ()
+        return self._charges(targets, exchange, NOBODY) if targets else ()
 
     def meet_kinds(self, *, before_identity: bool) -> bool:
         """Say whether all paths of a kind (``compute_api.kind_of_path``) meet the same of these rules."""
         return (self._early if before_identity else self._table).is_shaped
 
-    def _charges(self, targets: Targets, who: Identity, address: str) -> Sequence[Charge]:
+    def _charges(self, targets: Targets, exchange: Exchange, who: Identity) -> Sequence[Charge]:
         # One consumer meets the same few rules again and again.
-        asked = targets, who.project_id, who.user_id, address
+        asked = targets, values_of_identity(who), exchange.client_address
         found = self._memo.get(asked)
         if found is None:
-            charges = tuple([_charge(target.rule, target.key, who, address) for target in targets])
+            charges = tuple([_charge(target.rule, target.key, exchange) for target in targets])
             found = self._memo.keep(asked, charges)
         return found
 
@@ -199,15 +199,13 @@ class Rates:
         A rule that counts apart by what a path captures has many counters; it is told as the one for
         ``captures``, which is an untouched one where they lack a name.
         """
-        who = exchange.identity or NOBODY
-        address = exchange.client_address
         order = {rule.name: position for position, rule in enumerate(self.rules)}
         rules = sorted(
-            (*self._early.rules, *self._table.for_group(self._group(who))),
+            (*self._early.rules, *self._table.for_group(self._group(exchange.identity or NOBODY))),
             key=lambda rule: order[rule.rule.name],
         )
         charges = [
-            _charge(rule, rule.key_for(captures.get(name, "") for name in rule.captured), who, address)
+            _charge(rule, rule.key_for(captures.get(name, "") for name in rule.captured), exchange)
             for rule in rules
         ]
         taken = await self._peek(charges)
@@ -268,6 +266,6 @@ class Rates:
         return group_of((*(name for name, _ in who.groups), *who.roles), positions)
 
 
-def _charge(rule: CompiledRule, key: str, who: Identity, address: str) -> Charge:
-    consumer = rule.consumer_of(who.project_id, who.user_id, address)
+def _charge(rule: CompiledRule, key: str, exchange: Exchange) -> Charge:
+    consumer = rule.consumer_of(exchange)
     return Charge(key + consumer, consumer, rule)

@@ -68,6 +68,17 @@ class Written:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Annotation for pydantic: one of a few words, which a table has."""
+
+    words: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let pydantic treat the words as a Literal."""
+        return core_schema.literal_schema([*self.words])
+
+
 def text_of(kind: str, pattern: str, sentence: str, example: str) -> Written:
     """Return the annotation for text that must match ``pattern``; ``sentence`` tells an operator how."""
 

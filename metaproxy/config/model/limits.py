@@ -7,15 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metaproxy.protocol.expressions import compiled
+from metaproxy.protocol.limits.consumers import CONSUMERS, GLOBAL, OF_TOKENS
 from metaproxy.protocol.option_values import Regex, Template
 from metaproxy.protocol.routes import template_names
 from metaproxy.settings.section import Finding, Section, alone
 from metaproxy.settings.units import RequestRate, Size
 from metaproxy.settings.values import BlankIsNone, Connections, Count, Entries, Method, NumberInText, Text
-from metaproxy.settings.written import text_of
-
-CONSUMERS = ("project", "user", "address", "global")
-"""The names that ``per`` may use beside a capture of the rule's own path."""
+from metaproxy.settings.written import OneOf, text_of
 
 LONGEST_REFILL = 365 * 86400
 """Seconds until a burst that was used up is there again. The counter lives as long."""
@@ -79,15 +77,12 @@ class RateRule(Section):
                 )
         if self.before is not None:
             yield from self._findings_before_identity()
-        if "global" in self.per and {"project", "user", "address"} & set(self.per):
-            yield (
-                ("per",),
-                "global counts all consumers together and does not go with project, user or address",
-            )
+        if GLOBAL.name in self.per and not set(self.per).isdisjoint(CONSUMERS.keys() - {GLOBAL.name}):
+            yield ("per",), "global counts all consumers together: it goes with no other consumer"
 
     def _findings_before_identity(self) -> Iterator[Finding]:
         for index, name in enumerate(self.per):
-            if name in ("project", "user"):
+            if name in OF_TOKENS:
                 yield (
                     ("per", index) if "per" in self.model_fields_set else ("before",),
                     f"before identity no {name} is known: count by address, global or a capture of the path",
@@ -109,7 +104,7 @@ class RateRule(Section):
 class Concurrency(Section):
     """Requests of one consumer that run at the same time."""
 
-    per: Literal["project", "user", "address", "global"] = "project"
+    per: Annotated[str, OneOf(tuple(CONSUMERS))] = "project"
     """Whose requests are counted together."""
     max: Connections = 100
     """How many may run; one more is refused."""

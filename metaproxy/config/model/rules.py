@@ -12,6 +12,7 @@ from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Server
 from metaproxy.protocol.access_rules import Authorization
+from metaproxy.protocol.limits.consumers import OF_TOKENS
 from metaproxy.settings.section import Finding, Section
 
 Provider = Tokens | NoIdentity
@@ -59,7 +60,7 @@ def _rates_need_tokens(identity: Provider, limits: Limits) -> Iterator[Finding]:
         return
     for index, rule in enumerate(limits.rates):
         place = ("limits", "rates", index)
-        if absent := [name for name in rule.per if name in ("project", "user")]:
+        if absent := [name for name in rule.per if name in OF_TOKENS]:
             yield (
                 (*place, "per"),
                 f"with identity.provider: none there is no {absent[0]}; use per: [address] or per: [global]",

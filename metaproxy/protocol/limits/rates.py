@@ -4,15 +4,13 @@ import re
 from dataclasses import dataclass
 
 from metaproxy.protocol.expressions import ExpressionError, compiled
+from metaproxy.protocol.limits.consumers import CONSUMERS, OF_TOKENS
 from metaproxy.protocol.routes import TemplateError, template_names
 
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 """The periods that the limits answer has words for, in seconds."""
 
 UNIT_NAMES = {seconds: name.upper() for name, seconds in UNITS.items()}
-
-IDENTITIES = frozenset({"project", "user", "address", "global"})
-"""The names that ``per`` may use beside the captures of the path."""
 
 
 class RuleError(ValueError):
@@ -89,7 +87,7 @@ class RateRule:
             raise RuleError(f"rate {self.name!r}: {self.regex!r}: {error}") from error
 
     def _problems(self) -> list[str]:
-        unknown = set(self.per) - IDENTITIES - set(self.captured_names())
+        unknown = set(self.per) - set(CONSUMERS) - set(self.captured_names())
         checks = {
             "it needs a name of printable ASCII without quotes": not re.fullmatch(
                 r"[ !#-\[\]-~]+", self.name
@@ -100,7 +98,7 @@ class RateRule:
             "it has a path or a regex, not both": bool(self.path and self.regex),
             "'per' names nothing": not self.per,
             "before identity neither projects nor users nor groups are known": self.before_identity
-            and bool(self.groups or {"project", "user"} & set(self.per)),
+            and bool(self.groups or set(OF_TOKENS) & set(self.per)),
             f"'per' names {', '.join(sorted(unknown))}, which is neither an identity nor captured": bool(
                 unknown
             ),
