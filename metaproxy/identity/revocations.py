@@ -14,6 +14,8 @@ recorded meanwhile. If that cannot be known, it doubts: identity is asked about 
     in touch   it could not be read           doubt; read again when next confirmed      in touch
     in touch   it was not read for a while    read it, so that what it has lost is recorded again
 
+A process that read the record after an outage asks the others what they could not record; they tell it again.
+
 So a revocation reaches every process within two leases and the time that it takes to connect and to read,
 or the process trusts no verdict that is older. Without a record (``record`` is None), each loss is doubted
 at once.
@@ -33,6 +35,8 @@ from metaproxy.store.revocations import MAX_RECORDED, Recorded, RevocationRecord
 from metaproxy.tasks import TaskSet
 
 CHANNEL = "revocations"
+MISSED_CHANNEL = "revocations-missed"
+"""The channel for a process that may have missed something."""
 
 START_SECONDS = 2.0
 """The longest time for which ``start`` waits for the broadcast and the record. Then it tries to read once."""
@@ -77,11 +81,13 @@ class Revocations:
         self._start_seconds = start_seconds
         self._has_read = asyncio.Event()
         """Set once the record was read."""
-        self._unsubscribe: Unsubscribe | None = None
+        self._unsubscribe: list[Unsubscribe] = []
         self._is_deaf = False
         self._outages = 0
         self._settled_outages = 0
         """Up to which outage nothing can be missing any more."""
+        self._answered_outages = 0
+        """Up to which outage the others were asked what could not be recorded."""
         self._was_doubted = False
         self._must_read = True
         self._untold: dict[bytes, None] = {}
@@ -97,11 +103,12 @@ class Revocations:
         Returns after ``start_seconds`` and one more try at the latest: a store that does not answer keeps no
         process from starting.
         """
-        if self._unsubscribe is None:
-            self._unsubscribe = self._broadcast.subscribe(
-                CHANNEL, self._received, self._lost, self._confirmed
+        if not self._unsubscribe:
+            self._unsubscribe.append(
+                self._broadcast.subscribe(CHANNEL, self._received, self._lost, self._confirmed)
             )
             if self._record is not None:
+                self._unsubscribe.append(self._broadcast.subscribe(MISSED_CHANNEL, self._asked, _ignore_loss))
                 await self._read_at_start(self._record)
 
     async def _read_at_start(self, record: RevocationRecord) -> None:
@@ -121,9 +128,8 @@ class Revocations:
 
     async def close(self) -> None:
         """Listen no more."""
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
+        while self._unsubscribe:
+            self._unsubscribe.pop()()
         self._end_lease()
         await self._tasks.cancel()
 
@@ -158,6 +164,10 @@ class Revocations:
 
     def _received(self, payload: bytes) -> None:
         self._apply(Recorded(payload, 0.0))
+
+    def _asked(self, payload: bytes) -> None:
+        """Tell again what is not recorded, when the broadcast confirms the next time."""
+        self._untold.update(self._unrecorded)
 
     def _apply(self, entry: Recorded) -> None:
         try:
@@ -229,7 +239,14 @@ class Revocations:
                 _remember(self._unrecorded, payload)
         with suppress(OSError):
             await self._announce(made)
+            if self._answered_outages < outage:
+                await self._broadcast.publish(MISSED_CHANNEL, b"")
+                self._answered_outages = outage
         self._must_read = self._must_read or bool(self._untold or self._unrecorded)
+
+
+def _ignore_loss() -> None:
+    """Nothing is missed on a channel of questions."""
 
 
 def _remember(payloads: dict[bytes, None], payload: bytes) -> None:

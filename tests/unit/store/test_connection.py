@@ -77,7 +77,7 @@ async def test_a_killed_store_is_used_again_when_it_is_back(redis_server: RedisS
 
 
 async def test_no_connection_to_a_server_that_is_gone_is_used_again(redis_server: RedisServer) -> None:
-    store = SharedStore(redis_server.url, timeout_seconds=1)
+    store = SharedStore(redis_server.url, timeout_seconds=20)
     use = store.use("test")
     await asyncio.gather(*(ping(use) for _ in range(20)))
     redis_server.kill()

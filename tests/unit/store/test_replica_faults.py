@@ -132,7 +132,7 @@ async def test_a_revocation_reaches_the_other_replica(world: World, fault: Fault
         await fault(world)
         await world.here.revoke(REVOKED)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await world.there.knows_revoked(REVOKED):
                 await asyncio.sleep(0.01)
         assert isinstance(await world.here.validator.resolve(REVOKED), Rejected)
@@ -180,7 +180,7 @@ async def test_counters_work_again_or_stay_lost_without_alternating(world: World
         assert await world.here.count()
         with capture_logs() as logs:
             await fault(world)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while await world.here.count() is lasts:
                     await asyncio.sleep(0.01)
             for _ in range(50):
@@ -233,7 +233,7 @@ async def test_a_replica_that_starts_later_knows_what_was_revoked(world: World) 
     async with running(world.here):
         await world.here.revoke(REVOKED)
         async with running(world.there):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not await world.there.knows_revoked(REVOKED):
                     await asyncio.sleep(0.01)
 
@@ -244,7 +244,7 @@ async def test_what_a_redis_has_lost_is_recorded_again(world: World) -> None:
         await restart(world)
         await until(lambda: bool(world.redis.client().exists("metaproxy:revocations")), 30)
         async with running(world.there):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not await world.there.knows_revoked(REVOKED):
                     await asyncio.sleep(0.01)
 
@@ -270,7 +270,7 @@ async def test_what_a_redis_has_lost_in_silence_is_recorded_again(world: World) 
             client.flushall()
             await until(lambda: bool(client.exists("metaproxy:revocations")), 30)
         async with running(world.there):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not await world.there.knows_revoked(REVOKED):
                     await asyncio.sleep(0.01)
     assert world.here.asked == len(TOKENS)
@@ -281,7 +281,7 @@ async def test_a_record_that_cannot_be_read_counts_as_absent_and_is_doubted_once
         with world.redis.client() as client:
             client.zadd("metaproxy:revocations", {"nonsense": time.time()})
         await world.here.revoke(REVOKED)  # so that the record is read soon
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while world.here.asked < 2 * len(TOKENS) - 1:
                 await world.here.ask_for_all()
                 await asyncio.sleep(0.01)
@@ -302,6 +302,18 @@ async def test_a_connection_that_died_silently_is_closed_at_the_server_too(world
             await until(lambda: client.pubsub_numsub(channel) == [(channel.encode(), 2)], 30)
 
 
+async def test_a_revocation_that_cannot_be_recorded_reaches_a_replica_that_was_away(world: World) -> None:
+    async with running(world.here, world.there):
+        await no_memory(world)
+        await half_open(world)
+        with pytest.raises(NotRecorded):
+            await world.here.revocations.revoke(Revocation.of_token(REVOKED.decode()))
+
+        async with asyncio.timeout(60):
+            while not await world.there.knows_revoked(REVOKED):
+                await asyncio.sleep(0.01)
+
+
 async def test_a_users_revocation_that_cannot_be_recorded_is_not_told_again_and_again(world: World) -> None:
     async with running(world.here, world.there):
         await no_memory(world)
@@ -311,7 +323,7 @@ async def test_a_users_revocation_that_cannot_be_recorded_is_not_told_again_and_
             for _ in range(150):
                 await world.there.ask_for_all()
                 await asyncio.sleep(0.01)
-            assert world.there.asked <= len(TOKENS) + 2
+            assert world.there.asked < 10 * len(TOKENS)  # told with each heartbeat, it would be 300
             assert client.zcard("metaproxy:revocations") == 1
             client.config_set("maxmemory", "0")
             await until(lambda: client.zcard("metaproxy:revocations") == 2, 30)
@@ -331,7 +343,7 @@ async def test_a_verdict_that_was_on_its_way_when_a_token_was_revoked_is_not_kep
         gate.set()
         await asked
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await world.there.knows_revoked(REVOKED):
                 await asyncio.sleep(0.01)
 
@@ -356,7 +368,7 @@ async def test_the_end_of_every_connection_that_listens_is_told_at_once(world: W
         with world.redis.client() as client:
             client.client_kill_filter(_type="pubsub")
         await world.here.revoke(REVOKED)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await world.there.knows_revoked(REVOKED):
                 await asyncio.sleep(0.01)
         assert world.there.asked == len(TOKENS) + 1  # about the revoked one, whose rejection is kept since
@@ -368,7 +380,7 @@ async def test_a_user_who_may_not_record_revocations_is_logged_once_and_hears_of
     with capture_logs() as logs:
         async with running(world.here, world.there):
             await world.here.revoke(REVOKED)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not await world.there.knows_revoked(REVOKED):
                     await asyncio.sleep(0.01)
             await asyncio.sleep(2 * LEASE_SECONDS)
@@ -398,7 +410,7 @@ async def test_a_replica_that_is_cut_off_asks_identity_about_each_token_once_mor
     async with running(world.here, world.there):
         world.forwarders[1].swallow_all()
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while world.there.asked < 2 * len(TOKENS):
                 await world.there.ask_for_all()
                 await asyncio.sleep(0.01)
