@@ -124,12 +124,18 @@ class Responder:
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Let ``app`` answer; answer in its place if it raises."""
         try:
+            await self._run(app, receive)
+        except ClientDisconnected:
+            self.exchange.outcome = "aborted"
+            self.exchange.reason = self.exchange.reason or "client_disconnected"
+
+    async def _run(self, app: ASGIApp, receive: Receive) -> None:
+        try:
             await app(self.scope, receive, self.send)
         except Fault as fault:
             await self._end_with(fault)
         except ClientDisconnected:
-            self.exchange.outcome = "aborted"
-            self.exchange.reason = self.exchange.reason or "client_disconnected"
+            raise
         except asyncio.CancelledError:
             self.exchange.outcome, self.exchange.reason = "aborted", "shutdown"
             raise
@@ -144,7 +150,13 @@ class Responder:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": self.head(message.get("headers", ()))}
-        elif message["type"] == "http.response.body":
+            try:
+                await self._send(message)
+            except ClientDisconnected:
+                self.status = 0
+                raise
+            return
+        if message["type"] == "http.response.body":
             self.body_bytes += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
         elif message["type"] == interim.MESSAGE:
@@ -178,10 +190,15 @@ class Responder:
 
 
 async def _write_fault(fault: Fault, exchange: Exchange, scope: Scope, send: Send) -> None:
+    before = exchange.outcome, exchange.reason
     exchange.outcome, exchange.reason = outcome_of(fault), fault.reason
     fields, body = fault_answer(fault, scope)
-    await send({"type": "http.response.start", "status": fault.status, "headers": fields})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    try:
+        await send({"type": "http.response.start", "status": fault.status, "headers": fields})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+    except ClientDisconnected:
+        exchange.outcome, exchange.reason = before
+        raise
 
 
 def outcome_of(fault: Fault) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from metaproxy.cache.memory import Key
+from metaproxy.exchange import EMPTY_QUERY
 from metaproxy.memo import Memo
 from metaproxy.protocol import faults, forwarded, headers
 from metaproxy.protocol.caching import directives, preferences
@@ -128,6 +129,8 @@ class RequestReader:
         if query:
             query = self._normalised_query(scope["path"], query)
         path = mount + scope["raw_path"] if mount else scope["raw_path"]
+        if EMPTY_QUERY in scope:
+            path += b"?"  # RFC 3986 §6.2.3: with a question mark it is another target, even without a query
         key: tuple[object, ...]
         key = partition, scheme, fields.get(b"host"), path, query, representation
         if told:

@@ -6,6 +6,7 @@ to which every hop appends (RFC 9110 §7.6.3, RFC 7239 §4); the guard has taken
 for. The expectation of 100-continue is met by our server (RFC 9110 §10.1.1). Host comes first (§7.2).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 from urllib.parse import quote
@@ -45,6 +46,7 @@ _WRITTEN_HERE = frozenset(
     }
 )
 _TOKENS = {identity_headers.TOKEN, identity_headers.STORAGE_TOKEN, identity_headers.SERVICE_TOKEN}
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NEVER_NOMINATED = identity_headers.RESERVED | _TOKENS | {b"content-length"}
 _NOT_PASSED = HOP_BY_HOP | _WRITTEN_HERE
 
@@ -164,7 +166,8 @@ def _appended(received: Headers, names: set[bytes], name: bytes, element: bytes)
 def _forwarded(exchange: Exchange, scope: Scope, names: set[bytes], host: bytes | None) -> list[Header]:
     """Return Forwarded and its older kin: what came of them, and the peer that has connected to us.
 
-    The guard leaves one of the two families. The other says what is believed of it (RFC 7239 §7.4).
+    The guard leaves one of the two families. The other says what is believed of it (RFC 7239 §7.4): of the
+    client's own element, with scheme and host, many frameworks make their links.
     """
     received: Headers = scope["headers"]
     peer = scope.get("client")
@@ -172,20 +175,22 @@ def _forwarded(exchange: Exchange, scope: Scope, names: set[bytes], host: bytes 
     # An unreadable element could swallow ours: a quote without its fellow does not end in front of it.
     said = forwarded.readable(received) if b"forwarded" in names else []
     told, told_old = b", ".join([forwarded.written(pairs.items()) for pairs in said]), b""
+    asked_host = get(received, b"x-forwarded-host")
     if b"x-forwarded-for" in names:
         told_old = combined(received, b"x-forwarded-for")
-        told = told or _from_old(received, exchange.client_address, exchange.scheme)
+        told = told or _from_old(received, exchange, asked_host)
     elif said:
         told_old = _from_new(said, exchange.client_address)
-    element = _element(address, scope.get("scheme", "http"), host)
-    fields = [
-        (b"x-forwarded-proto", exchange.scheme.encode()),
-        (b"forwarded", told + b", " + element if told else element),
-    ]
+    if told:
+        told += b", " + _element(address, scope.get("scheme", "http"), host)
+    else:
+        # Ours is the client's element, then: what a proxy has said of it stands here, too.
+        told = _element(address, exchange.scheme, asked_host or host)
+    fields = [(b"x-forwarded-proto", exchange.scheme.encode()), (b"forwarded", told)]
     # X-Forwarded-For has no word for a peer without address, such as one on a unix socket.
     if addresses := b", ".join(filter(None, (told_old, address.encode()))):
         fields.append((b"x-forwarded-for", addresses))
-    if forwarded_host := get(received, b"x-forwarded-host") or host:
+    if forwarded_host := asked_host or _host_said(said, exchange.client_address) or host:
         fields.append((b"x-forwarded-host", forwarded_host))
     return fields
 
@@ -196,11 +201,25 @@ def _element(address: str, scheme: str, host: bytes | None) -> bytes:
     return forwarded.written([*pairs, (b"host", host)] if host else pairs)
 
 
-def _from_old(received: Headers, client: str, scheme: str) -> bytes:
-    """Forwarded for what came as X-Forwarded-For: for the client that was found, and each proxy behind it."""
-    believed = _believed(forwarded.old_addresses(received), client)
-    proto = (b"proto", scheme.encode())
-    return b", ".join([forwarded.written([(b"for", forwarded.node(address)), proto]) for address in believed])
+def _from_old(received: Headers, exchange: Exchange, host: bytes | None) -> bytes:
+    """Forwarded for what came as X-Forwarded-For: for the client that was found, and each proxy behind it.
+
+    ``host`` is the one that the client has asked for, as a proxy says.
+    """
+    believed = _believed(forwarded.old_addresses(received), exchange.client_address)
+    elements = [
+        _element(address, exchange.scheme, None if number else host)
+        for number, address in enumerate(believed)
+    ]
+    return b", ".join(elements)
+
+
+def _host_said(said: Sequence[forwarded.Pairs], client: str) -> bytes | None:
+    """Return the host that the client has asked for, as its element of Forwarded says."""
+    addresses = [hop.address if (hop := forwarded.hop(pairs)) else "" for pairs in said]
+    # An element without an address ends the chain. It is the last one then, and believed like its scheme.
+    host = said[-len(_believed(addresses, client)) or -1].get(b"host") if said else None
+    return host if host is not None and _HOST.fullmatch(host) else None
 
 
 def _from_new(said: Iterable[forwarded.Pairs], client: str) -> bytes:

@@ -230,7 +230,7 @@ class Answers:
         """End a request that is worked on; the application records it, with our reason."""
         exchange = self.give_reason(fault.reason)
         if turn.response_started:
-            self._transport.abort()
+            self._flow.reset()
             return
         turn.client_left()
         self._say_and_close(fault, exchange.request_id if exchange is not None else new_request_id())

@@ -1,6 +1,9 @@
 """Backpressure of one client connection, in both directions."""
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 
 
 class Flow:
@@ -14,6 +17,13 @@ class Flow:
         """True if octets have been read that are still to be looked at."""
         self._writable = asyncio.Event()
         self._writable.set()
+
+    def reset(self) -> None:
+        """End the connection so that its client cannot take the end for that of an answer."""
+        if (sock := self.transport.get_extra_info("socket")) is not None:
+            with suppress(OSError):  # it may have ended already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     async def drain(self) -> None:
         """Wait until the client has caught up."""

@@ -213,7 +213,7 @@ class EdgeProtocol(asyncio.Protocol):
         deadlines = self.deadlines
         if 0.0 < deadlines.write_by < now:
             self.answers.give_reason("client_not_reading")
-            self.transport.abort()
+            self.flow.reset()
             return
         if self.transport.is_closing():
             # The last octets may never be taken; the connection would stay for good.

@@ -115,13 +115,17 @@ class AppTurn:
         except BaseException as error:
             # The client of an answer that breaks off in the turn in which it began sees that it began.
             self._flush_head()
-            if not isinstance(error, ResponseAborted | asyncio.CancelledError):  # both are logged by the line
+            # These are logged by the line.
+            if not isinstance(error, ResponseAborted | ClientDisconnected | asyncio.CancelledError):
                 logger.exception("the application failed")
         else:
             if self.response_complete or self.disconnected:
                 return
             logger.error("the application returned without a complete response")
-        if self.response_started:
+        if self._ends_with_connection and not self.response_complete:
+            # Without length and chunks, only a reset tells that this is not the whole.
+            self._flow.reset()
+        elif self.response_started or self.disconnected:
             self._transport.close()
         else:
             await self._fail()
@@ -153,9 +157,7 @@ class AppTurn:
             await self._flow.drain()
         if self.disconnected:
             # Stop the application, because it may be streaming an endless upstream body.
-            if self.response_started:
-                raise ClientDisconnected
-            return
+            raise ClientDisconnected
         kind = message["type"]
         if kind == "http.response.start" and not self.response_started:
             self._begin(message["status"], message.get("headers", ()))

@@ -7,6 +7,7 @@ still uploads. Such a response ends the upload, and with it the connection (RFC 
 import asyncio
 import os
 import select
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
@@ -201,13 +202,14 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Part of asyncio.Protocol."""
-        self._end(None)
+        self._end(None if self._has_ended_well() else TruncatedResponse("TLS ended without a closure alert"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
         if exc is not None and self._upload is not None:
             self._take_last_octets()
-        self._end(exc)
+        # A response that ends with the connection has ended before, with ``eof_received``.
+        self._end(exc or TruncatedResponse("the connection ended inside a response"))
         self._stall.cancel()
         self._writable.set()
         self.is_closed = True
@@ -249,6 +251,19 @@ class Connection(asyncio.Protocol):
             self._on_free(self)
         else:
             self.abort()
+
+    def _has_ended_well(self) -> bool:
+        """Say whether the end is the upstream's own: behind TLS, anybody on the way can end the connection.
+
+        RFC 9112 §9.8: without a closure alert, a response that ends with the connection is incomplete.
+        """
+        session: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        try:
+            return session is None or not session.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False
 
     def _take_last_octets(self) -> None:
         """Take what had come when an upload broke off: often the answer that refuses it (RFC 9112 §9.5).
@@ -294,7 +309,7 @@ class Connection(asyncio.Protocol):
         if self._head is not None or error is not None:
             reset = ConnectionReset("the connection ended before the response was complete")
             reset.__cause__ = error
-            self._fail(reset)
+            self._fail(error if self._head is None and isinstance(error, TruncatedResponse) else reset)
             return
         try:
             self._parser.feed_eof()

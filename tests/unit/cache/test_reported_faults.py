@@ -153,6 +153,21 @@ async def test_a_304_for_one_variant_leaves_the_other_as_it_is(fast: bool) -> No
     assert (french.body, again.body) == (b"newer", b"german")
 
 
+@BOTH_WAYS
+async def test_a_question_mark_without_a_query_is_another_target(fast: bool) -> None:
+    class Telling(Origin):
+        async def __call__(self, peer: Peer) -> None:
+            while True:
+                await peer.send(response((await peer.head()).split(b" ")[1]))
+
+    async with wired(Telling(), fast=fast) as proxy:
+        targets = [f"{ITEM}?", ITEM, f"{ITEM}?", ITEM, f"{ITEM}??"]
+        answers = [await proxy.ask(path=target) for target in targets]
+
+    assert [answer.body.decode() for answer in answers] == targets
+    assert len(proxy.upstream.heads) == 3
+
+
 async def test_nothing_is_stored_of_a_range_past_the_route() -> None:
     async with wired(Origin(response(WHOLE)), PLAIN_ROUTE) as proxy:
         for _ in range(2):

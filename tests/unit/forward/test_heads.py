@@ -139,6 +139,62 @@ def test_the_host_that_a_trusted_proxy_was_asked_for_stays() -> None:
     assert values(fields, b"x-forwarded-host") == [b"compute.example"]
 
 
+PROXY = ("192.0.2.1", 40000)
+HOSTS: list[tuple[Fields, bytes, bytes]] = [
+    (
+        [(b"x-forwarded-for", b"203.0.113.7"), (b"x-forwarded-host", b"api.example")],
+        b"for=203.0.113.7;proto=https;host=api.example, for=192.0.2.1;proto=http;host=inside",
+        b"api.example",
+    ),
+    (
+        [(b"x-forwarded-for", b"203.0.113.7, 192.0.2.9"), (b"x-forwarded-host", b"api.example:1")],
+        b'for=203.0.113.7;proto=https;host="api.example:1", for=192.0.2.9;proto=https, '
+        b"for=192.0.2.1;proto=http;host=inside",
+        b"api.example:1",
+    ),
+    (
+        [(b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"api.example")],
+        b"for=192.0.2.1;proto=https;host=api.example",
+        b"api.example",
+    ),
+    ([(b"x-forwarded-proto", b"https")], b"for=192.0.2.1;proto=https;host=inside", b"inside"),
+    (
+        [(b"forwarded", b"for=203.0.113.7;proto=https;host=api.example")],
+        b"for=203.0.113.7;proto=https;host=api.example, for=192.0.2.1;proto=http;host=inside",
+        b"api.example",
+    ),
+    (
+        [(b"forwarded", b"host=evil;for=6.6.6.6, for=203.0.113.7;host=api.example, for=192.0.2.9;host=b")],
+        b"host=evil;for=6.6.6.6, for=203.0.113.7;host=api.example, for=192.0.2.9;host=b, "
+        b"for=192.0.2.1;proto=http;host=inside",
+        b"api.example",
+    ),
+    (
+        [(b"forwarded", b"for=_hidden;host=api.example")],
+        b"for=_hidden;host=api.example, for=192.0.2.1;proto=http;host=inside",
+        b"api.example",
+    ),
+    (
+        [(b"forwarded", b'for=203.0.113.7;host="a b"')],
+        b'for=203.0.113.7;host="a b", for=192.0.2.1;proto=http;host=inside',
+        b"inside",
+    ),
+]
+
+
+@pytest.mark.parametrize(("received", "forwarded", "host"), HOSTS)
+def test_both_families_say_for_which_host_and_by_which_scheme_the_client_has_asked(
+    received: Fields, forwarded: bytes, host: bytes
+) -> None:
+    exchange = Exchange(request_id="req-1", started=0.0, scheme="https", client_address="203.0.113.7")
+
+    fields = sent([(b"host", b"inside"), *received], exchange=exchange, client=PROXY)
+
+    assert values(fields, b"forwarded") == [forwarded]
+    assert values(fields, b"x-forwarded-host") == [host]
+    assert values(fields, b"x-forwarded-proto") == [b"https"]
+
+
 @pytest.mark.parametrize(
     ("client", "received", "forwarded"),
     [

@@ -7,10 +7,10 @@ import pytest
 
 from metaproxy.assembly.tls import client_context
 from metaproxy.config.model.upstream import ClientTls
-from metaproxy.forward.errors import TLSFailed
+from metaproxy.forward.errors import TLSFailed, TruncatedResponse
 from tests.unit.forward.certificates import Authority, Issued
 from tests.unit.forward.conftest import MakeTransport
-from tests.unit.forward.scripted import OK, Peer, answers, read, request, upstream
+from tests.unit.forward.scripted import OK, Peer, Script, answers, read, request, upstream
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +89,46 @@ async def test_an_upstream_that_speaks_no_tls(make_transport: MakeTransport) -> 
     async with upstream(script) as compute:
         with pytest.raises(TLSFailed):
             await make_transport().handle_async_request(request(compute.url.copy_with(scheme="https")))
+
+
+def ends(response: bytes, *, alert: bool) -> Script:
+    """A script that sends a response, and ends the connection with a closure alert or without."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(response)
+        if not alert:
+            peer.writer.transport.abort()
+
+    return script
+
+
+UNTIL_THE_END = b"HTTP/1.1 200 OK\r\n\r\nok"
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "alert"),
+    [(UNTIL_THE_END, True), (OK, True), (OK, False), (CHUNKS, False)],
+    ids=["alert", "length, alert", "length", "chunks"],
+)
+async def test_a_response_that_ends_by_itself_or_with_the_alert_is_whole(
+    response: bytes,
+    alert: bool,
+    make_transport: MakeTransport,
+    authority: Authority,
+    compute_certificate: Issued,
+) -> None:
+    transport = make_transport(ssl_context=client_tls(ca=authority.ca))
+    async with upstream(ends(response, alert=alert), ssl=server_tls(compute_certificate)) as compute:
+        assert await read(await transport.handle_async_request(request(compute.url))) == b"ok"
+
+
+async def test_a_response_that_ends_with_a_connection_that_was_cut_is_not_whole(
+    make_transport: MakeTransport, authority: Authority, compute_certificate: Issued
+) -> None:
+    transport = make_transport(ssl_context=client_tls(ca=authority.ca))
+    async with upstream(ends(UNTIL_THE_END, alert=False), ssl=server_tls(compute_certificate)) as compute:
+        response = await transport.handle_async_request(request(compute.url))
+        with pytest.raises(TruncatedResponse):
+            await read(response)

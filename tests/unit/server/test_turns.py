@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.exchange import SCOPE_KEY, ClientDisconnected, Exchange
 from metaproxy.server.flow import Flow
 from metaproxy.server.turns import BODY_HIGH_WATER, AppTurn, ResponseError
 from tests.unit.fast_lane.lines import Wire
@@ -161,7 +161,8 @@ async def test_a_client_that_is_gone_is_written_nothing() -> None:
     made, wire = turn()
     made.disconnected = True
 
-    await send(made, start(LENGTH_2), body(b"ok"))
+    with pytest.raises(ClientDisconnected):
+        await send(made, start(LENGTH_2), body(b"ok"))
 
     assert wire.written == []
 
