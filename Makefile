@@ -36,7 +36,7 @@ $(NEEDED): pyproject.toml
 # Dependency groups need pip 25.1 or newer; Python 3.11 brings an older one.
 $(INSTALLED): $(NEEDED)
 	$(PIP) --upgrade "pip>=25.1"
-	$(PIP) -e ".[redis,otel]" --group dev
+	$(PIP) -e ".[redis,tokens,otel]" --group dev
 	@touch $@
 
 demo: $(NEEDED) ## run compute API, identity service and proxy; PORT=8774 ADMIN_PORT=9774 choose the ports

@@ -232,8 +232,8 @@ def create_app(
     """Return the line that ``config`` describes, perhaps in the place of ``previous``.
 
     ``answering`` is an application that stands where the upstream would be asked.
-    Raises TlsError or OSError for files that it cannot use, StoreNotInstalled or SpansUnavailable (both are
-    ValueErrors) for an extra that is missing.
+    Raises TlsError or OSError for files that it cannot use, StoreNotInstalled, SealingNotInstalled or
+    SpansUnavailable (all are ValueErrors) for an extra that is missing.
     """
     return Application(config, previous, answering=answering)
 

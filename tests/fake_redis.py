@@ -11,6 +11,8 @@ class FakeRedis:
 
     def __init__(self) -> None:
         self.replies: dict[str, str] = {}
+        self.raw: dict[str, bytes] = {}
+        """Whole replies by command, as they go over the wire."""
         self.asked: Counter[str] = Counter()
         self._asked = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -43,7 +45,7 @@ class FakeRedis:
                 self._asked.set()
                 error = self.replies.get(name)
                 plain = b"+PONG\r\n" if name == "PING" else b"+OK\r\n"
-                writer.write(f"-{error}\r\n".encode() if error else plain)
+                writer.write(self.raw.get(name) or (f"-{error}\r\n".encode() if error else plain))
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass

@@ -3,7 +3,10 @@
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from hashlib import sha256
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from metaproxy.assembly.held import Resource
 from metaproxy.config.model.identity import (
@@ -27,6 +30,7 @@ from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import RevocationMemory
 from metaproxy.identity.revocation_events import RevocationEventPolling
 from metaproxy.identity.revocations import Revocations
+from metaproxy.identity.shared_tokens import SealingNotInstalled, SharedTokens
 from metaproxy.identity.static import StaticToken, StaticTokens
 from metaproxy.identity.token_cache import TokenCacheSettings
 from metaproxy.identity.validator import TokenValidator
@@ -36,13 +40,28 @@ from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.store.broadcast import Broadcast
 from metaproxy.store.guesses import GuessesByAddress
 from metaproxy.store.memory import MemoryCounters
-from metaproxy.store.revocations import RevocationRecord
+from metaproxy.store.revocations import KEPT_SECONDS, RevocationRecord
+from metaproxy.store.values import SharedValues
 from metaproxy.telemetry.metrics import Metrics
 
 Provider = KeystoneV3Settings | KeystoneV2Settings | Static
 
 Counting = Callable[[int, int], GuessCounter]
 """Given how many guesses in how many seconds an address has: what counts them."""
+
+
+class TokenStore(NamedTuple):
+    """The store in which replicas share tokens.
+
+    ``prefix`` begins its keys, ``timeout`` is the seconds that it may cost a request.
+    """
+
+    values: SharedValues | None
+    prefix: str
+    timeout: float
+
+
+NO_STORE = TokenStore(None, "", 0.0)
 
 IDENTITY_CONNECTIONS = 64
 IDENTITY_QUEUE = 4096
@@ -55,6 +74,7 @@ class Tokens:
 
     ``tls`` is for an https:// identity service. ``record`` is where revocations are recorded for replicas
     that are away. ``revoked`` is the memory of what was revoked, which outlives a change of the section.
+    ``shared`` is where replicas share tokens, if the section has a key for that.
     ``counting`` makes what counts the guesses of each address; IPv6 addresses with the first ``ipv6_prefix``
     bits in common are one.
     """
@@ -69,6 +89,7 @@ class Tokens:
         record: RevocationRecord | None = None,
         revoked: RevocationMemory | None = None,
         counting: Counting | None = None,
+        shared: TokenStore = NO_STORE,
         ipv6_prefix: int = IPV6_PREFIX,
     ) -> None:
         self._transport: UpstreamTransport | None = None
@@ -80,7 +101,9 @@ class Tokens:
             inner = _keystone(section, self._transport, metrics)
         counting = counting or partial(GuessesByAddress, local=MemoryCounters())
         guesses = _guesses(section, counting, ipv6_prefix, metrics)
-        self.validator = _cached(inner, section, metrics, revoked, guesses)
+        revoked = revoked or RevocationMemory()
+        shared_tokens = _shared_tokens(section, shared, revoked, metrics)
+        self.validator = _cached(inner, section, metrics, revoked, guesses, shared_tokens)
         self.revocations = Revocations(self.validator, broadcast, record)
         self._parts: list[Resource] = [self.validator, self.revocations]
         if isinstance(section, KeystoneV3Settings) and isinstance(inner, KeystoneV3):
@@ -149,8 +172,9 @@ def _cached(
     inner: TokenValidator,
     section: Provider,
     metrics: Metrics,
-    revoked: RevocationMemory | None,
+    revoked: RevocationMemory,
     guesses: Guesses | None,
+    shared: SharedTokens | None,
 ) -> CachedValidator:
     cache = section.cache if isinstance(section, Keystone) else TokenCacheSettings()
     headers = IdentityHeaders(section.headers, metrics=metrics)
@@ -168,7 +192,46 @@ def _cached(
         guesses=guesses,
         metrics=metrics,
         revoked=revoked,
+        shared=shared,
     )
+
+
+def _shared_tokens(
+    section: Provider, store: TokenStore, revoked: RevocationMemory, metrics: Metrics
+) -> SharedTokens | None:
+    """Return the tokens that replicas share; None if there is no key or no store.
+
+    Raises SealingNotInstalled.
+    """
+    if isinstance(section, Static) or not section.shared_tokens.keys or store.values is None:
+        return None
+    try:
+        from metaproxy.identity.sealing import Sealer
+    except ImportError as error:
+        raise SealingNotInstalled(
+            "identity.shared_tokens needs the extra tokens: pip install 'metaproxy[tokens]'"
+        ) from error
+    events = isinstance(section, KeystoneV3Settings) and section.revocation_events.enabled
+    return SharedTokens(
+        store.values,
+        Sealer(section.shared_tokens.secrets(), _settings_digest(section, store.prefix)),
+        revoked=revoked,
+        ttl=min(section.cache.ttl, KEPT_SECONDS),  # what was revoked is not remembered for longer
+        timeout=store.timeout,
+        needs_events=events,
+        metrics=metrics,
+    )
+
+
+def _settings_digest(section: KeystoneV3Settings | KeystoneV2Settings, prefix: str) -> bytes:
+    """Return a digest of what decides who is asked about tokens, and what is made of the answer."""
+    said: list[object] = [prefix, section.provider, sorted(section.url), section.send_catalog]
+    match section:
+        case KeystoneV3Settings():
+            said += [section.service_type, section.interface, section.region]
+        case KeystoneV2Settings():
+            said += [section.groups, section.self_validating]
+    return sha256(msgspec.json.encode(said)).digest()
 
 
 def _keystone(

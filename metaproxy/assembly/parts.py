@@ -7,7 +7,7 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from metaproxy.assembly.held import Held, Keeper, Resource
-from metaproxy.assembly.identity import Tokens
+from metaproxy.assembly.identity import Tokens, TokenStore
 from metaproxy.assembly.limits import rates
 from metaproxy.assembly.shared import Shared
 from metaproxy.assembly.tls import client_context, client_tls
@@ -97,6 +97,7 @@ class Parts:
                     _identity_tls(config),
                     record=shared.revocations(),
                     revoked=self.revoked,
+                    shared=TokenStore(shared.tokens(), config.store.prefix, config.store.timeout),
                     counting=partial(
                         GuessesByAddress,
                         local=counters,

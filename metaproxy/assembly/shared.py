@@ -3,12 +3,14 @@
 from typing import TYPE_CHECKING
 
 from metaproxy.config.model.operations import Store
+from metaproxy.identity.shared_tokens import MAX_BYTES
 from metaproxy.store.broadcast import Broadcast, LocalBroadcast
 from metaproxy.store.counters import SharedCounters
 from metaproxy.store.entries import SharedEntries
 from metaproxy.store.installed import require_redis
 from metaproxy.store.revocations import RevocationRecord
 from metaproxy.store.running import Slots
+from metaproxy.store.values import SharedValues
 
 if TYPE_CHECKING:
     from metaproxy.store.redis.broadcast import RedisBroadcast
@@ -47,6 +49,14 @@ class Shared:
         from metaproxy.store.redis.entries import RedisEntries
 
         return RedisEntries(self.store)
+
+    def tokens(self) -> SharedValues | None:
+        """Return the tokens in the store; None if nothing is shared."""
+        if self.store is None:
+            return None
+        from metaproxy.store.redis.values import RedisValues
+
+        return RedisValues(self.store, "token", max_bytes=MAX_BYTES)
 
     def revocations(self) -> RevocationRecord | None:
         """Return the recorded revocations in the store; None if nothing is shared."""

@@ -15,7 +15,7 @@ from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from metaproxy.config.files import MAX_BYTES, Files
-from metaproxy.config.interpolation import InterpolationError, interpolate
+from metaproxy.config.interpolation import InterpolationError, files_in, interpolate
 from metaproxy.config.problems import ConfigError, Place, Problem, Severity, dotted
 from metaproxy.settings.section import KeyPath
 
@@ -51,13 +51,14 @@ class Document:
     """The content of a file: its data, the line of each key, and the problems on the way.
 
     ``lines`` maps the path of a key to file, line and column. ``hidden`` are the paths whose text came from
-    outside the file: a message must not quote it.
+    outside the file: a message must not quote it. ``sources`` are the files that it came from.
     """
 
     file: str
     data: object = None
     lines: dict[KeyPath, Place] = field(default_factory=dict)
     hidden: set[KeyPath] = field(default_factory=set)
+    sources: dict[KeyPath, tuple[Path, ...]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, path: KeyPath, message: str, severity: Severity = "error") -> Problem:
@@ -178,6 +179,7 @@ class _Builder:
         if "$" not in text:
             return text
         self._document.hidden.add(path)
+        self._document.sources[path] = files_in(text, self._folder)
         return interpolate(text, self._environ, self._folder, self._files)
 
     def _place(self, node: Node) -> Place:

@@ -40,6 +40,12 @@ def interpolate(text: str, environ: Mapping[str, str], folder: Path, files: File
     return _REFERENCE.sub(fill, text)
 
 
+def files_in(text: str, folder: Path) -> tuple[Path, ...]:
+    """Return the files that references in ``text`` name."""
+    bodies = [reference["body"] or "" for reference in _REFERENCE.finditer(text)]
+    return tuple([folder / body.removeprefix("file:") for body in bodies if body.startswith("file:")])
+
+
 def _fill(reference: re.Match[str], environ: Mapping[str, str], folder: Path, files: Files) -> str:
     body = reference["body"]
     if not reference["end"]:

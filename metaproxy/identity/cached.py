@@ -23,6 +23,7 @@ from metaproxy.identity.guesses import Guesses, Turn
 from metaproxy.identity.health import IdentityHealth
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import Revocation, RevocationMemory
+from metaproxy.identity.shared_tokens import NOTHING, SharedTokens
 from metaproxy.identity.token_cache import Known, TokenCache, TokenCacheSettings
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
@@ -56,6 +57,7 @@ class CachedValidator(TokenValidator):
         chance: returns numbers from 0 to 1.
         sleep: waits for so many seconds.
         revoked: what was revoked for good; one memory for all validators that follow each other.
+        shared: the verdicts of other replicas, which are looked up before identity is asked.
         options: the options of ``settings`` by name, in its place: ``ttl``, ``max_entries``, …
     """
 
@@ -74,6 +76,7 @@ class CachedValidator(TokenValidator):
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         revoked: RevocationMemory | None = None,
+        shared: SharedTokens | None = None,
         **options: object,
     ) -> None:
         metrics = metrics or Metrics()
@@ -90,6 +93,7 @@ class CachedValidator(TokenValidator):
             chosen(TokenCacheSettings, settings, options), monotonic=monotonic, wall=wall, chance=chance
         )
         self.revoked = revoked or RevocationMemory(monotonic=monotonic)
+        self.shared = shared
         self._revision = 0
         self._validations: dict[bytes, asyncio.Task[Verdict | IdentityUnavailable]] = {}
         self._validation_tasks = TaskSet()
@@ -122,6 +126,8 @@ class CachedValidator(TokenValidator):
         await self._validation_tasks.cancel()
         if self._guesses is not None:
             await self._guesses.close()
+        if self.shared is not None:
+            await self.shared.close()
         await self._inner.close()
 
     def known(self, token: bytes, *, allow_expired: bool = False) -> Verdict | None:
@@ -203,6 +209,7 @@ class CachedValidator(TokenValidator):
     def doubt(self) -> None:
         """Ask about every token anew: revocations may have been missed. Grace still holds."""
         self._revision += 1
+        self.revoked.doubt()
         self._cache.doubt()
 
     def entries(self) -> list[tuple[tuple[str, ...], float]]:
@@ -254,20 +261,49 @@ class CachedValidator(TokenValidator):
     async def _validation(
         self, key: bytes, token: bytes, *, allow_expired: bool
     ) -> Verdict | IdentityUnavailable:
+        name = fingerprint(token)
+        look_up = NOTHING
+        if self.shared is not None:
+            revision, ttl = self._revision, self._cache.ttl()
+            look_up = await self.shared.find(token, name, ttl=ttl, past_expiry=allow_expired)
+            if look_up.identity is not None and revision == self._revision:
+                ttl -= look_up.age
+                return self._judged(key, look_up.identity, name, past_expiry=allow_expired, ttl=ttl)
         revision = self._revision
         verdict = await self._ask(token, allow_expired=allow_expired)
+        # It may have been revoked meanwhile: the answer holds for the requests that wait, no longer.
+        is_kept = revision == self._revision
+        said = verdict
         if isinstance(verdict, Identity):
-            name = fingerprint(token)
-            if self.revoked.hold(verdict, name):
-                verdict = Rejected("token_revoked")
-            else:
-                verdict = replace(self._headers.applied(verdict), token_digest=key)
-                # It may have been revoked meanwhile: the answer holds for the requests that wait, no longer.
-                if revision == self._revision:
-                    verdict = self._cache.keep(key, verdict, name, past_expiry=allow_expired)
-        if isinstance(verdict, Rejected):
+            verdict = self._judged(key, verdict, name, past_expiry=allow_expired, is_kept=is_kept)
+        elif isinstance(verdict, Rejected):
             self._cache.reject(key, verdict)
+        if self.shared is not None:
+            if isinstance(said, Identity) and isinstance(verdict, Identity) and is_kept:
+                self.shared.put(look_up, said)
+            elif isinstance(verdict, Rejected):
+                self.shared.remove(look_up)
         return verdict
+
+    def _judged(
+        self,
+        key: bytes,
+        identity: Identity,
+        name: bytes,
+        *,
+        past_expiry: bool,
+        is_kept: bool = True,
+        ttl: float | None = None,
+    ) -> Verdict:
+        """Return the verdict on a token that identity says to be valid, and keep it."""
+        if self.revoked.hold(identity, name):
+            rejected = Rejected("token_revoked")
+            self._cache.reject(key, rejected)
+            return rejected
+        identity = replace(self._headers.applied(identity), token_digest=key)
+        if is_kept:
+            return self._cache.keep(key, identity, name, past_expiry=past_expiry, ttl=ttl)
+        return identity
 
     async def _ask(self, token: bytes, *, allow_expired: bool = False) -> Verdict | IdentityUnavailable:
         try:

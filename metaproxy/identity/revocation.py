@@ -11,12 +11,14 @@ from cachetools import TTLCache
 from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import Identity
 from metaproxy.identity.digests import fingerprint
+from metaproxy.identity.voids import Name, Voids
 from metaproxy.store.revocations import KEPT_SECONDS, MAX_RECORDED
 
 logger = structlog.get_logger(__name__)
 
-Name = tuple[str, str]
-"""The attribute of a revocation that names tokens, and its value."""
+
+FINAL = frozenset({"fingerprint", "audit_id", "audit_chain_id"})
+"""The attributes that name tokens themselves."""
 
 
 class RevocationError(ValueError):
@@ -68,9 +70,13 @@ class Revocation:
 
     def names(self) -> Iterator[Name]:
         """Yield the names of tokens that can never be valid again; users may get new ones."""
-        for kind in ("fingerprint", "audit_id", "audit_chain_id"):
-            if name := getattr(self, kind):
-                yield kind, name
+        return ((kind, value) for kind, value in self.attributes() if kind in FINAL)
+
+    def attributes(self) -> Iterator[Name]:
+        """Yield what it names, the narrowest first."""
+        for kind in ("fingerprint", "audit_id", "audit_chain_id", "user_id", "project_id", "domain_id"):
+            if value := getattr(self, kind):
+                yield kind, value
 
     def matches(self, identity: Identity, token_fingerprint: bytes) -> bool:
         """Say whether it speaks of the token of ``identity``."""
@@ -135,6 +141,7 @@ class RevocationMemory:
     def __init__(self, *, max_entries: int = MAX_RECORDED, monotonic: Clock = monotonic) -> None:
         self._by_operators = RevokedTokens(max_entries=max_entries, monotonic=monotonic)
         self._by_identity = RevokedTokens(max_entries=max_entries, monotonic=monotonic)
+        self._voids = Voids(max_entries=max_entries, monotonic=monotonic)
         self._made: OrderedDict[bytes, float] = OrderedDict()
         self._max_entries = max_entries
         self._monotonic = monotonic
@@ -146,6 +153,7 @@ class RevocationMemory:
             self._is_overflow_logged = True
             logger.warning("too many revocations: the oldest is forgotten", remembered=self._max_entries)
         self._by_operators.add(revocation)
+        self._voids.add(next(revocation.attributes()), age=age)
         payload = revocation.payload()
         self._made[payload] = max(self._made.pop(payload, float("-inf")), self._monotonic() - age)
         if len(self._made) > self._max_entries:
@@ -154,6 +162,15 @@ class RevocationMemory:
     def add_of_identity(self, revocation: Revocation) -> None:
         """Remember what identity says that it revoked."""
         self._by_identity.add(revocation)
+        self._voids.add(next(revocation.attributes()))
+
+    def doubt(self, *, age: float = 0.0) -> None:
+        """Let no validation count that is stored elsewhere and began more than ``age`` seconds ago."""
+        self._voids.add_everything(age=age)
+
+    def void(self, identity: Identity, token_fingerprint: bytes, *, age: float) -> bool:
+        """Say whether a validation that began ``age`` seconds ago was overtaken by a revocation."""
+        return self._voids.hold(identity, token_names(identity, token_fingerprint), age)
 
     def hold(self, identity: Identity, token_fingerprint: bytes) -> bool:
         """Say whether the token of ``identity`` was revoked."""

@@ -2,10 +2,13 @@
 
 Facts this file rests on (Identity API v3, "OS-REVOKE"). An event names attributes; it speaks of every
 token that has them all and was issued before it. Events that name a user, project or domain only make
-us ask again, which cannot be wrong; those that name nothing we hold make us ask about every token.
+us ask again, which cannot be wrong; those that name nothing we hold make us ask about every token. If
+replicas share tokens, the first question goes back as far as the oldest of them, and none is used before
+its answer.
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -17,6 +20,9 @@ from metaproxy.identity.keystone_v3_token import RevocationEvent
 from metaproxy.identity.revocation import Revocation, RevocationError
 from metaproxy.identity.troubles import IdentityUnavailable
 from metaproxy.tasks import TaskSet
+
+START_SECONDS = 2.0
+"""The longest time for which ``start`` waits for the first answer, if shared tokens wait for it."""
 
 OVERLAP = 120.0
 """Seconds by which questions overlap: clocks differ, and Keystone writes events in whole seconds."""
@@ -42,13 +48,19 @@ class RevocationEventPolling:
         self._interval = interval
         self._wall = wall
         self._tasks = TaskSet()
-        self._asked_at = wall()
+        shared = validator.shared
+        self._asked_at = wall() - (shared.ttl if shared is not None else 0.0)
+        self._has_asked = asyncio.Event()
         self._seen: frozenset[RevocationEvent] = frozenset()
 
     async def start(self) -> None:
         """Begin to ask."""
         if not len(self._tasks):
             self._tasks.start(self._poll_for_ever(), name="poll revocation events")
+            if self._validator.shared is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(START_SECONDS):
+                        await self._has_asked.wait()
 
     async def close(self) -> None:
         """Ask no more."""
@@ -63,12 +75,19 @@ class RevocationEventPolling:
         since = datetime.fromtimestamp(self._asked_at, UTC) - timedelta(seconds=OVERLAP)
         events = await self._keystone.revocation_events(since)
         if events is None:
+            self._know()
             return False
         for event in events:
             if event not in self._seen:
                 self._apply(event)
         self._asked_at, self._seen = now, frozenset(events)
+        self._know()
         return True
+
+    def _know(self) -> None:
+        self._has_asked.set()
+        if self._validator.shared is not None:
+            self._validator.shared.know_events()
 
     def _apply(self, event: RevocationEvent) -> None:
         try:

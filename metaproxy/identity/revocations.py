@@ -31,7 +31,7 @@ import structlog
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.revocation import Revocation, RevocationError
 from metaproxy.store.broadcast import LEASE_SECONDS, Broadcast, Unsubscribe
-from metaproxy.store.revocations import MAX_RECORDED, Recorded, RevocationRecord
+from metaproxy.store.revocations import MAX_RECORDED, Record, Recorded, RevocationRecord
 from metaproxy.tasks import TaskSet
 
 CHANNEL = "revocations"
@@ -184,6 +184,7 @@ class Revocations:
         if self._record is None:
             self._validator.doubt()
         elif not self._is_deaf:
+            self._distrust_shared()
             self._is_deaf = self._must_read = True
             self._was_doubted = False
             self._outages += 1
@@ -216,6 +217,7 @@ class Revocations:
             read = await record.read()
         except OSError:
             self._must_read = True
+            self._distrust_shared()
             if self._settled_outages < outage:
                 self._settled_outages = outage
                 self._doubt()
@@ -230,6 +232,8 @@ class Revocations:
         if not read.is_whole and self._settled_outages < outage and not self._was_doubted:
             self._doubt()
         self._settled_outages = max(self._settled_outages, outage)
+        is_in_touch = moment > -math.inf and outage == self._outages and not self._is_deaf
+        self._use_shared(read, is_in_touch=is_in_touch)
         self._read_at = moment
         self._has_read.set()
         recorded = {entry.payload for entry in read.entries}
@@ -243,6 +247,20 @@ class Revocations:
                 await self._broadcast.publish(MISSED_CHANNEL, b"")
                 self._answered_outages = outage
         self._must_read = self._must_read or bool(self._untold or self._unrecorded)
+
+    def _use_shared(self, read: Record, *, is_in_touch: bool) -> None:
+        """Let tokens that other replicas validate count, as far as ``read`` says what was revoked."""
+        if not read.is_whole:
+            self._validator.revoked.doubt()
+        elif read.is_everything and len(read.entries) >= MAX_RECORDED:
+            # Older revocations may have been dropped.
+            self._validator.revoked.doubt(age=max(entry.age for entry in read.entries))
+        if self._validator.shared is not None and is_in_touch:
+            self._validator.shared.trust(read.life)
+
+    def _distrust_shared(self) -> None:
+        if self._validator.shared is not None:
+            self._validator.shared.distrust()
 
 
 def _ignore_loss() -> None:

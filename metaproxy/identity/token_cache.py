@@ -141,16 +141,27 @@ class TokenCache:
         entry.fresh_until = min(self._monotonic() + RETRY_STALE, entry.stale_until)
         return entry.verdict
 
+    def ttl(self) -> float:
+        """Return the seconds for which the next valid verdict is fresh: the ttl, shortened by chance."""
+        return self._ttl * (1 - self._jitter * self._chance())
+
     def keep(
-        self, key: bytes, identity: Identity, fingerprint: bytes, *, past_expiry: bool = False
+        self,
+        key: bytes,
+        identity: Identity,
+        fingerprint: bytes,
+        *,
+        past_expiry: bool = False,
+        ttl: float | None = None,
     ) -> Identity:
         """Keep a valid verdict; ``past_expiry`` where the token's own expiry does not count.
 
-        Returns the identity as it is kept: values that others have, too, are the same objects.
+        ``ttl`` is the seconds for which it is fresh; None for those of a verdict that is new. Returns the
+        identity as it is kept: values that others have, too, are the same objects.
         """
         expires_at = NEVER if past_expiry or not identity.expires_at else identity.expires_at
         now, remaining = self._monotonic(), expires_at - self._wall()
-        ttl = min(self._ttl * (1 - self._jitter * self._chance()), remaining)
+        ttl = min(self.ttl() if ttl is None else ttl, remaining)
         if ttl <= 0:
             return identity
         stale = min(ttl + self._grace, remaining)

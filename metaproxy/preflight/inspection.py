@@ -21,7 +21,7 @@ RULES: tuple[Rule, ...] = (
     (("server",), named_files.listener_tls),
     (("upstream",), named_files.upstream_tls),
     (("identity",), named_files.identity_tls),
-    (("store", "tracing"), named_files.extras),
+    (("store", "tracing", "identity"), named_files.extras),
     (("server", "admin"), addresses.overlaps),
     (("server", "admin"), addresses.on_this_machine),
     (("server", "admin", "upstream", "identity"), addresses.loops),
@@ -34,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     (("upstream", "limits"), oversights.early_tenants),
     (("identity",), oversights.identity_urls),
     (("identity", "cache"), oversights.nothing_to_share),
+    (("identity", "store"), oversights.tokens_without_store),
     (("upstream",), oversights.targets_twice),
     (("identity",), oversights.expired_tokens),
     (("limits", "cors"), oversights.careless_expressions),
@@ -108,3 +109,4 @@ def _notes(reading: Reading, machine: Machine) -> Iterator[Note]:
         if all(name in reading.sections for name in names):
             yield from rule(machine, *(reading.sections[name] for name in names))
     yield from named_files.open_secrets(reading)
+    yield from named_files.open_key_files(reading)

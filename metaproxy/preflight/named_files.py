@@ -40,13 +40,21 @@ def identity_tls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[No
         yield from client_tls(identity.tls, ("identity", "tls"), machine.time)
 
 
-def extras(machine: Machine, store: Store, tracing: Tracing) -> Iterator[Note]:
+def extras(machine: Machine, store: Store, tracing: Tracing, identity: Tokens | NoIdentity) -> Iterator[Note]:
     """Yield every extra that is needed and not installed."""
     if store.url is not None:
         try:
             require_redis()
         except StoreNotInstalled as error:
             yield Note(("store", "url"), str(error).removeprefix("store.url "))
+    if (
+        isinstance(identity, Keystone)
+        and identity.shared_tokens.keys
+        and not _is_installed("cryptography.hazmat.primitives.ciphers.aead")
+    ):
+        yield Note(
+            ("identity", "shared_tokens", "keys"), "needs the extra tokens: pip install 'metaproxy[tokens]'"
+        )
     if tracing.otlp_endpoint is not None and not _is_installed(
         "opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter"
     ):
@@ -77,6 +85,18 @@ def open_secrets(reading: Reading) -> Iterator[Note]:
                     path,
                     f"is a secret in a file that other users can read (mode {modes[file]:04o}): "
                     f"chmod 600 {file}, or write ${{NAME}} or ${{file:/path}}",
+                )
+
+
+def open_key_files(reading: Reading) -> Iterator[Note]:
+    """Yield every key of shared tokens in a file that all users can read: it opens and makes valid tokens."""
+    identity = reading.sections.get("identity")
+    for index in range(len(identity.shared_tokens.keys)) if isinstance(identity, Keystone) else ():
+        path = ("identity", "shared_tokens", "keys", index)
+        for file in reading.document.sources.get(path, ()):
+            if (mode := _mode(file)) & stat.S_IROTH:
+                yield warning(
+                    path, f"stands in a file that all users can read (mode {mode:04o}): chmod 600 {file}"
                 )
 
 

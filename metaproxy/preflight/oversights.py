@@ -10,6 +10,7 @@ from metaproxy.assembly.limits import rate_rule
 from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import Keystone, KeystoneV3Settings, NoIdentity, Static, Tokens
 from metaproxy.config.model.limits import Limits, RateRule
+from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.preflight.machine import Machine
@@ -66,6 +67,15 @@ def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[N
     for index, earlier in _twice([_same(url).removesuffix(f"/{version}") for url in identity.url]):
         yield warning(
             (*path, index), f"is the service of url[{earlier}] again: remove it, or name another one"
+        )
+
+
+def tokens_without_store(machine: Machine, identity: Tokens | NoIdentity, store: Store) -> Iterator[Note]:
+    """Yield a warning if tokens are to be shared and there is no store to share them in."""
+    if isinstance(identity, Keystone) and identity.shared_tokens.keys and store.url is None:
+        yield warning(
+            ("identity", "shared_tokens", "keys"),
+            "shares nothing without store.url: set it, or remove the keys",
         )
 
 

@@ -24,6 +24,8 @@ class Record(NamedTuple):
     """True if nothing that was recorded since the last reading has been lost."""
     is_everything: bool
     """True if these are all that are recorded, older ones too."""
+    life: bytes = b""
+    """A word that changes if the record was lost, or may have lost its last entries."""
 
 
 class RevocationRecord(Protocol):

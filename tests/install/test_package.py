@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_string
+from hashlib import sha256
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -37,8 +38,18 @@ SECRETS = {
 OPEN = "server: {listen: 127.0.0.1:0}\nidentity: {provider: none}\nadmin: {listen: []}\n"
 UPSTREAM = "upstream: {targets: [http://127.0.0.1:9]}\n"
 IN_REDIS = OPEN + UPSTREAM + "store: {url: 'redis://127.0.0.1:9/0'}\n"
+SEALED = (
+    "server: {listen: 127.0.0.1:0}\nadmin: {listen: []}\n"
+    "identity: {provider: keystone-v2, self_validating: true, "
+    f"url: 'http://127.0.0.1:9', shared_tokens: {{keys: ['{sha256(b'a key').hexdigest()}']}}}}\n"
+    + UPSTREAM
+    + "\n"
+)
 TRACED = OPEN + UPSTREAM + "tracing: {otlp_endpoint: 'http://127.0.0.1:9', sample: 1}\n"
 NEEDS_REDIS = "metaproxy.yaml:5: store.url: needs the extra redis: pip install 'metaproxy[redis]'"
+NEEDS_TOKENS = (
+    "metaproxy.yaml:3: identity.shared_tokens.keys: needs the extra tokens: pip install 'metaproxy[tokens]'"
+)
 NEEDS_OTEL = "metaproxy.yaml:5: tracing.otlp_endpoint: needs the extra otel: pip install 'metaproxy[otel]'"
 
 Distributions = tuple[Path, Path]
@@ -150,7 +161,7 @@ def test_the_description_has_no_link_that_leads_nowhere_outside_the_repository(b
 def test_only_extras_that_users_need_are_published(built: Distributions) -> None:
     with ZipFile(built[1]) as wheel:
         metadata = message_from_string(wheel.read(f"metaproxy-{__version__}.dist-info/METADATA").decode())
-    assert sorted(metadata.get_all("Provides-Extra", [])) == ["otel", "redis"]
+    assert sorted(metadata.get_all("Provides-Extra", [])) == ["otel", "redis", "tokens"]
 
 
 def test_the_program_is_installed(bare: Environment, tmp_path: Path) -> None:
@@ -168,7 +179,8 @@ def test_the_program_is_installed(bare: Environment, tmp_path: Path) -> None:
 def test_everything_public_and_every_module_of_it_is_imported(
     environment: Environment, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    without = [] if "with_redis" in request.node.name else ["metaproxy.store.redis"]
+    without = ["metaproxy.identity.sealing"]
+    without += [] if "with_redis" in request.node.name else ["metaproxy.store.redis"]
     tried = environment.run(ROOT / "tests/install/import_everything.py", *without, folder=tmp_path)
     assert tried.stderr == ""
     assert {"metaproxy.app", "metaproxy.server.run", "metaproxy.wsgi.paste"} <= set(tried.stdout.split())
@@ -183,7 +195,9 @@ def test_an_example_is_checked_without_any_extra(bare: Environment, example: Pat
         assert "extra" not in told
 
 
-@pytest.mark.parametrize(("config", "problem"), [(IN_REDIS, NEEDS_REDIS), (TRACED, NEEDS_OTEL)])
+@pytest.mark.parametrize(
+    ("config", "problem"), [(IN_REDIS, NEEDS_REDIS), (TRACED, NEEDS_OTEL), (SEALED, NEEDS_TOKENS)]
+)
 def test_serving_what_needs_an_extra_names_it(
     bare: Environment, config: str, problem: str, tmp_path: Path
 ) -> None:
@@ -267,7 +281,11 @@ def test_it_runs_with_the_oldest_releases_that_it_admits(built: Distributions, t
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     oldest = [
         re.sub(r">=([\w.]+)[^;]*", r"==\1", requirement)
-        for requirement in (*project["dependencies"], *project["optional-dependencies"]["redis"])
+        for requirement in (
+            *project["dependencies"],
+            *project["optional-dependencies"]["redis"],
+            *project["optional-dependencies"]["tokens"],
+        )
     ]
     environment = Environment.made(tmp_path / "venv", str(built[1]), *oldest)
     tried = environment.run(ROOT / "tests/install/import_everything.py", folder=tmp_path)

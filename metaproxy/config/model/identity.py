@@ -4,7 +4,9 @@ There is no default provider. A misspelt or forgotten section must not open the 
 ``provider: none`` has to be written out.
 """
 
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, SecretStr
@@ -18,6 +20,11 @@ from metaproxy.settings.section import Finding, Section
 from metaproxy.settings.units import PositiveDuration, RequestRate, Size, parse_rate
 from metaproxy.settings.urls import Url, Urls
 from metaproxy.settings.values import BlankIsNone, Count, File, Secret, Text, Token
+
+LEAST_DIFFERENT = 16
+"""Different bytes, and different steps from one byte to the next, of a key that may be random."""
+MAX_KEYS = 4
+"""Each key costs another look-up, and two are enough to change them."""
 
 
 class Tokens(Section):
@@ -64,6 +71,39 @@ class GuessesSettings(Section):
     """Such questions of one address at the same time. More wait, and addresses take turns."""
 
 
+def _sealing_key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise ValueError("a key is 64 hexadecimal digits, as `openssl rand -hex 32` prints them")
+    key = bytes.fromhex(text)
+    steps = {(after - before) % 256 for before, after in pairwise(key)}
+    # 32 random bytes fail one of these once in four billion times.
+    if len(set(key)) < LEAST_DIFFERENT or len(steps) < LEAST_DIFFERENT or key.isascii():
+        raise ValueError("the key is not random: use what `openssl rand -hex 32` prints")
+    return value
+
+
+SealingKey = Annotated[Secret, AfterValidator(_sealing_key)]
+
+
+class SharedTokens(Section):
+    """Valid tokens that replicas share in the store, sealed, so that identity is asked once for all."""
+
+    keys: Annotated[tuple[SealingKey, ...], Field(max_length=MAX_KEYS)] = ()
+    """Keys of 64 hexadecimal digits; the first seals, all open, so that they can be changed. [] is off."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Return keys that stand twice."""
+        first: dict[bytes, int] = {}
+        for index, key in enumerate(self.secrets()):
+            if (earlier := first.setdefault(key, index)) != index:
+                yield ("keys", index), f"is keys[{earlier}] again"
+
+    def secrets(self) -> list[bytes]:
+        """Return the keys as bytes."""
+        return [bytes.fromhex(key.get_secret_value()) for key in self.keys]
+
+
 class Keystone(Tokens):
     """The options of both versions of Keystone."""
 
@@ -73,6 +113,8 @@ class Keystone(Tokens):
     """How long one call may take, new tries of a broken connection included; then 504 or 503."""
     cache: TokenCacheSettings = TokenCacheSettings()
     """How long an answer of the identity service is believed."""
+    shared_tokens: SharedTokens = SharedTokens()
+    """Valid tokens that replicas share in the store, sealed, so that identity is asked once for all."""
     guesses: GuessesSettings = GuessesSettings()
     """Questions about tokens that were never valid here, for each address."""
     tls: ClientTls = ClientTls()

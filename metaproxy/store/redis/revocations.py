@@ -119,7 +119,8 @@ class RedisRecord:
             for member, moment in found
             if not member.startswith(MARK)
         ]
-        return Record(entries, is_whole=is_whole, is_everything=is_everything)
+        life = b"%b %s" % (self._mark, str(run_id).encode())
+        return Record(entries, is_whole=is_whole, is_everything=is_everything, life=life)
 
 
 def _seconds(time: tuple[int, int]) -> float:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ ENVIRON = {
     "KEYSTONE_SECRET": "secret",
     "METAPROXY_ADMIN_TOKEN": "secret",
     "REDIS_URL": "redis://:secret@redis.example:6379/0",
+    "TOKEN_KEY": sha256(b"a key").hexdigest(),
 }
 OTHER_WAY = re.compile(r"( *)#\| (.*)")
 
