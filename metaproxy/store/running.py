@@ -141,6 +141,16 @@ class SharedRunning:
         self._is_behind = True
         return slot
 
+    async def beat(self) -> None:
+        """Renew every slot, if the store can be reached."""
+        try:
+            for portion in _portions(self._held):
+                await self._slots.renew(_by_consumer(self._held, portion))
+        except StoreUnavailable:
+            self._is_behind = True
+        else:
+            self._is_behind = False
+
     def leave(self, consumer: str, slot: Slot) -> None:
         """End ``slot``."""
         self._held.pop(slot, None)
@@ -169,13 +179,7 @@ class SharedRunning:
                 async with asyncio.timeout(self._beat_seconds):
                     await self._beat_now.wait()
             self._beat_now.clear()
-            try:
-                for portion in _portions(self._held):
-                    await self._slots.renew(_by_consumer(self._held, portion))
-            except StoreUnavailable:
-                self._is_behind = True
-            else:
-                self._is_behind = False
+            await self.beat()
 
 
 def _portions(slots: Mapping[Slot, str]) -> list[list[Slot]]:

@@ -7,9 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.redis.slots import RedisSlots
@@ -178,85 +175,6 @@ async def test_the_permissions_that_the_documentation_names_are_enough(redis_ser
     assert await slots.enter(CONSUMER, b"b", 1)
     assert store.troubles == []
     await store.close()
-
-
-class Time:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
-class Processes(RuleBasedStateMachine):
-    """Five processes enter, leave, beat, stand still and die; an oracle counts who really runs."""
-
-    running = Bundle("running")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.time = Time()
-        self.slots = MemorySlots(lease_seconds=6.0, monotonic=self.time)
-        self.alive: dict[tuple[int, Slot], float] = {}
-        """The requests that run, with when their process last renewed them."""
-        self.number = 0
-
-    def do(self, call: object) -> object:
-        """Run a coroutine that waits for nothing."""
-        try:
-            call.send(None)  # type: ignore[attr-defined] # a coroutine
-        except StopIteration as ended:
-            return ended.value
-        raise AssertionError("it waits")
-
-    @rule(target=running, process=st.integers(0, 4))
-    def enter(self, process: int) -> tuple[int, Slot]:
-        """A request begins."""
-        self.number += 1
-        slot = b"%d" % self.number
-        counting = [at for at in self.alive.values() if self.time.now < at + 6.0]
-        has_entered = self.do(self.slots.enter(CONSUMER, slot, MAXIMUM))
-        assert has_entered or len(counting) >= MAXIMUM - self.lingering()
-        if has_entered:
-            assert len(counting) < MAXIMUM
-            self.alive[process, slot] = self.time.now
-        return process, slot
-
-    def lingering(self) -> int:
-        """Return how many slots of requests that have ended without a word still count."""
-        return self.slots.of(CONSUMER) - sum(self.time.now < at + 6.0 for at in self.alive.values())
-
-    @rule(request=consumes(running), is_told=st.booleans())
-    def end(self, request: tuple[int, Slot], is_told: bool) -> None:
-        """A request ends; its process may die with it."""
-        if self.alive.pop(request, None) is not None and is_told:
-            self.do(self.slots.leave({CONSUMER: [request[1]]}))
-
-    @rule(process=st.integers(0, 4))
-    def beat(self, process: int) -> None:
-        """A process renews its slots."""
-        mine = [key for key in self.alive if key[0] == process]
-        if mine:
-            self.do(self.slots.renew({CONSUMER: [slot for _, slot in mine]}))
-        self.alive.update(dict.fromkeys(mine, self.time.now))
-
-    @rule(seconds=st.floats(0.1, 7))
-    def pass_time(self, seconds: float) -> None:
-        """Time passes; processes that do not beat stand still."""
-        self.time.now += seconds
-
-    @invariant()
-    def every_renewed_request_has_a_slot(self) -> None:
-        """What runs and was renewed counts, and nothing counts for longer than a lease."""
-        assert self.lingering() >= 0
-        self.do(self.slots.leave({CONSUMER: []}))
-
-
-TestProcesses = Processes.TestCase
-TestProcesses.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.redis
