@@ -20,6 +20,7 @@ from metaproxy.fast_lane import FastLane
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.authorize import Authorize
 from metaproxy.filters.cache import MetadataCache
+from metaproxy.filters.concurrency import Running
 from metaproxy.filters.cors import Cors
 from metaproxy.filters.edit_headers import EditHeaders
 from metaproxy.filters.guard import Guard
@@ -34,6 +35,7 @@ from metaproxy.protocol.compute_api import OPERATIONS, known_operations
 from metaproxy.protocol.headers import via_element
 from metaproxy.protocol.mount import Mount
 from metaproxy.protocol.routes import RouteTable
+from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
@@ -104,6 +106,17 @@ class Application:
     def rates(self) -> Rates:
         """The rate rules with their counters."""
         return self._parts.rates.part
+
+    @property
+    def running(self) -> Running:
+        """The requests that run in this process, as far as their number is limited."""
+        return self._parts.running.part
+
+    @property
+    def shared_running(self) -> SharedRunning | None:
+        """The slots of these requests in the store; None if each process counts by itself."""
+        held = self._parts.shared_running
+        return held.part if held is not None else None
 
     @property
     def store(self) -> "SharedStore | None":
@@ -200,10 +213,10 @@ class Application:
         late = limits(
             config.limits,
             rates,
-            parts.running.part,
+            self.running,
             self.metrics,
             config.server.ipv6_prefix,
-            parts.shared_running.part if parts.shared_running is not None else None,
+            self.shared_running,
         )
         return checks + [("limit", check) for check in late]
 

@@ -1,4 +1,4 @@
-"""``/limits``: the rates that are held, who sends most, and a new start for one consumer."""
+"""``/limits``: the limits that are held, who sends most, and a new start for one consumer."""
 
 from typing import Annotated
 
@@ -24,6 +24,20 @@ class Rule(msgspec.Struct):
     groups: list[str]
 
 
+class Concurrent(msgspec.Struct):
+    """How many requests of one consumer may run at once, and how many run now of all consumers.
+
+    ``shared`` is true if the limit holds over all processes. ``running`` and ``slots`` are of this process;
+    ``slots`` is how many of its requests have a slot in the store.
+    """
+
+    per: str
+    max: int
+    shared: bool
+    running: int
+    slots: int
+
+
 class Consumer(msgspec.Struct):
     """The requests that one consumer sent through this process in the last one to two minutes."""
 
@@ -33,9 +47,10 @@ class Consumer(msgspec.Struct):
 
 
 class Limits(msgspec.Struct):
-    """The rates that are held, and the consumers that send most, busiest first."""
+    """The limits that are held, and the consumers that send most, busiest first."""
 
     rules: list[Rule]
+    concurrent: Concurrent | None
     consumers: list[Consumer]
 
 
@@ -62,7 +77,8 @@ def operations(service: Service) -> list[Operation]:
     """Return the operations on limits."""
 
     async def show(asked: Asked) -> Limits:
-        return Limits([rule(each) for each in service.application.rates.rules], top(service, asked.top))
+        rules = [rule(each) for each in service.application.rates.rules]
+        return Limits(rules, concurrent(service), top(service, asked.top))
 
     async def reset(asked: Reset) -> WasReset:
         try:
@@ -72,7 +88,7 @@ def operations(service: Service) -> list[Operation]:
         return WasReset(asked.consumer, counters)
 
     return [
-        Operation("GET", "/limits", "Show the rates and the busiest consumers.", Limits, show, Asked),
+        Operation("GET", "/limits", "Show the limits and the busiest consumers.", Limits, show, Asked),
         Operation("POST", "/limits/reset", "Forget every counter of one consumer.", WasReset, reset, Reset),
     ]
 
@@ -80,6 +96,22 @@ def operations(service: Service) -> list[Operation]:
 def top(service: Service, number: int) -> list[Consumer]:
     """Return the ``number`` busiest consumers of the last one to two minutes."""
     return [Consumer(*count) for count in service.application.rates.top(number)]
+
+
+def concurrent(service: Service) -> Concurrent | None:
+    """Return what is told of the requests that run at once; None if their number has no limit."""
+    application = service.application
+    section = application.config.limits.absolute.concurrent
+    if section is None:
+        return None
+    shared = application.shared_running
+    return Concurrent(
+        per=section.per,
+        max=section.max,
+        shared=shared is not None,
+        running=len(application.running),
+        slots=len(shared) if shared is not None else 0,
+    )
 
 
 def rule(held: RateRule) -> Rule:

@@ -84,10 +84,20 @@ class Rule(TypedDict):
     path: str
 
 
+class Concurrent(TypedDict):
+    """The number of requests that may run at once."""
+
+    per: str
+    max: int
+    shared: bool
+    running: int
+
+
 class Limits(TypedDict):
     """``/limits``."""
 
     rules: list[Rule]
+    concurrent: NotRequired[Concurrent | None]
     consumers: list[Consumer]
 
 

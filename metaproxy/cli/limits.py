@@ -47,6 +47,11 @@ def show(url: AdminUrl = DEFAULT_URL, top: Number = 20, as_json: AsJson = False)
     for rule in told["rules"]:
         per = "+".join(rule["per"])
         say(f"{rule['name']}: {rule['limit']}/{rule['unit']} per {per}, {rule['path'] or 'every path'}")
+    concurrent = told.get("concurrent")
+    if concurrent is not None:
+        where = "in all processes together" if concurrent["shared"] else "in each process"
+        here = f"{concurrent['running']} run in this one"
+        say(f"at once: {concurrent['max']} per {concurrent['per']} {where}; {here}")
     for each in told["consumers"]:
         say(f"{each['requests']:>8} requests {each['refusals']:>8} refused  {each['consumer']}")
 

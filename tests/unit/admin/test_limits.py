@@ -35,6 +35,19 @@ async def test_the_rates_are_told(busy: Operated) -> None:
     assert (rule["methods"], rule["per"]) == (["GET", "HEAD"], ["project"])
 
 
+async def test_how_many_may_run_at_once_is_told(busy: Operated, tmp_path: Path) -> None:
+    limited = Operated(tmp_path, STATIC, "limits: {absolute: {concurrent: {max: 7}}}")
+
+    assert told(await busy.get("/limits"))["concurrent"] is None
+    assert told(await limited.get("/limits"))["concurrent"] == {
+        "per": "project",
+        "max": 7,
+        "shared": False,
+        "running": 0,
+        "slots": 0,
+    }
+
+
 async def test_who_sends_most_is_told_and_who_is_over_its_limit(busy: Operated) -> None:
     assert told(await busy.get("/limits"))["consumers"] == [
         {"consumer": CONSUMER, "requests": 3, "refusals": 1}

@@ -27,9 +27,10 @@ STATUS = {
     "cache": {"entries": 1, "bytes": 9, "max_bytes": 10},
 }  # fmt: skip
 RULE = {"name": HOSTILE, "per": [HOSTILE], "limit": 1, "unit": HOSTILE, "path": HOSTILE}
+CONCURRENT = {"per": HOSTILE, "max": 1, "shared": True, "running": 0}
 ANSWERS: dict[str, Any] = {
     "/status": STATUS,
-    "/limits": {"rules": [RULE], "consumers": STATUS["consumers"]},
+    "/limits": {"rules": [RULE], "concurrent": CONCURRENT, "consumers": STATUS["consumers"]},
     "/limits/reset": {"counters": 1},
     "/reload": {"path": HOSTILE, "generation": 1, "needs_restart": [HOSTILE]},
     "/logging": {"level": HOSTILE},
