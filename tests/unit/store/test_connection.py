@@ -90,12 +90,12 @@ async def test_no_connection_to_a_server_that_is_gone_is_used_again(redis_server
 
 
 async def test_a_loop_that_stood_still_is_not_blamed_on_the_store(redis_server: RedisServer) -> None:
-    store = SharedStore(redis_server.url, timeout_seconds=0.05)
+    store = SharedStore(redis_server.url, timeout_seconds=1)
     use = store.use("test")
     await ping(use)
     call = asyncio.ensure_future(ping(use))
     await asyncio.sleep(0)
-    asyncio.get_running_loop().call_soon(time.sleep, 0.15)
+    asyncio.get_running_loop().call_soon(time.sleep, 2)
     assert await call
     assert store.available
     await store.close()
