@@ -163,6 +163,8 @@ def _purge(stored: Inventory, asked: Purge) -> Callable[[], Awaitable[int]]:
     chosen = [name for name in purges if getattr(asked, name)]
     if len(chosen) != 1:
         raise Refusal(400, "one of image, tenant, path and all is needed")
+    if asked.path and (not asked.path.startswith("/") or not {"?", "#"}.isdisjoint(asked.path)):
+        raise Refusal(400, "a path begins with / and has no query, because it is purged with every query")
     return purges[chosen[0]]
 
 

@@ -26,6 +26,8 @@ class Fetching(Passing):
     def give_up(self) -> None:
         """The client has hung up. The flight goes on: it is not this client's alone."""
         self._has_left = True
+        if self.call is not None:
+            self.call.left_by(self._exchange)
         self._led.leave()
 
     def answered(self, status: int, fields: list[Header], body: bytes) -> None:

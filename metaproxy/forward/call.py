@@ -23,7 +23,7 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.clock import Clock
-from metaproxy.exchange import Exchange
+from metaproxy.exchange import ClientDisconnected, Exchange
 from metaproxy.forward.balancer import Balancer
 from metaproxy.forward.client import Client
 from metaproxy.forward.engine.body import ResponseBody
@@ -154,8 +154,14 @@ class Call:
 
     def abandon(self) -> None:
         """Break off, because the client has left before the call was answered or handed over."""
+        self.left_by(self._exchange)
         self._lease.connection.abandon()
         self._lease.ended()
+
+    def left_by(self, exchange: Exchange) -> None:
+        """Note on ``exchange`` for what its client has waited until it left."""
+        exchange.upstream = self._lease.target.name
+        exchange.waited("upstream", self._upstream.monotonic() - self._started, self._started)
 
     def take(self, head: ResponseHead, body: bytes) -> bool:
         """Take a whole response; False for one that a task must pass on."""
@@ -191,7 +197,8 @@ class Call:
         if self._interim is not None:
             self._interim.send_to(send)
         has_a_body = has_body(self._scope["headers"])
-        with Client(receive, has_body=has_a_body, tasks=self._upstream.tasks) as client:
+        tasks = self._upstream.tasks
+        with Client(receive, has_body=has_a_body, tasks=tasks, at_end=self._body_read) as client:
             try:
                 await self._ask(client, send)
             finally:
@@ -208,6 +215,11 @@ class Call:
                     return await self._pass_on(head, body, attempt, client, send)
             except httpx.TransportError as error:
                 self._failed(error, attempt.target, client)
+            except (asyncio.CancelledError, ClientDisconnected):
+                if not self._has_begun:
+                    self._exchange.upstream = attempt.target.name
+                    self._note_wait()
+                raise
             attempt = Attempt(upstream.balancer.choose(self._tried))
 
     async def _response_of(
@@ -286,6 +298,11 @@ class Call:
                 self._note_wait()
             raise fault from error
         instruments.repeated(target)
+
+    def _body_read(self) -> None:
+        """Note that the client has sent its body: until then, the upstream could not answer."""
+        if not self._has_begun:
+            self._started = self._upstream.monotonic()
 
     def _note_wait(self) -> float:
         """Note how long the head of the answer, or its failure, was waited for."""

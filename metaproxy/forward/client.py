@@ -1,7 +1,7 @@
 """The client's side of a request that is being forwarded: its body, and whether it is still there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
@@ -27,12 +27,16 @@ class Client(httpx.AsyncByteStream):
         receive: the ASGI callable; nobody else may call it meanwhile.
         has_body: whether the request has a body to be read.
         tasks: holds the watch.
+        at_end: called when the body has been read.
     """
 
-    def __init__(self, receive: Receive, *, has_body: bool, tasks: TaskSet) -> None:
+    def __init__(
+        self, receive: Receive, *, has_body: bool, tasks: TaskSet, at_end: Callable[[], None] | None = None
+    ) -> None:
         self._receive = receive
         self._has_body = has_body
         self._tasks = tasks
+        self._at_end = at_end
         self._watching: asyncio.Task[None] | asyncio.TimerHandle | None = None
         self._is_gone = False
         self._was_read = False
@@ -73,6 +77,8 @@ class Client(httpx.AsyncByteStream):
             more = message.get("more_body", False)
             if not more:
                 self.watch()
+                if self._at_end is not None:
+                    self._at_end()
             yield message.get("body", b"")
 
     def watch(self) -> None:

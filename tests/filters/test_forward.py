@@ -127,6 +127,32 @@ async def test_the_exchange_tells_how_long_was_waited_in_vain() -> None:
     assert exchange.waits == {"upstream": 30.0}
 
 
+async def test_the_upstream_is_not_waited_for_while_the_client_sends_its_body() -> None:
+    now = 10.0
+    exchange = Exchange(request_id="req-1", started=0.0)
+    pieces = [b"o", b"k"]
+
+    async def receive() -> Message:
+        nonlocal now
+        now += 3.0
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    class Reading(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            nonlocal now
+            await request.aread()
+            now += 1.0
+            return httpx.Response(204, stream=Streamed())
+
+    async def send(message: Any) -> None:
+        """Take the answer."""
+
+    scope = make_scope("PUT", PATH, [("content-length", "2")], {SCOPE_KEY: exchange})
+    await forward_to(Reading(), clock=lambda: now)(scope, receive, send)
+
+    assert exchange.waits == {"upstream": 1.0}
+
+
 async def test_a_body_of_known_length_ends_with_its_last_byte() -> None:
     answer = await ask(forward_to(Targets(a=responds(200, {"content-length": "6"}, b"one", b"two"))))
 

@@ -71,6 +71,14 @@ async def test_a_purge_that_does_not_name_one_thing_is_refused(stocked: Operated
     assert told(await stocked.get("/cache"))["usage"]["entries"] == 3
 
 
+@pytest.mark.parametrize("path", ["images/i1", "http://api/images/i1", "/images/i1?a=1", "/images/i1#a", "?"])
+async def test_what_is_not_a_path_is_not_purged(stocked: Operated, path: str) -> None:
+    answer = await stocked.post("/cache/purge", {"path": path})
+
+    assert answer.status == 400
+    assert told(answer)["error"].startswith("a path begins with /")
+
+
 async def test_without_a_cache_there_is_nothing_to_purge(tmp_path: Path) -> None:
     operated = Operated(tmp_path)
 

@@ -28,6 +28,12 @@ def connections(proxy: Wired) -> list[Any]:
     return list(proxy.line.listening.connections)
 
 
+async def left(proxy: Wired, *, others: int = 0) -> None:
+    """Wait until the proxy knows that its client has left, and no more than ``others`` are there."""
+    while len(connections(proxy)) > others:
+        await asyncio.sleep(0.01)
+
+
 def cut_off(proxy: Wired) -> None:
     """Let the time of every client be over that does not read."""
     for connection in connections(proxy):
@@ -61,8 +67,7 @@ async def test_what_is_answered_to_a_client_that_has_left_is_not_logged_as_sent(
         client.send("GET", ITEM)
         await proxy.flying()
         client.writer.transport.abort()
-        while any(not c.transport.is_closing() for c in connections(proxy)):
-            await asyncio.sleep(0.01)
+        await left(proxy)
         origin.open.set()
         await proxy.calm()
         while not proxy.line.log.lines:
@@ -91,3 +96,26 @@ async def test_half_an_answer_to_http_1_0_ends_with_a_reset(path: str, fast: boo
 
         with pytest.raises(ConnectionResetError):
             await client.reader.read()
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("path", ["/v2.1/t1/servers/s1", ITEM])
+async def test_the_log_says_for_what_a_client_has_waited_that_leaves(path: str, fast: bool) -> None:
+    origin = Origin()
+    async with wired(origin, fast=fast) as proxy, asyncio.timeout(60):
+        await proxy.ask(path="/v2.1/t1/servers/s2")
+        origin.open.clear()
+        client = await proxy.client()
+        client.send("GET", path)
+        await proxy.flying(2)
+        client.writer.transport.abort()
+        await left(proxy, others=1)
+        if path == ITEM:  # others may wait for its answer: it is not broken off
+            origin.open.set()
+        while len(proxy.line.log.lines) < 2:
+            await asyncio.sleep(0.01)
+
+    line = proxy.line.log.lines[-1]
+    assert "client_disconnected" in line
+    assert proxy.upstream.origin in line
+    assert "'upstream': " in line
