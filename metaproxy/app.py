@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -12,6 +11,7 @@ from metaproxy.assembly.limits import counted_answers, limits, rate_limit
 from metaproxy.assembly.parts import Parts
 from metaproxy.assembly.readiness import Check as Readiness
 from metaproxy.assembly.readiness import identity_check, server_check, store_check, upstream_check
+from metaproxy.assembly.shared import SharedState, Sharers
 from metaproxy.assembly.tls import expiries
 from metaproxy.check import Check
 from metaproxy.config.model import Config
@@ -35,14 +35,12 @@ from metaproxy.protocol.compute_api import OPERATIONS, known_operations
 from metaproxy.protocol.headers import via_element
 from metaproxy.protocol.mount import Mount
 from metaproxy.protocol.routes import RouteTable
+from metaproxy.store.hub.shared import HubStore
 from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry import standard
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
 from metaproxy.version import __version__
-
-if TYPE_CHECKING:
-    from metaproxy.store.redis.connection import SharedStore
 
 
 class Application:
@@ -56,16 +54,23 @@ class Application:
         previous: the application whose place this one takes: what it has learnt is kept where the
             configuration of that part is the same (counts, counters, tokens).
         answering: an application in this process that answers in the place of the upstream.
+        hub: the connection to the supervisor, if there are several workers; that of ``previous`` by default.
     """
 
     def __init__(
-        self, config: Config, previous: "Application | None" = None, *, answering: ASGIApp | None = None
+        self,
+        config: Config,
+        previous: "Application | None" = None,
+        *,
+        answering: ASGIApp | None = None,
+        hub: HubStore | None = None,
     ) -> None:
         self.config = config
+        self._hub: HubStore | None = hub or (previous._hub if previous else None)
         self.draining = False
         self.metrics: Metrics = previous.metrics.successor() if previous else Metrics()
         via = via_element(config.via.pseudonym, __version__ if config.via.version else None)
-        parts = Parts(config, via, self.metrics, previous._parts if previous else None, answering)
+        parts = Parts(config, via, self.metrics, previous._parts if previous else None, answering, self._hub)
         self._parts: Parts = parts
         self.certificate_ends = expiries(config)
 
@@ -119,9 +124,14 @@ class Application:
         return held.part if held is not None else None
 
     @property
-    def store(self) -> "SharedStore | None":
-        """The connection to the shared store, where there is one."""
+    def store(self) -> SharedState | None:
+        """The connection to the state that replicas or workers share, if there is one."""
         return self._parts.shared.part.store
+
+    @property
+    def sharers(self) -> Sharers:
+        """The processes that share state with this one."""
+        return self._parts.shared.part.sharers
 
     @property
     def revocations(self) -> Revocations | None:
@@ -240,15 +250,20 @@ class Application:
 
 
 def create_app(
-    config: Config, previous: Application | None = None, *, answering: ASGIApp | None = None
+    config: Config,
+    previous: Application | None = None,
+    *,
+    answering: ASGIApp | None = None,
+    hub: HubStore | None = None,
 ) -> Application:
     """Return the line that ``config`` describes, perhaps in the place of ``previous``.
 
-    ``answering`` is an application that stands where the upstream would be asked.
+    ``answering`` is an application that stands where the upstream would be asked. ``hub`` connects to the
+    supervisor of several workers; by default it is that of ``previous``.
     Raises TlsError or OSError for files that it cannot use, StoreNotInstalled, SealingNotInstalled or
     SpansUnavailable (all are ValueErrors) for an extra that is missing.
     """
-    return Application(config, previous, answering=answering)
+    return Application(config, previous, answering=answering, hub=hub)
 
 
 def operation_routes(config: Config) -> RouteTable[object]:

@@ -91,11 +91,15 @@ class Purge(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Purged(msgspec.Struct, omit_defaults=True):
-    """How many entries this process had. ``replicas_told``: every other replica has purged as well."""
+    """How many entries this process had.
+
+    ``replicas_told``: all replicas have purged. ``workers_told``: all workers of this process have.
+    """
 
     purged: int
     replicas_told: bool = False
-    """Left out if it is false, because ``store.url`` is not set: then this process alone has purged."""
+    workers_told: bool = False
+    """Left out if it is false. Without ``store.url`` the workers of one supervisor alone are told."""
 
 
 def operations(service: Service) -> list[Operation]:
@@ -117,7 +121,8 @@ def operations(service: Service) -> list[Operation]:
     async def purge(asked: Purge) -> Purged:
         try:
             keys = await _purge(inventory(service), asked)()
-            return Purged(keys, replicas_told=service.application.store is not None)
+            sharers = service.application.sharers
+            return Purged(keys, replicas_told=sharers == "replicas", workers_told=sharers == "workers")
         except NotTold as error:
             raise Refusal(
                 503,

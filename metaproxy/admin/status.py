@@ -53,7 +53,7 @@ class Identity(msgspec.Struct):
 
 
 class Store(msgspec.Struct):
-    """The state that replicas share; ``shared`` is false if there is one process alone."""
+    """The state that replicas or workers share; ``shared`` is false if there is one process alone."""
 
     shared: bool
     available: bool

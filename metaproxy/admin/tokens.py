@@ -22,11 +22,15 @@ class Revoke(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Revoked(msgspec.Struct, omit_defaults=True):
-    """How many verdicts this process had on what was revoked. ``replicas_told``: so have the others."""
+    """How many verdicts this process had on what was revoked.
+
+    ``replicas_told``: all replicas have revoked it. ``workers_told``: all workers of this process have.
+    """
 
     forgotten: int
     replicas_told: bool = False
-    """Left out if it is false, because ``store.url`` is not set: then this process alone has revoked."""
+    workers_told: bool = False
+    """Left out if it is false. Without ``store.url`` the workers of one supervisor alone are told."""
 
 
 def operations(service: Service) -> list[Operation]:
@@ -38,7 +42,8 @@ def operations(service: Service) -> list[Operation]:
             raise Refusal(409, "tokens are not validated here: identity.provider is none")
         try:
             forgotten = await revocations.revoke(revocation(asked))
-            return Revoked(forgotten, replicas_told=service.application.store is not None)
+            sharers = service.application.sharers
+            return Revoked(forgotten, replicas_told=sharers == "replicas", workers_told=sharers == "workers")
         except NotRecorded as error:
             raise Refusal(
                 503,

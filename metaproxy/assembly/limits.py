@@ -36,7 +36,7 @@ def rates(
         algorithm=section.algorithm,
         shared=shared.counters(section.algorithm),
         on_store_failure=section.on_store_failure,
-        sharing=section.sharing,
+        sharing=section.sharing or shared.usual_sharing,
         exempt=(section.endpoint,) if section.endpoint else (),
         counters=counters,
         mount=mount,

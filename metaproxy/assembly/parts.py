@@ -25,6 +25,7 @@ from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.identity.revocation import RevocationMemory
 from metaproxy.protocol.mount import Mount
 from metaproxy.store.guesses import GuessesByAddress
+from metaproxy.store.hub.shared import HubStore
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry import standard
@@ -47,6 +48,7 @@ class Parts:
         metrics: Metrics,
         previous: "Parts | None",
         answering: ASGIApp | None = None,
+        hub: HubStore | None = None,
     ) -> None:
         self._keeper: Keeper = Keeper(previous._keeper if previous else None)
         keeper = self._keeper
@@ -62,7 +64,9 @@ class Parts:
         )
         self.upstream: ASGIApp = answering or self.forward.part
         self.shared: Held[Shared] = keeper.keep(
-            "store", (config.store, config.files.digests(config.store.files())), lambda: Shared(config.store)
+            "store",
+            (config.store, config.files.digests(config.store.files())),
+            lambda: Shared(config.store, hub),
         )
         shared = self.shared.part
         most_counters = config.limits.max_counters

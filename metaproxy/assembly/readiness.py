@@ -8,13 +8,10 @@ and this one still answers what it has in memory and refuses the rest in the API
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from metaproxy.assembly.shared import SharedState
 from metaproxy.forward.target import Target
 from metaproxy.identity.cached import CachedValidator
-
-if TYPE_CHECKING:
-    from metaproxy.store.redis.connection import SharedStore
 
 REQUIREMENTS = frozenset({"config", "server", "identity"})
 """The checks that can make a process not ready."""
@@ -78,14 +75,14 @@ def identity_check(validator: CachedValidator, grace: float) -> Check:
     return Check(well=False, says=says)
 
 
-def store_check(store: "SharedStore", *, is_cache_cut_off: bool = False) -> Check:
-    """True if the shared store does all that it is used for, and the cache is in touch with other replicas.
+def store_check(store: SharedState, *, is_cache_cut_off: bool = False) -> Check:
+    """True if every use of the shared state works, and the cache is in touch with the other processes.
 
     ``limits.on_store_failure`` decides what its absence costs.
     """
     troubles = list(store.troubles)
     if is_cache_cut_off:
-        troubles.append("the cache is out of touch with the other replicas, so the origin is asked")
+        troubles.append("the cache is out of touch with the other processes, so the origin is asked")
     return Check(not troubles, "; ".join(troubles) or "available")
 
 

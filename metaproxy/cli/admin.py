@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import typer
 
+from metaproxy.cli.answers import Purged, Revoked
 from metaproxy.cli.terminal import say
 from metaproxy.clock import monotonic
 from metaproxy.telemetry.console import shown
@@ -185,10 +186,12 @@ def change_or_exit(url: str, path: str, asked: dict[str, Any], shape: type[T]) -
         raise leave(error) from None
 
 
-def others(are_told: bool) -> str:
-    """Return the words for whether the other replicas did a change as well."""
-    if are_told:
+def others(answer: Purged | Revoked) -> str:
+    """Return the words for which other processes made a change as well."""
+    if answer.get("replicas_told"):
         return "replicas on the same store are told"
+    if answer.get("workers_told"):
+        return "all workers are told, and no other replica, because store.url is not set"
     return "no other process is told, because store.url is not set"
 
 

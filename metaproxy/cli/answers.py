@@ -112,6 +112,7 @@ class Purged(TypedDict):
 
     purged: int
     replicas_told: NotRequired[bool]
+    workers_told: NotRequired[bool]
 
 
 class Revoked(TypedDict):
@@ -119,6 +120,7 @@ class Revoked(TypedDict):
 
     forgotten: int
     replicas_told: NotRequired[bool]
+    workers_told: NotRequired[bool]
 
 
 class Reloaded(TypedDict):

@@ -133,8 +133,16 @@ def summary(config: Config, *, as_filter: bool = False) -> str:
     return (
         f"{'filter' if as_filter else f'{listeners} -> {targets}'}; identity {config.identity.provider}; "
         f"{_count(rates, 'rate rule')}, {_count(routes, 'cache route')}, "
-        f"store {'shared' if config.store.url else 'in this process'}"
+        f"store {_store(config, as_filter=as_filter)}"
     )
+
+
+def _store(config: Config, *, as_filter: bool) -> str:
+    if config.store.url is not None:
+        return "shared"
+    if config.server.workers > 1 and not as_filter:
+        return f"shared by {config.server.workers} workers"
+    return "in this process"
 
 
 def _count(number: int, thing: str) -> str:

@@ -32,4 +32,4 @@ def purge(
     if len(asked) != 1:
         raise typer.BadParameter("give one of --image, --tenant, --path and --all")
     answer = change_or_exit(url, "/cache/purge", asked, Purged)
-    say(f"purged {answer['purged']} answers here; {others(answer.get('replicas_told', False))}")
+    say(f"purged {answer['purged']} answers here; {others(answer)}")

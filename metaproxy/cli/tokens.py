@@ -50,8 +50,7 @@ def revoke(
     if token == bool(named):
         raise typer.BadParameter("give either --token or at least one of the ids")
     answer = change_or_exit(url, "/tokens/revoke", {"token": _read_token()} if token else named, Revoked)
-    told = others(answer.get("replicas_told", False))
-    say(f"revoked: this process knew {answer['forgotten']} such tokens; {told}")
+    say(f"revoked: this process knew {answer['forgotten']} such tokens; {others(answer)}")
 
 
 def _read_token() -> str:

@@ -22,7 +22,7 @@ from metaproxy.server.alone import log_refusal, log_reload
 from metaproxy.server.messages import Ask, Link, Outcome, Prepare, Prepared, Show, Take
 from metaproxy.server.notify import Notifier
 from metaproxy.server.reload import refused, taken
-from metaproxy.server.source import Generation, Source
+from metaproxy.server.source import Generation, Readable
 
 PREPARE_SECONDS = 20.0
 """How long the workers may take to prepare. One that takes longer does not hold up the others."""
@@ -65,7 +65,7 @@ class Rollout:
 
     def __init__(
         self,
-        source: Source,
+        source: Readable,
         current: Generation,
         *,
         at_change: Callable[[Generation], None] = lambda _: None,

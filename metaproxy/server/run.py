@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from metaproxy.config import Problem
 from metaproxy.config.model import Config
 from metaproxy.preflight.addresses import nth
 from metaproxy.server import closing, descriptors
+from metaproxy.server.attended import Attended
 from metaproxy.server.banner import banner, facts
 from metaproxy.server.listeners import ListenError, activated, bind_all, close_all, describe
 from metaproxy.server.notify import Notifier
@@ -25,7 +26,9 @@ from metaproxy.server.rollout import Rollout
 from metaproxy.server.source import Generation, Source
 from metaproxy.server.watch import Watch
 from metaproxy.server.worker import Worker
-from metaproxy.server.workers import Supervisor
+from metaproxy.server.workers import Ends, Supervisor, Work
+from metaproxy.store.hub.hub import Hub
+from metaproxy.store.hub.shared import HubStore
 from metaproxy.telemetry import logs, standard
 from metaproxy.telemetry.console import escaped
 
@@ -78,33 +81,30 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
 
     begin = Generation(config, ConfigState(str(config_path), generation=1, loaded_at=wall()))
 
-    def work(number: int, begin: Generation, supervisor: socket.socket | None = None) -> int:
+    def work(number: int, begin: Generation, ends: Ends | None = None) -> int:
         for of_another in (*admin_listeners[:number], *admin_listeners[number + 1 :]):
             _close(of_another)
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(_work(number, begin, supervisor))
+                return runner.run(_work(number, begin, ends))
         except Exception:
             logger.critical("unhandled exception", exc_info=True)
             return 1
         finally:
             standard.drain()
 
-    async def _work(number: int, begin: Generation, supervisor: socket.socket | None) -> int:
+    async def _work(number: int, begin: Generation, ends: Ends | None) -> int:
         try:
-            worker = Worker(number, begin)
+            worker = Worker(number, begin, hub=HubStore(ends.hub) if ends is not None else None)
         except (TlsError, OSError, ValueError) as error:
             print(f"metaproxy: {escaped(str(error))}", file=sys.stderr)  # noqa: T201 - the operator's terminal
             return 1
         admin = admin_listeners[number]
-        if supervisor is not None:
-            return await worker.serve_with_others(listeners, admin, ours=ours, supervisor=supervisor)
+        if ends is not None:
+            return await worker.serve_with_others(listeners, admin, ours=ours, supervisor=ends.control)
         return await worker.serve_alone(
             listeners, admin, ours=ours, source=source, watch=watching, notifier=notifier, early=early
         )
-
-    def use(generation: Generation) -> None:
-        logs.configure(generation.config.logging.format, generation.config.logging.level)
 
     def stop_listening() -> None:
         closing.admit_no_more(ours)
@@ -113,10 +113,33 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
     with bound:
         if workers == 1:
             return work(0, begin)
-        rollout = Rollout(source, begin, at_change=use, notifier=notifier)
-        return Supervisor(
-            workers, work, rollout, watch=watching, notifier=notifier, at_stop=stop_listening, early=early
-        ).run()
+        return _supervise(
+            begin, work, source, watch=watching, notifier=notifier, at_stop=stop_listening, early=early
+        )
+
+
+def _supervise(
+    begin: Generation,
+    work: Work,
+    source: Source,
+    *,
+    watch: Watch | None,
+    notifier: Notifier,
+    at_stop: Callable[[], None],
+    early: Sequence[int],
+) -> int:
+    """Keep the workers of ``begin`` alive, and hold what they share; return the exit code."""
+    hub = Hub(max_counters=begin.config.limits.max_counters)
+
+    def use(generation: Generation) -> None:
+        logs.configure(generation.config.logging.format, generation.config.logging.level)
+        hub.hold(generation.config.limits.max_counters)
+
+    rollout = Rollout(Attended(source, hub), begin, at_change=use, notifier=notifier)
+    count = begin.config.server.workers
+    return Supervisor(
+        count, work, rollout, hub=hub, watch=watch, notifier=notifier, at_stop=at_stop, early=early
+    ).run()
 
 
 def _close(listeners: Iterable[socket.socket]) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -24,6 +25,14 @@ class Generation:
 
     config: Config
     state: ConfigState
+
+
+class Readable(Protocol):
+    """A configuration that can be read, once and again."""
+
+    def read(self) -> tuple[Config, tuple[str, ...]]:
+        """Return the configuration, and the keys that only a restart can bring into use."""
+        ...
 
 
 class Source:

@@ -25,12 +25,14 @@ from metaproxy.server.source import Generation, Source
 from metaproxy.server.stopping import Stopping
 from metaproxy.server.switch import Switch
 from metaproxy.server.watch import Watch
+from metaproxy.store.hub.shared import HubStore
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry import logs
 
 logger = structlog.get_logger("metaproxy")
 
 ADMIN_GRACE_SECONDS = 1.0
+LAST_WORD_SECONDS = 1.0
 
 COLLECT_AFTER = (10_000, 20, 20)
 """How many objects, and collections of younger ones, the garbage collector waits for.
@@ -46,11 +48,13 @@ class Worker:
     Args:
         number: which of the workers this is, from 0.
         begin: the configuration to begin with. Raises TlsError if a file of it cannot be used.
+        hub: what the workers of one supervisor share; None for a process alone.
     """
 
-    def __init__(self, number: int, begin: Generation) -> None:
+    def __init__(self, number: int, begin: Generation, hub: HubStore | None = None) -> None:
         config = begin.config
-        application = create_app(config)
+        application = create_app(config, hub=hub)
+        self._hub = hub
         self._number = number
         self._switch = Switch(application)
         self._edge = edge_of(application)
@@ -140,7 +144,11 @@ class Worker:
         async def live() -> None:
             following = self._tasks.start(follower.follow(), name="follow-supervisor")
             stopped = self._tasks.start(self._stopping.asked.wait(), name="stop")
-            await asyncio.wait((following, stopped), return_when=asyncio.FIRST_COMPLETED)
+            alone = self._tasks.start(self._hub_is_lost(), name="hub")
+            await asyncio.wait((following, stopped, alone), return_when=asyncio.FIRST_COMPLETED)
+            if alone.done() and not stopped.done():
+                # If the supervisor is gone, the other connection ends in the same moment.
+                await asyncio.wait((following,), timeout=LAST_WORD_SECONDS)
             if following.done() and not follower.has_failed:
                 closed_by_us.extend(ours)
                 if self._admin is not None:  # another start needs its port
@@ -181,6 +189,8 @@ class Worker:
         finally:
             await self._tasks.cancel()
             await self._switch.close()
+            if self._hub is not None:
+                await self._hub.close()
         logger.info("stopped")
         return 0
 
@@ -193,6 +203,14 @@ class Worker:
         await serving
         if self._admin is not None:
             self._admin.should_exit = True
+
+    async def _hub_is_lost(self) -> None:
+        """Return when this worker shares nothing with the others any more; another one will."""
+        if self._hub is None:
+            await self._stopping.asked.wait()
+        else:
+            await self._hub.wait_for_end()
+            logger.error("what workers share cannot be reached, the worker leaves")
 
     async def _sweep(self) -> None:
         await sweep(self._data.server_state.connections, is_pressed=self._edge.is_pressed)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
+from typing import NamedTuple
 
 import structlog
 
@@ -20,6 +20,7 @@ from metaproxy.server.rollout import Rollout
 from metaproxy.server.source import Generation
 from metaproxy.server.stopping import Presses
 from metaproxy.server.watch import Watch
+from metaproxy.store.hub.hub import Hub
 
 logger = structlog.get_logger("metaproxy")
 
@@ -31,8 +32,16 @@ BREAK_OFF_SECONDS = 3.0
 FLUSH_SECONDS = 0.05
 """How soon to try again to send to a worker that does not read."""
 
-Work = Callable[[int, Generation, socket.socket], int]
-"""Runs a worker, given its number, what it begins with and its connection to the supervisor."""
+
+class Ends(NamedTuple):
+    """The worker's ends of its connections to the supervisor: for configurations, and for shared state."""
+
+    control: socket.socket
+    hub: socket.socket
+
+
+Work = Callable[[int, Generation, Ends], int]
+"""Runs a worker, given its number, what it begins with and its connections to the supervisor."""
 
 
 @dataclass(slots=True)
@@ -51,7 +60,8 @@ class Supervisor:
     A worker that dies is replaced by one that begins with the configuration that the others have in use.
     If workers keep dying right after their start, the supervisor gives up with the exit code 1. SIGTERM and
     SIGINT stop all workers, a second one breaks off what they are at. SIGHUP reloads. ``at_stop`` is called
-    before the workers are told to stop. ``early`` are signals that have come already.
+    before the workers are told to stop. ``early`` are signals that have come already. ``hub`` is what workers
+    share; it is served while this process waits.
 
     If this process is killed, each worker finds its connection closed and leaves.
     """
@@ -62,6 +72,7 @@ class Supervisor:
         work: Work,
         rollout: Rollout,
         *,
+        hub: Hub,
         watch: Watch | None = None,
         notifier: Notifier,
         at_stop: Callable[[], None] = lambda: None,
@@ -70,6 +81,7 @@ class Supervisor:
         self._count = count
         self._work = work
         self._rollout = rollout
+        self._hub = hub
         self._watch = watch
         self._notifier = notifier
         self._at_stop = at_stop
@@ -103,10 +115,11 @@ class Supervisor:
             self._replace_dead()
             self._keep_time()
             self._rollout.advance()
+        self._hub.close()
         return 1 if self._quick_deaths >= MAX_QUICK_DEATHS else 0
 
     def _wait(self) -> None:
-        """Wait until something has happened, or is due."""
+        """Serve the hub until something has happened, or is due."""
         now = time.monotonic()
         due = [self._rollout.seconds_left]
         due.append(self._next_look - now if self._watch is not None and not self._stopping else None)
@@ -116,7 +129,7 @@ class Supervisor:
         seconds = min((max(second, 0.0) for second in due if second is not None), default=None)
         sentinels = [child.process.sentinel for child in self._children.values()]
         links = [child.link.fileno() for child in self._children.values() if not child.link.is_closed]
-        wait([self._woken.fileno(), *sentinels, *links], 0.0 if self._signals else seconds)
+        self._hub.serve([self._woken.fileno(), *sentinels, *links], 0.0 if self._signals else seconds)
         with suppress(BlockingIOError):
             while self._woken.recv(64):
                 pass
@@ -127,18 +140,20 @@ class Supervisor:
         try:
             if not self._stopping:
                 ours, theirs = socket.socketpair()
-                link = Link(ours)
+                link, ends = Link(ours), Ends(theirs, self._hub.connect())
                 process = self._context.Process(
-                    target=self._child, args=(number, link, theirs), name=f"metaproxy-{number}"
+                    target=self._child, args=(number, link, ends), name=f"metaproxy-{number}"
                 )
                 process.start()
-                theirs.close()
+                for end in ends:
+                    end.close()
                 self._children[number] = _Child(process, link, time.monotonic())
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
-    def _child(self, number: int, link: Link, supervisor: socket.socket) -> None:
+    def _child(self, number: int, link: Link, ends: Ends) -> None:
         # The supervisor's ends of all connections: as long as one is open, a worker does not see it die.
+        self._hub.abandon()
         for end in (self._wake, self._woken):
             end.close()
         for inherited in (link, *(child.link for child in self._children.values())):
@@ -148,7 +163,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the worker can reload
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor sends SIGTERM
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        raise SystemExit(self._work(number, self._rollout.current, supervisor))
+        raise SystemExit(self._work(number, self._rollout.current, ends))
 
     def _hear(self, number: int, child: _Child) -> None:
         for message in child.link.receive():

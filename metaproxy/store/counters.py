@@ -86,7 +86,12 @@ UNCOUNTED = Taken(admitted=True, states=(), now=0)
 
 def belongs_to(key: str, consumer: str) -> bool:
     """Say whether the counter ``key`` counts requests of ``consumer`` (``project:a1``), if not alone."""
-    return consumer in _SEPARATOR.split(key)[-1].split("+")
+    return consumer in consumer_part(key).split("+")
+
+
+def consumer_part(key: str) -> str:
+    """Return the end of ``key`` that names the consumer, or several of them with "+" between."""
+    return _SEPARATOR.split(key)[-1]
 
 
 class SharedCounters(Protocol):

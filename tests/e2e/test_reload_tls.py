@@ -33,8 +33,6 @@ from tests.unit.forward.certificates import Authority
 pytestmark = pytest.mark.e2e
 
 NO_SERVER = "http://127.0.0.1:9"
-NO_STORE = {"url": "unix:///nowhere"}
-"""Several workers need a store; these tests need none that answers."""
 
 
 @dataclass
@@ -79,7 +77,7 @@ def tls(folder: Path) -> dict[str, str]:
 
 def two_workers(folder: Path, **more: str) -> Sections:
     server = {"workers": 2, "tls": tls(folder) | more, "shutdown_grace": "2s"}
-    return {"store": NO_STORE, "server": server}
+    return {"server": server}
 
 
 @pytest.fixture(scope="module")

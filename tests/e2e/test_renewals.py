@@ -18,7 +18,6 @@ from tests.unit.forward.certificates import Authority
 pytestmark = pytest.mark.e2e
 
 NO_SERVER = "http://127.0.0.1:9"
-NO_STORE = {"url": "unix:///nowhere"}
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +143,6 @@ def test_a_secret_from_a_file_is_renewed_in_every_worker(tmp_path: Path) -> None
     secret.symlink_to("one")
     sections: Sections = {
         "server": {"workers": 2},
-        "store": NO_STORE,
         "admin": {"token": f"${{file:{secret}}}"},
     }
     with running_proxy(tmp_path, upstream=NO_SERVER, identity=NO_SERVER, sections=sections) as proxy:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 NO_SERVER = "http://127.0.0.1:9"
 GRACE = {"shutdown_grace": "300s"}
 ONE: Sections = {"server": GRACE}
-TWO: Sections = {"server": GRACE | {"workers": 2}, "store": {"url": "unix:///nowhere"}}
+TWO: Sections = {"server": GRACE | {"workers": 2}}
 
 
 @pytest.mark.parametrize("sections", [ONE, TWO], ids=["alone", "two workers"])

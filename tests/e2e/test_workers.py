@@ -1,9 +1,11 @@
-"""Several processes behind one port, with what they share in a real Redis."""
+"""Several processes behind one port, with what they share in their supervisor or in a real Redis."""
 
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -13,21 +15,27 @@ from tests.e2e.deployment import ITEM, METADATA, ROUTE, Proxy, Sections, running
 from tests.e2e.processes import descendants, gone, wait_until
 from tests.redis_server import RedisServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.redis]
+pytestmark = pytest.mark.e2e
 
 RATE = {"name": "lists", "path": ROUTE, "methods": ["GET"], "per": ["project"], "rate": "4/hour", "burst": 4}
 
 
-@pytest.fixture
-def workers(tmp_path: Path, compute: str, identity: str) -> Iterator[Proxy]:
+@contextmanager
+def store(place: str) -> Iterator[Sections]:
+    """Yield the section ``store`` for what is shared in ``place``."""
+    if place == "supervisor":
+        yield {}
+        return
     with RedisServer() as redis:
-        sections: Sections = {
-            "server": {"workers": 2},
-            # A machine that is busy with other tests may not answer within the usual 50 ms, and a store that
-            # is away would let each worker count for itself.
-            "store": {"url": redis.url, "timeout": "2s"},
-            "limits": {"rates": [RATE]},
-        }
+        # A machine that is busy with other tests may not answer within the usual 50 ms, and a store that
+        # is away would let each worker count for itself.
+        yield {"store": {"url": redis.url, "timeout": "2s"}}
+
+
+@pytest.fixture(params=["supervisor", pytest.param("Redis", marks=pytest.mark.redis)])
+def workers(request: pytest.FixtureRequest, tmp_path: Path, compute: str, identity: str) -> Iterator[Proxy]:
+    with store(request.param) as shared:
+        sections: Sections = {"server": {"workers": 2}, "limits": {"rates": [RATE]}, **shared}
         with running_proxy(tmp_path, upstream=compute, identity=identity, sections=sections) as proxy:
             yield proxy
 
@@ -51,11 +59,10 @@ def test_a_write_to_one_worker_is_seen_by_reads_of_the_others(workers: Proxy) ->
                 seen.add(alice.get(ITEM).json()["meta"]["label"])
         return seen
 
-    before = values()
+    before, label = values(), uuid4().hex
     with workers.client(ALICE) as alice:
-        alice.put(ITEM, json={"meta": {"label": "Shared"}})
-    wait_until(lambda: values() == {"Shared"}, what="every worker to forget the old value")
-    assert before == {"Updated"}
+        alice.put(ITEM, json={"meta": {"label": label}})
+    assert (values(), len(before)) == ({label}, 1)
 
 
 def test_all_workers_end_with_the_server(workers: Proxy) -> None:
@@ -67,6 +74,26 @@ def test_all_workers_end_with_the_server(workers: Proxy) -> None:
     assert all(gone(worker) for worker in started)
 
 
+def kill_all(workers: Proxy) -> None:
+    for worker in descendants(workers.server.process.pid):
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_workers_that_are_started_anew_go_on_counting_where_the_others_were(workers: Proxy) -> None:
+    before = [read(workers, METADATA) for _ in range(3)]
+    kill_all(workers)
+    after = [read(workers, METADATA) for _ in range(6)]
+    assert (before, after) == ([200] * 3, [200] + [413] * 5)
+
+
+def test_a_reload_keeps_what_was_counted(workers: Proxy) -> None:
+    before = [read(workers, METADATA) for _ in range(3)]
+    workers.config.write_text(workers.config.read_text() + "via: {pseudonym: other}\n")
+    httpx.post(f"{workers.admin_url}/reload", json={}, trust_env=False, timeout=60).raise_for_status()
+    after = [read(workers, METADATA) for _ in range(6)]
+    assert (before, after) == ([200] * 3, [200] + [413] * 5)
+
+
 def test_workers_that_are_started_anew_know_what_was_revoked(workers: Proxy) -> None:
     revoke = f"{workers.admin_url}/tokens/revoke"
     httpx.post(revoke, json={"token": ALICE.token}, trust_env=False, timeout=60).raise_for_status()
@@ -74,9 +101,7 @@ def test_workers_that_are_started_anew_know_what_was_revoked(workers: Proxy) -> 
 
     statuses = []
     for _ in range(2):
-        former = descendants(workers.server.process.pid)
-        for worker in former:
-            os.kill(worker, signal.SIGKILL)
+        kill_all(workers)
         statuses += [read(workers, ITEM) for _ in range(12)]  # the listener is the supervisor's
 
     assert statuses == [401] * 24

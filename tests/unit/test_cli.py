@@ -82,6 +82,21 @@ def test_check_says_in_one_line_what_was_checked(good: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("sections", "store"),
+    [
+        ("", "in this process"),
+        ("store: {url: redis://127.0.0.1}\n", "shared"),
+        ("server: {listen: 127.0.0.1:80, workers: 4}\n", "shared by 4 workers"),
+    ],
+)
+def test_check_says_which_processes_share(good: str, sections: str, store: str) -> None:
+    kept = GOOD.partition("\n")[2] if sections.startswith("server") else GOOD
+    Path(good).write_text(kept + sections)
+
+    assert run("check", good).stdout.endswith(f", store {store}\n")
+
+
 def test_check_tells_every_error_on_a_line_of_stderr_and_exits_with_2(bad: str) -> None:
     result = run("check", bad)
 
@@ -112,11 +127,14 @@ def test_serve_with_a_bad_configuration_tells_every_error_and_exits_with_2(bad: 
     assert len(result.stderr.splitlines()) == 2
 
 
-def test_more_workers_on_the_command_line_are_checked_like_those_of_the_file(good: str) -> None:
-    result = run("serve", "--config", good, "--workers", "4")
+def test_workers_on_the_command_line_are_checked_like_those_of_the_file(tmp_path: Path, good: str) -> None:
+    config = tmp_path / "last-port.yaml"
+    config.write_text(Path(good).read_text().replace("{token:", "{listen: 127.0.0.1:65535, token:"))
+
+    result = run("serve", "--config", str(config), "--workers", "4")
 
     assert result.exit_code == 2
-    assert "server.workers: 4 workers need store.url" in result.stderr
+    assert "each worker takes one more" in result.stderr
 
 
 def test_config_show_prints_yaml_with_every_default_and_no_secret(good: str) -> None:

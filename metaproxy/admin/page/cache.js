@@ -57,14 +57,21 @@ function answerRow({ path, query, status, media_type: mediaType, age, fresh_for:
 
 async function purge(what) {
   let purged = 0;
-  let told = false;
+  let replicas = false;
+  let workers = false;
   try {
-    ({ purged, replicas_told: told } = await change("cache/purge", what));
+    ({ purged, replicas_told: replicas, workers_told: workers } = await change("cache/purge", what));
   } finally { // it is purged here even if the other replicas could not be told
     $("#answers").hidden = true;
     await showCache();
   }
-  return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; ${told ? "replicas on the same store are told" : "no other process is told, because store.url is not set"}.`;
+  return `Purged ${Object.values(what).join()}: ${number(purged)} answers here; ${toldWords(replicas, workers)}.`;
+}
+
+function toldWords(replicas, workers) {
+  if (replicas) return "replicas on the same store are told";
+  if (workers) return "all workers are told, and no other replica, because store.url is not set";
+  return "no other process is told, because store.url is not set";
 }
 
 $("#purge-what").addEventListener("change", () => {

@@ -134,8 +134,8 @@ class Limits(Section):
     """gcra gives requests back evenly; fixed-window all at once at the end of the unit, as Repose does."""
     on_store_failure: Literal["local", "allow", "deny"] = "local"
     """While the store is away: count in this process (local), let through (allow), or 503 (deny)."""
-    sharing: Literal["exact", "leased"] = "exact"
-    """With a store: ask it about each request (exact), or borrow requests ahead (leased)."""
+    sharing: Literal["exact", "leased"] | None = None
+    """exact asks shared counters each time, leased borrows ahead; null: leased among workers, else exact."""
     endpoint: Annotated[Template | None, BlankIsNone] = "/v2.1/{tenant_id}/limits"
     """The path of a consumer's limits; null, and no limits, leave that path to the upstream."""
     headers: bool = True

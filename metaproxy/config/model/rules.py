@@ -10,7 +10,6 @@ from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import NoIdentity, Tokens
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
-from metaproxy.config.model.server import Server
 from metaproxy.protocol.access_rules import Authorization
 from metaproxy.protocol.limits.consumers import OF_TOKENS
 from metaproxy.settings.section import Finding, Section
@@ -23,15 +22,6 @@ def cross_findings(sections: Mapping[str, Section]) -> Iterator[Finding]:
     for names, rule in RULES:
         if all(name in sections for name in names):
             yield from rule(*(sections[name] for name in names))
-
-
-def _workers_share_a_store(server: Server, store: Store) -> Iterator[Finding]:
-    if server.workers > 1 and store.url is None:
-        yield (
-            ("server", "workers"),
-            f"{server.workers} workers need store.url: without a shared store each counts rates alone, "
-            f"and every limit would be {server.workers} times as high; set store.url, or workers: 1",
-        )
 
 
 def _shared_concurrency_needs_a_store(limits: Limits, store: Store) -> Iterator[Finding]:
@@ -79,7 +69,6 @@ def _scopes_need_tokens(identity: Provider, cache: Cache) -> Iterator[Finding]:
 
 
 RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Finding]]], ...] = (
-    (("server", "store"), _workers_share_a_store),
     (("limits", "store"), _shared_concurrency_needs_a_store),
     (("identity", "authorization"), _rules_need_tokens),
     (("identity", "limits"), _rates_need_tokens),

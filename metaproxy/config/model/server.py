@@ -53,7 +53,7 @@ class Server(Section):
     tls: ServerTls | None = None
     """Certificate and key where metaproxy ends TLS itself; null speaks plain HTTP."""
     workers: Annotated[Number, Field(ge=1, le=256)] = 1
-    """Processes that serve side by side; more than one needs store.url, or each would count rates alone."""
+    """Processes side by side. Without store.url, their supervisor holds rates, purges and revocations."""
     trusted_proxies: tuple[NetworkAddress, ...] = ()
     """Networks of the proxies that are believed about the client; unix for peers on a unix socket."""
     forwarded_header: ForwardedHeader = "x-forwarded"

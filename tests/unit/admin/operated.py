@@ -8,6 +8,7 @@ from typing import Any
 from metaproxy.admin import create_admin
 from metaproxy.admin.service import ConfigState, ReloadRefused
 from metaproxy.app import Application, create_app
+from metaproxy.store.hub.shared import HubStore
 from tests.asgi_driver import Answer, drive
 from tests.unit.assembly.configured import STATIC, config
 
@@ -17,8 +18,10 @@ JSON = ("content-type", "application/json")
 class Operated:
     """A service whose reloads succeed, or are refused for ``problems``."""
 
-    def __init__(self, folder: Path, *sections: str, problems: Iterable[str] = ()) -> None:
-        self.application: Application = create_app(config(folder, *(sections or (STATIC,))))
+    def __init__(
+        self, folder: Path, *sections: str, problems: Iterable[str] = (), hub: HubStore | None = None
+    ) -> None:
+        self.application: Application = create_app(config(folder, *(sections or (STATIC,))), hub=hub)
         self.state = ConfigState("metaproxy.yaml", generation=1, loaded_at=1000.0)
         self.worker = 0
         self.problems = list(problems)

@@ -133,10 +133,13 @@ def test_a_token_with_any_letters_is_sent(monkeypatch: pytest.MonkeyPatch) -> No
         assert run(("log-level", "info"), admin).stdout == "info\n"
 
 
-def test_where_nothing_is_shared_no_replica_is_said_to_be_told() -> None:
+def test_a_change_is_said_to_have_reached_the_processes_that_share_and_no_other() -> None:
     alone, shared = b'{"purged": 1, "forgotten": 1}', b'{"purged": 1, "forgotten": 1, "replicas_told": true}'
+    workers = b'{"purged": 1, "forgotten": 1, "workers_told": true}'
     for command in (("purge", "--all"), ("revoke", "--user-id", "u1")):
         with answering(http(alone)) as admin:
             assert "no other process is told, because store.url is not set" in run(command, admin).stdout
         with answering(http(shared)) as admin:
             assert "replicas on the same store are told" in run(command, admin).stdout
+        with answering(http(workers)) as admin:
+            assert "all workers are told, and no other replica" in run(command, admin).stdout

@@ -112,8 +112,10 @@ def test_overrides_are_checked_with_the_rest(tmp_path: Path) -> None:
     file = tmp_path / "metaproxy.yaml"
     file.write_text(LEAST)
 
-    with pytest.raises(ConfigError, match=r"metaproxy\.yaml:1: server\.workers: 3 workers need store\.url"):
-        load_config(file, {}, {("server", "workers"): 3})
+    with pytest.raises(
+        ConfigError, match=r"metaproxy\.yaml:1: server\.workers: must be at most 256, not 300"
+    ):
+        load_config(file, {}, {("server", "workers"): 300})
 
 
 def test_a_secret_reaches_who_asks_for_it_and_no_repr(tmp_path: Path) -> None:
@@ -135,12 +137,13 @@ def test_a_refused_model_does_not_repeat_its_input() -> None:
 
 
 def test_a_model_that_is_made_in_python_is_checked_as_a_whole() -> None:
-    with pytest.raises(ValidationError, match=r"workers need store\.url"):
+    with pytest.raises(ValidationError, match=r"there is no project to keep answers apart by"):
         Config.model_validate(
             {
-                "server": {"workers": 2},
+                "server": {},
                 "upstream": {"targets": ["http://a"]},
                 "identity": {"provider": "none"},
+                "cache": {"routes": [{"path": "/a"}]},
             }
         )
 

@@ -76,7 +76,7 @@ def site(tmp_path: Path) -> Site:
     now = [0.0]
     files = Files(begin)
     rollout = Rollout(
-        files,  # type: ignore[arg-type] # stands for the disk
+        files,
         Generation(begin, STATE),
         clock=lambda: now[0],
         wall=lambda: 1000.0,

@@ -1,0 +1,101 @@
+"""Counters in the hub, the same for every worker."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from metaproxy.store.counters import UNCOUNTED, Charge, Exchanged, Lent, Return, Taken, Wish
+from metaproxy.store.hub.client import HubClient
+from metaproxy.store.hub.messages import (
+    Answer,
+    Charged,
+    Exchange,
+    Lending,
+    Number,
+    Reset,
+    SliceReport,
+    SliceWish,
+    Take,
+)
+from metaproxy.store.hub.rated import sent_counter
+from metaproxy.store.unavailable import StoreUnavailable
+
+T = TypeVar("T")
+
+COUNTERS_A_MESSAGE = 64
+"""The hub answers one message after the other, so those of other workers wait while it does a long one."""
+
+
+class HubCounters:
+    """Counters that all workers share.
+
+    Args:
+        client: the connection to the hub.
+    """
+
+    def __init__(self, client: HubClient) -> None:
+        self._client = client
+
+    @property
+    def available(self) -> bool:
+        """True if the hub can be asked at all."""
+        return self._client.available
+
+    async def take(self, charges: Sequence[Charge], wishes: Sequence[int] = (), cost: int = 1) -> Taken:
+        """Charge ``cost`` to every counter, or to none if one has no room; raises StoreUnavailable."""
+        if not charges:
+            return UNCOUNTED
+        request = Take([sent_counter(charge.counter) for charge in charges], cost, wishes)
+        match await self._client.ask(request):
+            case Charged(taken):
+                return taken
+            case answer:
+                raise _unexpected(answer)
+
+    async def exchange(self, returns: Sequence[Return], wishes: Sequence[Wish]) -> Exchanged:
+        """Take slices back, then lend new ones, each counter by itself; raises StoreUnavailable."""
+        for some in _pieces(returns, COUNTERS_A_MESSAGE):
+            reports = [
+                SliceReport(sent_counter(counter), mark, spent, unused)
+                for counter, mark, spent, unused in some
+            ]
+            await self._exchange(Exchange(reports, ()))
+        lent: list[Lent] = []
+        now = 0
+        for wished in _pieces(wishes, COUNTERS_A_MESSAGE):
+            asked = [SliceWish(sent_counter(counter), requests) for counter, requests in wished]
+            answer = await self._exchange(Exchange((), asked))
+            lent += answer.lent
+            now = answer.now
+        return Exchanged(lent, now)
+
+    async def give_back(self, charges: Sequence[Charge]) -> None:
+        """Take back one charge of each counter; raises StoreUnavailable."""
+        await self.take(charges, cost=-1)
+
+    async def peek(self, charges: Sequence[Charge]) -> Taken:
+        """Return the counters as they stand, without charging anything; raises StoreUnavailable."""
+        return await self.take(charges, cost=0)
+
+    async def reset(self, consumer: str) -> int:
+        """Forget every counter of ``consumer``; return how many there were. Raises StoreUnavailable."""
+        match await self._client.ask(Reset(consumer)):
+            case Number(count):
+                return count
+            case answer:
+                raise _unexpected(answer)
+
+    async def _exchange(self, request: Exchange) -> Exchanged:
+        match await self._client.ask(request):
+            case Lending(exchanged):
+                return exchanged
+            case answer:
+                raise _unexpected(answer)
+
+
+def _pieces(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _unexpected(answer: Answer) -> StoreUnavailable:
+    return StoreUnavailable(f"the supervisor answered with {type(answer).__name__}")
