@@ -57,8 +57,9 @@ from metaproxy.server.listener_tls import ListenerContext
 from metaproxy.server.reading import BETWEEN, BODY, HEAD, HEAD_END, Reader
 
 PORTION_BYTES = 16384
-"""So many octets of a client are taken in one turn of the event loop; then others have theirs. They may be
-hundreds of requests that are all answered at once."""
+PORTION_HEADS = 4
+"""So many octets of a client, and so many heads, are taken in one turn of the event loop; then others have
+theirs. A client may send hundreds of requests that are all answered at once. So may a thousand clients."""
 
 NAMELESS = "?"
 """In place of the address of a TCP peer that left before it was asked: no head is remembered for it."""
@@ -150,10 +151,14 @@ class EdgeProtocol(asyncio.Protocol):
             return
         reader, answers = self.reader, self.answers
         self._octets = b""
-        if reader.state is BETWEEN and data.find(HEAD_END) + len(HEAD_END) == len(data):
-            if self._repeats(data):
+        if reader.state is BETWEEN:
+            if data.find(HEAD_END) + len(HEAD_END) == len(data):
+                if self._repeats(data):
+                    return
+                self._octets = data
+            elif data.count(HEAD_END) > PORTION_HEADS:
+                self._take_portions(data)
                 return
-            self._octets = data
         try:
             reader.feed(data)
         except Fault as fault:
@@ -168,19 +173,19 @@ class EdgeProtocol(asyncio.Protocol):
         elif newest is not None:
             self.deadlines.request_read()
 
-    def _take_portions(self, data: bytes) -> None:
-        """Take ``data`` a portion a turn; a body goes on in the same turn."""
-        taken = 0
+    def _take_portions(self, data: bytes, taken: int = 0) -> None:
+        """Take ``data`` a portion a turn, without what is ``taken``; a body goes on in the same turn."""
         while not self.transport.is_closing():
-            if len(data) - taken <= PORTION_BYTES:
+            end = _end_of_portion(data, taken)
+            if end == len(data):
                 self.flow.release_reading()
                 self.data_received(data[taken:])
                 return
             self.flow.hold_reading()
-            self.data_received(data[taken : taken + PORTION_BYTES])
-            taken += PORTION_BYTES
+            self.data_received(data[taken:end])
+            taken = end
             if self.reader.state is not BODY:
-                self._loop.call_soon(self._take_portions, data[taken:])
+                self._loop.call_soon(self._take_portions, data, taken)
                 return
 
     def pause_writing(self) -> None:
@@ -297,6 +302,17 @@ class EdgeProtocol(asyncio.Protocol):
 
     def _linger(self) -> None:
         linger(self, self.transport, self.flow, self.edge, self._connections)
+
+
+def _end_of_portion(data: bytes, begin: int) -> int:
+    """Return where the portion ends that begins at ``begin``."""
+    end = min(len(data), begin + PORTION_BYTES)
+    at = begin
+    for _ in range(PORTION_HEADS):
+        if (found := data.find(HEAD_END, at, end)) < 0:
+            return end
+        at = found + len(HEAD_END)
+    return at
 
 
 def _name(transport: asyncio.Transport, which: str) -> Any:

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Scope
 
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.server.edge import EdgeLimits
-from metaproxy.server.protocol import PORTION_BYTES
+from metaproxy.server.protocol import PORTION_BYTES, PORTION_HEADS
 from tests.unit.server.edge_server import LOOPS, EdgeServer, edge_server, run
 from tests.unit.server.test_pipelining import get, statuses
 
@@ -68,6 +68,24 @@ def test_many_requests_of_one_client_let_others_have_their_turn(loop: str) -> No
                 # Nothing is awaited between, so the loop finds the requests of both.
                 for name, client in (("one", one), ("other", other)):
                     client.sendall(requests_of(name, 3))
+                await asyncio.gather(server.read(one), server.read(other))
+
+            first, second = ([at for at, path in enumerate(lane.paths) if path == name] for name in NAMES)
+            assert first[0] < second[-1]
+            assert second[0] < first[-1]
+
+    run(loop, scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_few_more_requests_than_a_portion_has_let_others_have_their_turn(loop: str) -> None:
+    async def scenario() -> None:
+        async with edge_server(EdgeLimits()) as server:
+            lane = fast(server)
+            with server.connect() as one, server.connect() as other:
+                await server.until(lambda: len(server.state.connections) == 2)
+                for name, client in (("one", one), ("other", other)):
+                    client.sendall(get(f"/{name}") * (2 * PORTION_HEADS) + LAST)
                 await asyncio.gather(server.read(one), server.read(other))
 
             first, second = ([at for at, path in enumerate(lane.paths) if path == name] for name in NAMES)
