@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from metaproxy.protocol.access_rules import AccessRule
     from metaproxy.protocol.faults import Fault
     from metaproxy.protocol.limits.rates import RateRule
+    from metaproxy.settings.units import Rate
 
 __all__ = [
     "AccessRule",
@@ -67,6 +68,7 @@ __all__ = [
     "MetadataItemLimit",
     "Password",
     "PasswordV2",
+    "Rate",
     "RateLimit",
     "RateRule",
     "Rates",
@@ -112,6 +114,7 @@ _HOMES: Final = {
     "protocol.access_rules": ("AccessRule",),
     "protocol.faults": ("Fault",),
     "protocol.limits.rates": ("RateRule",),
+    "settings.units": ("Rate",),
 }
 """The home of each name, below this package; the imports above say the same to type checkers."""
 

@@ -119,9 +119,9 @@ def rule(held: RateRule) -> Rule:
     return Rule(
         name=held.name,
         limit=held.limit,
-        unit=held.unit.lower(),
+        unit=held.rate.unit,
         burst=held.burst or held.limit,
-        path=held.path or held.regex,
+        path=held.path or held.regex or "",
         methods=sorted(held.counted_methods),
         per=list(held.per),
         groups=list(held.groups),

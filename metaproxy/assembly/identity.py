@@ -37,6 +37,7 @@ from metaproxy.identity.validator import TokenValidator
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.open_paths import OpenPaths
+from metaproxy.settings.units import Rate
 from metaproxy.store.broadcast import Broadcast
 from metaproxy.store.guesses import GuessesByAddress
 from metaproxy.store.memory import MemoryCounters
@@ -46,8 +47,8 @@ from metaproxy.telemetry.metrics import Metrics
 
 Provider = KeystoneV3Settings | KeystoneV2Settings | Static
 
-Counting = Callable[[int, int], GuessCounter]
-"""Given how many guesses in how many seconds an address has: what counts them."""
+Counting = Callable[[Rate], GuessCounter]
+"""Given how many guesses an address has: what counts them."""
 
 
 class TokenStore(NamedTuple):
@@ -157,7 +158,7 @@ def _guesses(section: Provider, counting: Counting, ipv6_prefix: int, metrics: M
     if isinstance(section, Static):
         return None
     said = section.guesses
-    counter = counting(said.rate.limit, said.rate.period_seconds) if said.rate is not None else None
+    counter = counting(said.rate) if said.rate is not None else None
     return Guesses(
         counter,
         at_once=said.at_once,

@@ -5,7 +5,6 @@ from starlette.types import ASGIApp
 from metaproxy.assembly.shared import Shared
 from metaproxy.check import Check
 from metaproxy.config.model.limits import Limits
-from metaproxy.config.model.limits import RateRule as ConfiguredRule
 from metaproxy.filters.concurrency import ConcurrencyLimit, Running
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.limits_endpoint import LimitsEndpoint
@@ -13,7 +12,6 @@ from metaproxy.filters.metadata_items import MetadataItemLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.protocol.addresses import IPV6_PREFIX
-from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.store.running import SharedRunning
@@ -32,7 +30,7 @@ def rates(
     ``mount`` is the prefix that was taken off paths.
     """
     return Rates(
-        [rate_rule(rule) for rule in section.rates],
+        section.rates,
         algorithm=section.algorithm,
         shared=shared.counters(section.algorithm),
         on_store_failure=section.on_store_failure,
@@ -121,22 +119,3 @@ def _told_absolute(section: Limits) -> dict[str, int]:
     """Return our absolute limits under the names that the limits endpoint tells them by."""
     items = section.absolute.image_metadata_items
     return {"maxImageMeta": items} if items is not None else {}
-
-
-def rate_rule(rule: ConfiguredRule) -> RateRule:
-    """Return the rate that ``rule`` configures."""
-    return RateRule(
-        name=rule.name,
-        limit=rule.rate.limit,
-        period_seconds=rule.rate.period_seconds,
-        burst=rule.burst,
-        path=rule.path or "",
-        regex=rule.regex or "",
-        query=rule.query,
-        methods=frozenset() if "ALL" in rule.methods else frozenset(rule.methods),
-        per=rule.per,
-        capture_groups=rule.capture_groups,
-        groups=rule.groups,
-        exact=rule.exact,
-        before_identity=rule.before == "identity",
-    )

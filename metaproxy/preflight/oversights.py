@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC
 from urllib.parse import urlsplit
 
-from metaproxy.assembly.limits import rate_rule
 from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import Keystone, KeystoneV3Settings, NoIdentity, Static, Tokens
-from metaproxy.config.model.limits import Limits, RateRule
+from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.upstream import Upstream
@@ -19,7 +18,7 @@ from metaproxy.preflight.unreachable import sample_paths
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.expressions import compiled
 from metaproxy.protocol.limits.early import tenant_problem
-from metaproxy.protocol.limits.rates import RuleError
+from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import captured_apart
 from metaproxy.protocol.mount import Mount
 from metaproxy.protocol.open_paths import OpenPaths
@@ -36,11 +35,7 @@ def early_tenants(machine: Machine, upstream: Upstream, limits: Limits) -> Itera
     for index, rule in enumerate(limits.rates):
         if rule.before is None:
             continue
-        try:
-            problem = tenant_problem(rate_rule(rule), mount)
-        except RuleError:
-            continue  # its own error is reported elsewhere
-        if problem:
+        if problem := tenant_problem(rule, mount):
             yield Note(("limits", "rates", index, "before"), problem)
 
 
@@ -141,12 +136,8 @@ def careless_expressions(machine: Machine, limits: Limits, cors: CorsSettings) -
 
 
 def _counts_each_path(rule: RateRule) -> bool:
-    try:
-        captured = captured_apart(rate_rule(rule))
-    except RuleError:
-        return False
     found = [compiled(rule.regex or "").find(path) for path in UNLIKE_PATHS]
-    return bool(captured) and None not in found and len(set(found)) == len(UNLIKE_PATHS)
+    return bool(captured_apart(rule)) and None not in found and len(set(found)) == len(UNLIKE_PATHS)
 
 
 def unknown_clients(

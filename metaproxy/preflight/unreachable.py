@@ -9,15 +9,14 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
-from metaproxy.assembly.limits import rate_rule
 from metaproxy.cache.routes import CacheRoutes
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.limits import Limits, RateRule
+from metaproxy.config.model.limits import Limits
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.preflight.odd_paths import oddity
 from metaproxy.protocol.access_rules import AccessRules, Authorization
-from metaproxy.protocol.limits.rates import RuleError
+from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import RateTable
 from metaproxy.protocol.names import of_resource
 from metaproxy.protocol.resource_table import ResourceTable
@@ -84,14 +83,8 @@ def _shadowed_rules(section: Authorization) -> Iterator[Note]:
 
 
 def _idle_rates(section: Limits) -> Iterator[Note]:
-    try:
-        table = RateTable(
-            [rate_rule(rule) for rule in section.rates],
-            algorithm=section.algorithm,
-            exempt=(section.endpoint,) if section.endpoint else (),
-        )
-    except RuleError:
-        return  # its own error is reported elsewhere
+    exempt = (section.endpoint,) if section.endpoint else ()
+    table = RateTable(section.rates, algorithm=section.algorithm, exempt=exempt)
     for index, rule in enumerate(section.rates):
         at = ("limits", "rates", index)
         if rule.regex is not None:

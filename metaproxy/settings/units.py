@@ -143,15 +143,12 @@ class Rate:
 
 def parse_rate(value: object) -> Rate:
     """Return ``N/second``, ``N/minute``, ``N/hour`` or ``N/day`` as a Rate."""
-    if isinstance(value, Rate):
-        return value
-    found = _match(_RATE, value)
-    if found is None or int(found[1]) == 0:
+    rate = _rate(value)
+    if rate is None or rate.limit < 1 or rate.unit not in RATE_UNITS:
         raise NotWrittenSo(
             "a rate is a number from 1 on and a unit: 10/second, 1000/minute, 5000/hour, 100000/day",
             hints.rate(value),
         )
-    rate = Rate(int(found[1]), found[2])
     if rate.limit > MOST_PER_SECOND * rate.period_seconds:
         raise NotWrittenSo(f"must be at most {MOST_PER_SECOND * rate.period_seconds}/{rate.unit}")
     return rate
@@ -159,6 +156,13 @@ def parse_rate(value: object) -> Rate:
 
 def _match(pattern: re.Pattern[str], value: object) -> re.Match[str] | None:
     return pattern.fullmatch(value.strip()) if isinstance(value, str) else None
+
+
+def _rate(value: object) -> Rate | None:
+    if isinstance(value, Rate):
+        return value
+    found = _match(_RATE, value)
+    return None if found is None else Rate(int(found[1]), found[2])
 
 
 def _is_zero(value: object) -> bool:

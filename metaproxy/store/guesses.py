@@ -1,15 +1,23 @@
 """The guesses of each address, counted in the shared store, or in this process while there is none."""
 
-from metaproxy.protocol.limits.consumers import consumer
+from typing import Literal
+
+from metaproxy.protocol.limits.consumers import ADDRESS, consumer
 from metaproxy.protocol.limits.policy import whole_seconds
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule
+from metaproxy.settings.units import Rate
 from metaproxy.store.counters import Charge, SharedCounters, Taken
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.store.unavailable import StoreUnavailable
 
-NAME = "identity guesses"
-"""No rate of a configuration can have this name: it has a blank."""
+
+class GuessRule(RateRule):
+    """How many guesses an address has. No rate of a configuration can have its name, which has a blank."""
+
+    name: Literal["identity guesses"] = "identity guesses"
+    per: tuple[str, ...] = (ADDRESS.name,)
+    before: Literal["identity"] = "identity"
 
 
 class CountedGuess:
@@ -37,7 +45,7 @@ class GuessesByAddress:
     """Counts guesses.
 
     Args:
-        limit, period_seconds: how many of them an address has.
+        rate: how many of them an address has.
         local: the counters of this process, for as long as the shared ones are away or there are none.
         shared: the counters that replicas share, of the same algorithm.
         algorithm: ``gcra`` or ``fixed-window``.
@@ -45,23 +53,19 @@ class GuessesByAddress:
 
     def __init__(
         self,
-        limit: int,
-        period_seconds: int,
+        rate: Rate,
         *,
         local: MemoryCounters,
         shared: SharedCounters | None = None,
         algorithm: str = "gcra",
     ) -> None:
-        rule = RateRule(
-            name=NAME, limit=limit, period_seconds=period_seconds, per=("address",), before_identity=True
-        )
-        self._rule = CompiledRule(rule, algorithm)
+        self._rule = CompiledRule(GuessRule(rate=rate), algorithm)
         self._local = local
         self._shared = shared
 
     async def take(self, address: str) -> CountedGuess | int:
         """Charge one guess to ``address``; return the seconds until one fits if it does not fit now."""
-        whose = consumer("address", address)
+        whose = consumer(ADDRESS.name, address)
         charge = Charge(self._rule.key_for(()) + whose, whose, self._rule)
         taken, shared = await self._take(charge)
         if taken.admitted:

@@ -25,6 +25,7 @@ from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule
+from metaproxy.settings.units import Rate
 from metaproxy.store.counters import Charge
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.store.redis.connection import SharedStore
@@ -80,7 +81,7 @@ def _memory_contestants() -> Iterator[tuple[str, Check]]:
 
 
 def _rule() -> RateRule:
-    return RateRule(name="reads", limit=LIMIT, period_seconds=60, path="/v2.1/images/{image_id}/metadata/**")
+    return RateRule(name="reads", rate=Rate(LIMIT, "minute"), path="/v2.1/images/{image_id}/metadata/**")
 
 
 def _counter(algorithm: str) -> Check:

@@ -22,6 +22,7 @@ from typing import Any
 from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, Policy, State
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule
+from metaproxy.settings.units import Rate
 from metaproxy.store.counters import Charge, Exchanged, Return, Taken, Wish
 from metaproxy.store.leases import Leases
 from metaproxy.store.ledger import Ledger
@@ -196,7 +197,7 @@ def simulate(options: Mapping[str, Any]) -> None:
     traffic = Traffic(
         options["consumers"], options["exponent"], options["requests_per_second"], options["seconds"]
     )
-    rule = RateRule(name="r", limit=options["limit"], period_seconds=60)
+    rule = RateRule(name="r", rate=Rate(options["limit"], "minute"))
     print(
         f"{options['replicas']} replicas, {traffic.consumers:,} consumers, Zipf {traffic.exponent}, "
         f"{traffic.requests_per_second:,} requests/s for {traffic.seconds:g} s, {rule.limit} a minute each, "

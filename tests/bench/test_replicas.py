@@ -6,6 +6,7 @@ import time
 import pytest
 
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.settings.units import Rate
 from tests.bench.replicas import JumpingLoop, Simulation, Traffic
 
 FEW = Traffic(consumers=50, exponent=1.0, requests_per_second=2000, seconds=2.0)
@@ -14,7 +15,7 @@ FEW = Traffic(consumers=50, exponent=1.0, requests_per_second=2000, seconds=2.0)
 @pytest.mark.parametrize("limit", [60, 600, 6000])
 @pytest.mark.parametrize("spread", [1, 5, 20])
 def test_nothing_is_admitted_that_does_not_fit_the_rule(limit: int, spread: int) -> None:
-    rule = RateRule(name="r", limit=limit, period_seconds=60)
+    rule = RateRule(name="r", rate=Rate(limit, "minute"))
     simulation = Simulation(FEW, rule, replicas=20, spread=spread, round_trip=0.001)
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         runner.run(simulation.run())

@@ -10,6 +10,7 @@ from metaproxy import (
     CacheRoute,
     Identity,
     MetadataCache,
+    Rate,
     RateLimit,
     RateRule,
     StaticToken,
@@ -29,7 +30,7 @@ def line(app: Any) -> Application:
     identity = Identity(user_id="u1", project_id="p1", roles=("member",))
     known = StaticTokens([StaticToken(token="alice-token", identity=identity)])
     app = MetadataCache(app, routes=[CacheRoute(path="/images/{image_id}/metadata/{key}", ttl=60)])
-    app = RateLimit(app, rules=[RateRule(name="reads", limit=3, period_seconds=60)])
+    app = RateLimit(app, rules=[RateRule(name="reads", rate=Rate(3, "minute"))])
     return Authenticate(app, validator=known)
 
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.asgi import Stage
 from metaproxy.exchange import Exchange, Identity
 from metaproxy.protocol.limits.rates import RateRule
+from tests.unit.store.charges import per
 
 EPOCH = 1_795_608_000.0  # 2026-11-25T12:00:00Z
 ITEM = "/v2.1/p1/images/i1/metadata/label"
@@ -63,7 +64,7 @@ class Identified(Stage):
 
 def rate(name: str = "reads", limit: int = 2, period_seconds: int = 60, **more: Any) -> RateRule:
     """Return a rule with defaults: two requests a minute and project, on every path."""
-    return RateRule(name=name, limit=limit, period_seconds=period_seconds, **more)
+    return RateRule(name=name, rate=per(period_seconds, limit), **more)
 
 
 def body_of(answer: Any) -> Any:

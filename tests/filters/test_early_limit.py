@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from metaproxy.app import Application, create_app
 from metaproxy.exchange import Identity
@@ -19,7 +20,7 @@ from tests.asgi_driver import Answer, drive
 from tests.filters.limiting import ITEM, FakeClock, Upstream, body_of, rate
 from tests.unit.assembly.configured import STATIC, config
 
-ATTEMPTS = rate("attempts", limit=5, per=("address",), before_identity=True)
+ATTEMPTS = rate("attempts", limit=5, per=("address",), before="identity")
 LIMITS = "/v2.1/t1/limits"
 
 
@@ -89,7 +90,7 @@ async def test_a_refusal_is_413_with_retry_after_and_says_where_the_address_stan
 
 
 async def test_a_rate_for_all_together_answers_503() -> None:
-    line = Line(rate("attempts", limit=1, per=("global",), before_identity=True))
+    line = Line(rate("attempts", limit=1, per=("global",), before="identity"))
     assert await line.statuses(["made-up", "alice"]) == [401, 503]
 
 
@@ -111,7 +112,7 @@ async def test_what_the_path_captures_can_be_counted_before_identity() -> None:
         limit=1,
         per=("image_id",),
         path="/v2.1/{tenant_id}/images/{image_id}",
-        before_identity=True,
+        before="identity",
         name="images",
     )
     line = Line(by_image)
@@ -127,8 +128,8 @@ async def test_the_limits_of_a_consumer_name_the_rates_before_identity_in_the_or
 
 @pytest.mark.parametrize("more", [{"per": ("project",)}, {"per": ("address", "user")}, {"groups": ("vip",)}])
 def test_a_rule_before_identity_cannot_ask_who_it_is(more: dict[str, Any]) -> None:
-    with pytest.raises(RuleError, match="before identity"):
-        rate(**{"per": ("address",), **more}, before_identity=True)
+    with pytest.raises(ValidationError, match="before identity"):
+        rate(**{"per": ("address",), **more}, before="identity")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_rule_before_identity_cannot_ask_who_it_is(more: dict[str, Any]) -> No
     ],
 )
 def test_a_rule_before_identity_cannot_ask_whose_a_path_without_a_tenant_is(more: dict[str, Any]) -> None:
-    rule = rate(**more, before_identity=True)
+    rule = rate(**more, before="identity")
 
     with pytest.raises(RuleError, match="the tenant of a path that does not name one is not known"):
         Rates([rule])

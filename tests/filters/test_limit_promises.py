@@ -3,7 +3,6 @@ its time; a refusal charges nothing; what it says remains is admitted.
 """
 
 import re
-from dataclasses import replace
 from typing import Literal
 
 from hypothesis import given, settings
@@ -14,7 +13,8 @@ from metaproxy.exchange import Exchange, Identity
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.limits.rates import UNITS, RateRule
+from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.settings.units import RATE_UNITS
 from tests.asgi_driver import make_scope
 from tests.filters.limiting import FakeClock, rate
 
@@ -24,7 +24,7 @@ rules = st.lists(
     st.builds(
         rate,
         limit=st.integers(1, 20),
-        period_seconds=st.sampled_from(list(UNITS.values())),
+        period_seconds=st.sampled_from(list(RATE_UNITS.values())),
         burst=st.none() | st.integers(1, 20),
         per=st.sampled_from([("project",), ("user",), ("address",)]),
     ),
@@ -44,7 +44,7 @@ class Consumer:
 
     def __init__(self, rules: list[RateRule], algorithm: str) -> None:
         self.clock = FakeClock()
-        named = [replace(rule, name=f"r{number}") for number, rule in enumerate(rules)]
+        named = [rule.model_copy(update={"name": f"r{number}"}) for number, rule in enumerate(rules)]
         self._stage = RateLimit(nowhere, rates=Rates(named, algorithm=algorithm, monotonic=self.clock))
         self.remaining: list[int] = []
 

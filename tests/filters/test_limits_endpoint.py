@@ -25,7 +25,13 @@ class Line:
         self.clock = FakeClock()
         self.upstream = Upstream(NOVA) if upstream is None else upstream
         images = rate(
-            "images", limit=10, path="/v2.1/{tenant_id}/images/**", methods=frozenset({"HEAD", "GET"})
+            "images",
+            limit=10,
+            path="/v2.1/{tenant_id}/images/**",
+            methods=(
+                "HEAD",
+                "GET",
+            ),
         )
         rates = Rates([images, rate("all", limit=5)], exempt=(PATH,), monotonic=self.clock)
         endpoint = LimitsEndpoint(

@@ -14,15 +14,16 @@ from metaproxy.filters.rates import Rates
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import lines
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.settings.units import Rate
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.verdicts import PASS
 from tests.asgi_driver import make_scope
 from tests.filters.limiting import FakeClock, Upstream
 from tests.unit.store.charges import charge
 
-ONE = [RateRule(name="reads", limit=3, period_seconds=60)]
-TWO = [*ONE, RateRule(name="all", limit=5, period_seconds=60, per=("global",))]
-NONE = [RateRule(name="writes", limit=3, period_seconds=60, methods=frozenset({"POST"}))]
+ONE = [RateRule(name="reads", rate=Rate(3, "minute"))]
+TWO = [*ONE, RateRule(name="all", rate=Rate(5, "minute"), per=("global",))]
+NONE = [RateRule(name="writes", rate=Rate(3, "minute"), methods=("POST",))]
 
 
 class Limit:
@@ -128,6 +129,6 @@ def test_the_same_refusal_is_not_made_anew() -> None:
 def test_a_decision_holds_for_all_paths_of_a_kind_where_rules_tell_none_apart(
     rule: dict[str, Any], holds: bool
 ) -> None:
-    limit = Limit([RateRule(name="reads", limit=3, period_seconds=60, **rule)])
+    limit = Limit([RateRule(name="reads", rate=Rate(3, "minute"), **rule)])
 
     assert limit.stage.holds_for_kinds is holds

@@ -36,6 +36,7 @@ from metaproxy import (
     MetadataItemLimit,
     Password,
     PasswordV2,
+    Rate,
     RateLimit,
     RateRule,
     Rates,
@@ -81,7 +82,7 @@ def validators() -> list[TokenValidator]:
 
 def application() -> Starlette:
     """Return an application behind every stage."""
-    rule = RateRule(name="reads", limit=10, period_seconds=60, methods=frozenset({"GET"}), per=("user",))
+    rule = RateRule(name="reads", rate=Rate(10, "minute"), methods=("GET",), per=("user",))
     rates = Rates([rule], algorithm="fixed-window")
     return Starlette(
         middleware=[

@@ -24,14 +24,14 @@ def rates_of(standings: Iterable[tuple[RateRule, Standing]], now: float) -> list
     """Return the ``rate`` list for where a consumer stands with each rule at ``now`` (epoch seconds)."""
     by_place: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for rule, where in standings:
-        regex = unmarked(rule.regex)
-        place = (rule.path or regex or "*", regex or template_regex(rule.path))
+        path, regex = rule.path or "", unmarked(rule.regex or "")
+        place = (path or regex or "*", regex or template_regex(path))
         by_place.setdefault(place, []).extend(
             {
                 "verb": method,
                 "value": rule.limit,
                 "remaining": where.remaining,
-                "unit": rule.unit,
+                "unit": rule.rate.unit.upper(),
                 "next-available": timestamp(now + where.wait_seconds),
             }
             for method in sorted(rule.counted_methods) or ["ALL"]

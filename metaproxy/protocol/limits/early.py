@@ -8,7 +8,6 @@ found by trial: all names of a path that fits it must meet the same counters.
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
@@ -72,8 +71,8 @@ def tenant_problem(rule: RateRule, mount: Mount = NOT_MOUNTED) -> str:
 def _names_apart(rule: RateRule, prefix: str) -> tuple[str, str] | None:
     """Return two names of one resource that have other counters; None if there are none."""
     mount = Mount(prefix)
-    template = re.sub(r":[^/]*\}", "}", rule.path)  # the form of a tenant makes it no better known
-    tried = replace(rule, path=template, query=(), methods=frozenset())
+    template = rule.path and re.sub(r":[^/]*\}", "}", rule.path)  # the form of a tenant makes it no better known
+    tried = rule.model_copy(update={"path": template, "query": (), "methods": ("ALL",)})
     table = RateTable([tried], algorithm="gcra", mount=mount)
     collections, paths = _tried(tried, mount)
     is_met = False
@@ -94,8 +93,8 @@ def _tried(rule: RateRule, mount: Mount) -> tuple[Collection[str], Iterator[str]
     if rule.regex:
         return frozenset(WORD.findall(rule.regex)), samples_of(rule.regex, TEXTS)
     table: ResourceTable[None] = ResourceTable(mount)
-    table.add(rule.path, None)
-    return frozenset(table.collections), _paths_of(rule.path)
+    table.add(rule.path or "", None)
+    return frozenset(table.collections), _paths_of(rule.path or "")
 
 
 def _paths_of(template: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from metaproxy.protocol.limits.policy import MICROSECONDS, State
-from metaproxy.protocol.limits.rates import RateRule, RuleError
+from metaproxy.protocol.limits.rates import RateRule
 
 MOST_UNITS = 2**53
 
@@ -28,7 +28,7 @@ class Gcra:
 
     @classmethod
     def of(cls, rule: RateRule) -> "Gcra":
-        """Return the bucket of ``rule``; raises RuleError for a burst that cannot be counted."""
+        """Return the bucket of ``rule``, whose burst a year refills (``LONGEST_REFILL``)."""
         period = rule.period_seconds * MICROSECONDS
         divisor = gcd(rule.limit, period)
         weight, pace = period // divisor, rule.limit // divisor
@@ -36,8 +36,6 @@ class Gcra:
         if burst * weight > MOST_UNITS:
             pace = max(pace * MOST_UNITS // (burst * weight) - 1, 1)
             weight = -(-period * pace // rule.limit)
-        if burst * weight > MOST_UNITS:
-            raise RuleError(f"rate {rule.name!r}: a burst of {burst} is too large for this rate")
         return cls(weight, burst * weight, pace)
 
     @property

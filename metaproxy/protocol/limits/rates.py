@@ -1,106 +1,130 @@
 """Rate rules: who may send how many of which requests in what time."""
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from metaproxy.protocol.expressions import ExpressionError, compiled
-from metaproxy.protocol.limits.consumers import CONSUMERS, OF_TOKENS
-from metaproxy.protocol.routes import TemplateError, template_names
+from pydantic import Field
 
-UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-"""The periods that the limits answer has words for, in seconds."""
+from metaproxy.protocol.expressions import compiled
+from metaproxy.protocol.limits.consumers import CONSUMERS, GLOBAL, OF_TOKENS
+from metaproxy.protocol.option_values import Regex, Template
+from metaproxy.protocol.routes import template_names
+from metaproxy.settings.section import Finding, Section, alone
+from metaproxy.settings.units import RequestRate
+from metaproxy.settings.values import Count, Method, Text
+from metaproxy.settings.written import text_of
 
-UNIT_NAMES = {seconds: name.upper() for name, seconds in UNITS.items()}
+LONGEST_REFILL = 365 * 86400
+"""Seconds until a burst that was used up is there again. The counter lives as long."""
+
+RuleName = Annotated[
+    str,
+    text_of(
+        "name",
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "a name has letters, digits, '.', '_' and '-', and at most 64 of them",
+        "metadata-reads",
+    ),
+]
 
 
 class RuleError(ValueError):
-    """A rate rule that cannot be; the message says why."""
+    """Rate rules that cannot be held, or not together; the message says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateRule:
-    """At most ``limit`` requests in ``period_seconds``, counted apart for each value of ``per``.
+class RateRule(Section):
+    """How often requests of one kind may be made by one consumer."""
 
-    Args:
-        name: tells the rule to clients (RateLimit fields), in metrics and in the counters' keys.
-        limit: requests per period.
-        period_seconds: 1, 60, 3600 or 86400.
-        burst: how many requests may come at once (GCRA); None is ``limit``. A fixed window knows none.
-        path: a path template; the rule concerns the paths that it matches.
-        regex: in place of ``path``, a regular expression that must match the whole path.
-        query: names of query parameters that a request must all have, in any case (as in Repose).
-        methods: the methods concerned; none is all. GET includes HEAD.
-        per: ``project``, ``user``, ``address``, ``global``, names that the path captures, or several of
-            them. An anonymous request has neither project nor user: its address stands for it.
-        capture_groups: whether every distinct text that the groups of ``regex`` capture is counted apart.
-        groups: the roles or groups that the rule is for; none is everybody who has no rules of their own.
-        before_identity: whether the rule is held before it is known who sends the request; such a rule
-            counts by ``address``, ``global`` or captures, and has no groups.
-        exact: whether the rule concerns the version and form of ``path`` or ``regex`` alone, and no other
-            name of the same resource.
-
-    Raises RuleError for a rule that contradicts itself.
-    """
-
-    name: str
-    limit: int
-    period_seconds: int
-    burst: int | None = None
-    path: str = ""
-    regex: str = ""
-    query: tuple[str, ...] = ()
-    methods: frozenset[str] = frozenset()
-    per: tuple[str, ...] = ("project",)
+    name: RuleName
+    """The rule's name in logs, metrics, the limits answer and RateLimit-Policy."""
+    path: Template | None = None
+    """Path template that the rule is for; neither path nor regex is every path."""
+    regex: Regex | None = None
+    """Regular expression (RE2) that the whole path fits, in place of path."""
+    query: tuple[Text, ...] = ()
+    """Names of query parameters that a request must all have, in any case."""
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("ALL",)
+    """Methods that the rule is for; ALL is every one, and GET includes HEAD."""
+    per: Annotated[tuple[Text, ...], Field(min_length=1)] = ("project",)
+    """Whose requests share a counter: project, user, address, global, or names that the path captures."""
     capture_groups: bool = True
-    groups: tuple[str, ...] = ()
-    before_identity: bool = False
+    """With regex: whether every distinct text of its groups has a counter of its own."""
+    before: Literal["identity"] | None = None
+    """identity counts a request before its token is looked at: per address, global, no tenant of a path."""
+    rate: RequestRate
+    """Requests per second, minute, hour or day: 1000/minute."""
+    burst: Count | None = None
+    """Requests that may come at once (gcra); null is the number in rate."""
+    groups: tuple[Text, ...] = ()
+    """Names of roles or ids of groups; lifts all rates without groups (but global ones) from their owners."""
     exact: bool = False
+    """True if the rule is for this version and form of path or regex alone, not for every name."""
 
-    def __post_init__(self) -> None:
-        for problem in self._problems():
-            raise RuleError(f"rate {self.name!r}: {problem}")
+    def findings(self) -> Iterator[Finding]:
+        """One kind of path, and only names that it captures."""
+        yield from alone("methods", self.methods, "ALL")
+        if (
+            self.burst is not None
+            and self.burst * self.rate.period_seconds > LONGEST_REFILL * self.rate.limit
+        ):
+            yield ("burst",), f"{self.burst} requests at {self.rate} are the share of more than 365 days"
+        if self.path is not None and self.regex is not None:
+            yield ("regex",), "stands beside path: a rule has one of them"
+            return
+        known = (*CONSUMERS, *self.captured_names())
+        for index, name in enumerate(self.per):
+            if name not in known:
+                yield (
+                    ("per", index),
+                    f"{name!r} is neither one of {', '.join(CONSUMERS)} nor captured by {self.source()}",
+                )
+        if self.before is not None:
+            yield from self._findings_before_identity()
+        if GLOBAL.name in self.per and not set(self.per).isdisjoint(CONSUMERS.keys() - {GLOBAL.name}):
+            yield ("per",), "global counts all consumers together: it goes with no other consumer"
+
+    def _findings_before_identity(self) -> Iterator[Finding]:
+        for index, name in enumerate(self.per):
+            if name in OF_TOKENS:
+                yield (
+                    ("per", index) if "per" in self.model_fields_set else ("before",),
+                    f"before identity no {name} is known: count by address, global or a capture of the path",
+                )
+        if self.groups:
+            yield ("groups",), "before identity nobody's groups are known: remove it, or before"
+
+    @property
+    def limit(self) -> int:
+        """The requests in a period."""
+        return self.rate.limit
+
+    @property
+    def period_seconds(self) -> int:
+        """The length of the period: a second, a minute, an hour or a day."""
+        return self.rate.period_seconds
+
+    @property
+    def before_identity(self) -> bool:
+        """True if the rule is held before it is known who sends the request."""
+        return self.before is not None
 
     @property
     def is_global(self) -> bool:
         """True if all consumers share one counter: over it the service is full, not the consumer."""
-        return "global" in self.per
+        return GLOBAL.name in self.per
 
     @property
     def counted_methods(self) -> frozenset[str]:
-        """The methods that the rule counts: a HEAD is a GET without the answer's body (RFC 9110 §9.3.2)."""
-        return self.methods | {"HEAD"} if "GET" in self.methods else self.methods
-
-    @property
-    def unit(self) -> str:
-        """The period's name in the limits answer."""
-        return UNIT_NAMES[self.period_seconds]
+        """The methods that the rule counts, none for all. GET includes HEAD (RFC 9110 §9.3.2)."""
+        methods = frozenset(self.methods) - {"ALL"}
+        return methods | {"HEAD"} if "GET" in methods else methods
 
     def captured_names(self) -> tuple[str, ...]:
-        """Return the names that the path of a request gives to this rule; raises RuleError."""
-        try:
-            if self.regex:
-                return tuple(filter(None, compiled(self.regex).names))
-            return template_names(self.path) if self.path else ()
-        except TemplateError as error:
-            raise RuleError(f"rate {self.name!r}: {error}") from error
-        except ExpressionError as error:
-            raise RuleError(f"rate {self.name!r}: {self.regex!r}: {error}") from error
+        """Return the names that the rule's path or regex captures."""
+        if self.path is not None:
+            return template_names(self.path)
+        return tuple(filter(None, compiled(self.regex).names)) if self.regex is not None else ()
 
-    def _problems(self) -> list[str]:
-        unknown = set(self.per) - set(CONSUMERS) - set(self.captured_names())
-        checks = {
-            "it needs a name of printable ASCII without quotes": not re.fullmatch(
-                r"[ !#-\[\]-~]+", self.name
-            ),
-            "the limit and the burst are at least 1": min(self.limit, self.burst or 1, 1) < 1
-            or self.burst == 0,
-            f"the period is one of {', '.join(UNITS)}": self.period_seconds not in UNIT_NAMES,
-            "it has a path or a regex, not both": bool(self.path and self.regex),
-            "'per' names nothing": not self.per,
-            "before identity neither projects nor users nor groups are known": self.before_identity
-            and bool(self.groups or set(OF_TOKENS) & set(self.per)),
-            f"'per' names {', '.join(sorted(unknown))}, which is neither an identity nor captured": bool(
-                unknown
-            ),
-        }
-        return [problem for problem, found in checks.items() if found]
+    def source(self) -> str:
+        """Return what the rule matches, in words for a message."""
+        return self.path or self.regex or "a rule without path"

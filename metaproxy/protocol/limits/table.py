@@ -7,7 +7,6 @@ request grows neither with the number of templates nor, usually, with that of ex
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields as fields_of
 from hashlib import blake2b
 from urllib.parse import parse_qsl, quote
 
@@ -88,11 +87,7 @@ def _same(text: str) -> str:
 
 def _digest(rule: RateRule, algorithm: str) -> str:
     """Return a short digest of what ``rule`` says beside its name and rate."""
-    said = {
-        field.name: getattr(rule, field.name)
-        for field in fields_of(rule)
-        if field.name not in ("name", "methods")
-    }
+    said = {name: getattr(rule, name) for name in RateRule.model_fields if name not in ("name", "methods")}
     said |= {"burst": rule.burst or rule.limit, "methods": sorted(rule.counted_methods)}
     text = repr((algorithm, sorted(said.items())))
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
@@ -237,7 +232,7 @@ class _Expressions:
     def __init__(self, rules: Sequence[CompiledRule], mount: Mount = NOT_MOUNTED) -> None:
         self._mount = mount
         self._count = sum(1 for rule in rules if rule.rule.regex)
-        self._collections = {word for rule in rules for word in WORD.findall(rule.rule.regex)}
+        self._collections = {word for rule in rules for word in WORD.findall(rule.rule.regex or "")}
         self._by_segment: dict[str, list[tuple[Expression, CompiledRule]]] = {}
         self._anywhere: list[tuple[Expression, CompiledRule]] = []
         for rule in rules:

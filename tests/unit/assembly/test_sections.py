@@ -75,7 +75,7 @@ def test_a_rule_is_what_the_operator_wrote(tmp_path: Path) -> None:
     [rule] = rates(said.limits, Shared(said.store), MemoryCounters()).rules
 
     assert (rule.name, rule.path, rule.per) == ("a", "/x/{y}", ("project", "y"))
-    assert rule.methods == {"GET"}
+    assert rule.counted_methods == {"GET", "HEAD"}
     assert (rule.limit, rule.period_seconds, rule.burst) == (7, 3600, 3)
 
 

@@ -5,8 +5,8 @@ import pytest
 from metaproxy.config.keys import every_key, section_at
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import KeystoneV3Settings, LoginV2
-from metaproxy.config.model.limits import RateRule
 from metaproxy.config.model.server import Server
+from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.settings.section import Section
 
 

@@ -7,7 +7,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from metaproxy.assembly.limits import rate_rule
 from metaproxy.config.model.limits import Limits
 from metaproxy.filters.rates import Rates
 
@@ -48,4 +47,4 @@ def test_a_rate_that_the_configuration_may_have_can_be_held(algorithm: str, rule
         section = Limits.model_validate({"algorithm": algorithm, "rates": [rule]})
     except ValidationError:
         return
-    assert len(Rates([rate_rule(each) for each in section.rates], algorithm=algorithm).rules) == 1
+    assert len(Rates(section.rates, algorithm=algorithm).rules) == 1

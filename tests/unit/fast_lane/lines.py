@@ -38,6 +38,7 @@ from metaproxy.protocol.routes import RouteTable
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.protocol import EdgeProtocol
 from metaproxy.server.reading import Reader
+from metaproxy.settings.units import Rate
 from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
@@ -55,13 +56,11 @@ RULES = (
     CredentialRule("GET", "/v2.1/t1/servers/{id}"),
 )
 ITEM = "/v2.1/t1/images/i1/metadata/label"
-READS = (RateRule(name="reads", limit=12, period_seconds=60),)
+READS = (RateRule(name="reads", rate=Rate(12, "minute")),)
 EXPRESSIONS = (
-    RateRule(name="items", limit=9, period_seconds=60, regex=r"/v2\.1/[^/]+/images/([^/]+)/metadata(?:/.*)?"),
-    RateRule(
-        name="names", limit=10, period_seconds=60, regex=r"/v2\.1/(?P<tenant>[^/]+)/.*", per=("tenant",)
-    ),
-    RateRule(name="labels", limit=11, period_seconds=60, regex=r"(?i)/.*/(?:label|missing)"),
+    RateRule(name="items", rate=Rate(9, "minute"), regex=r"/v2\.1/[^/]+/images/([^/]+)/metadata(?:/.*)?"),
+    RateRule(name="names", rate=Rate(10, "minute"), regex=r"/v2\.1/(?P<tenant>[^/]+)/.*", per=("tenant",)),
+    RateRule(name="labels", rate=Rate(11, "minute"), regex=r"(?i)/.*/(?:label|missing)"),
 )
 CONFIGURED: tuple[Any, ...] = (
     {},
@@ -80,11 +79,10 @@ ROUTES = (
 )
 EARLY = RateRule(
     name="attempts",
-    limit=15,
-    period_seconds=60,
+    rate=Rate(15, "minute"),
     path="/v2.1/{tenant_id}/images/**",
     per=("address",),
-    before_identity=True,
+    before="identity",
 )
 REQUEST_ID = re.compile(rb"req-[0-9a-f-]{36}")
 

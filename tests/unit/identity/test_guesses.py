@@ -11,6 +11,7 @@ from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.guesses import Guesses, GuessesExceeded
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Reason, Rejected, TokenRejected, TokenValidator, Verdict
+from metaproxy.settings.units import Rate
 from metaproxy.store.guesses import GuessesByAddress
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.telemetry.metrics import Metrics
@@ -51,7 +52,7 @@ class Line:
         counter = None
         if limit is not None:
             counters = MemoryCounters(monotonic=self.clock)
-            counter = GuessesByAddress(limit, 86400, local=counters, shared=None)
+            counter = GuessesByAddress(Rate(limit, "day"), local=counters, shared=None)
         self.guesses = Guesses(counter, at_once=at_once, places=places, patience=patience)
         self.tokens = CachedValidator(
             self.identity, guesses=self.guesses, jitter=0, monotonic=self.clock, wall=self.clock
@@ -275,7 +276,7 @@ async def test_clients_without_an_address_are_not_counted_as_one() -> None:
 
 async def test_guesses_are_counted_by_what_came_of_them() -> None:
     metrics = Metrics()
-    counter = GuessesByAddress(2, 86400, local=MemoryCounters(), shared=None)
+    counter = GuessesByAddress(Rate(2, "day"), local=MemoryCounters(), shared=None)
     guesses = Guesses(counter, metrics=metrics)
     tokens = CachedValidator(Identities(), guesses=guesses)
     for token in (b"a", b"b", b"good"):

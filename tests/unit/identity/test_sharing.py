@@ -19,6 +19,7 @@ from metaproxy.protocol.credential_rules import CredentialRule
 from metaproxy.protocol.limits.consumers import consumer
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule
+from metaproxy.settings.units import Rate
 from metaproxy.store.counters import Charge
 from metaproxy.store.memory import MemoryCounters
 
@@ -113,7 +114,7 @@ def test_the_bound_in_bytes_holds_as_the_interpreter_counts(kind: str) -> None:
 
 
 def test_a_counter_takes_less_than_half_of_what_a_token_takes() -> None:
-    rate = RateRule(name="all", limit=1000, period_seconds=60, per=("project",))
+    rate = RateRule(name="all", rate=Rate(1_000, "minute"), per=("project",))
     rule, counters = CompiledRule(rate, "gcra"), MemoryCounters()
     tracemalloc.start()
     try:

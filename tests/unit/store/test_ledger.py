@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from metaproxy.store.counters import Counter, Return, Wish
@@ -6,7 +8,7 @@ from tests.filters.limiting import FakeClock
 from tests.unit.store.charges import charge
 
 
-def counter(name: str = "r", limit: int = 100, consumer: str = "project:p", **more: str) -> Counter:
+def counter(name: str = "r", limit: int = 100, consumer: str = "project:p", **more: Any) -> Counter:
     return charge(name, limit, consumer, **more).counter
 
 

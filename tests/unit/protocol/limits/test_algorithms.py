@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from metaproxy.protocol.limits.fixed_window import FixedWindow
 from metaproxy.protocol.limits.gcra import MOST_UNITS, Gcra
@@ -18,7 +19,8 @@ from metaproxy.protocol.limits.policy import (
     remaining,
     standing,
 )
-from metaproxy.protocol.limits.rates import UNITS, RateRule, RuleError
+from metaproxy.protocol.limits.rates import LONGEST_REFILL, RateRule
+from metaproxy.settings.units import RATE_UNITS, Rate
 from tests.unit.store.charges import spend
 
 START = 10**15
@@ -29,9 +31,8 @@ Arrivals = list[tuple[int, int]]
 rules = st.builds(
     RateRule,
     name=st.just("r"),
-    limit=st.integers(1, 2000),
-    period_seconds=st.sampled_from(list(UNITS.values())),
-    burst=st.none() | st.integers(1, 2000),
+    rate=st.builds(Rate, st.integers(1, 2000), st.sampled_from(list(RATE_UNITS))),
+    burst=st.none() | st.integers(1, 365),
 )
 gaps = st.one_of(
     st.just(0),
@@ -214,15 +215,18 @@ def test_a_clock_that_goes_back_makes_nobody_wait_longer_than_the_horizon(
     assert policy.wait(settled, now - back) <= policy.horizon
 
 
-@given(st.integers(1, 10**7), st.sampled_from(list(UNITS.values())))
-def test_no_bucket_holds_more_units_than_redis_counts_exactly(limit: int, period_seconds: int) -> None:
-    bucket = Gcra.of(RateRule(name="r", limit=limit, period_seconds=period_seconds))
+@given(st.builds(Rate, st.integers(1, 10**7), st.sampled_from(list(RATE_UNITS))), st.floats(0, 1))
+def test_no_bucket_holds_more_units_than_redis_counts_exactly(rate: Rate, share: float) -> None:
+    longest = min(LONGEST_REFILL * rate.limit // rate.period_seconds, 1_000_000_000)
+    bucket = Gcra.of(RateRule(name="r", rate=rate, burst=max(int(share * longest), 1)))
     assert bucket.capacity <= MOST_UNITS
-    promised = Fraction(limit, period_seconds * MICROSECONDS)
+    promised = Fraction(rate.limit, rate.period_seconds * MICROSECONDS)
     granted = Fraction(bucket.pace, bucket.weight)
     assert promised * Fraction(999_999, 1_000_000) <= granted <= promised
 
 
 def test_a_burst_beyond_all_counting_is_refused() -> None:
-    with pytest.raises(RuleError, match="a burst of 1000000 is too large for this rate"):
-        Gcra.of(RateRule(name="r", limit=1, period_seconds=86400, burst=10**6))
+    with pytest.raises(
+        ValidationError, match="1000000 requests at 1/day are the share of more than 365 days"
+    ):
+        RateRule(name="r", rate=Rate(1, "day"), burst=10**6)

@@ -11,7 +11,7 @@ FULL = Standing(remaining=0, wait_seconds=30)
 
 
 def test_rules_of_one_place_stand_together() -> None:
-    rules = [rate("a", path="/i", methods=frozenset({"PUT"})), rate("b", path="/i", period_seconds=3600)]
+    rules = [rate("a", path="/i", methods=("PUT",)), rate("b", path="/i", period_seconds=3600)]
     told = rates_of([(rule, FULL) for rule in rules], EPOCH)
     assert len(told) == 1
     assert [(limit["verb"], limit["unit"]) for limit in told[0]["limit"]] == [

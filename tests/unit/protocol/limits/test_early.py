@@ -7,14 +7,13 @@ import pytest
 from metaproxy.protocol.limits.early import refuse_tenants, tenant_problem
 from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.mount import Mount
+from metaproxy.settings.units import Rate
 
 MOUNT = Mount("/compute")
 
 
 def before(**said: Any) -> RateRule:
-    return RateRule(
-        name="r", limit=1, period_seconds=60, before_identity=True, **{"per": ("address",), **said}
-    )
+    return RateRule(name="r", rate=Rate(1, "minute"), before="identity", **{"per": ("address",), **said})
 
 
 @pytest.mark.parametrize(

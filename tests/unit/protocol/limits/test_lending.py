@@ -5,8 +5,10 @@ from metaproxy.protocol.limits.gcra import Gcra
 from metaproxy.protocol.limits.lending import FEWEST, Account, Slice, life_of
 from metaproxy.protocol.limits.policy import MICROSECONDS, Policy
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.settings.units import Rate
+from tests.unit.store.charges import per
 
-RULE = RateRule(name="r", limit=60, period_seconds=60)
+RULE = RateRule(name="r", rate=Rate(60, "minute"))
 POLICIES: list[Policy] = [Gcra.of(RULE), FixedWindow.of(RULE)]
 EACH = pytest.mark.parametrize("policy", POLICIES, ids=["gcra", "fixed-window"])
 BEGUN = 10**12
@@ -130,7 +132,7 @@ def test_a_counter_that_is_nearly_full_lends_nothing(policy: Policy) -> None:
 
 @EACH
 def test_a_counter_has_few_ends_however_much_it_lends(policy: Policy) -> None:
-    rule = RateRule(name="r", limit=1_000_000, period_seconds=3600)
+    rule = RateRule(name="r", rate=Rate(1_000_000, "hour"))
     policy = type(policy).of(rule)  # type: ignore[attr-defined]
     account = charged(policy)
     for step in range(2000):
@@ -147,7 +149,7 @@ def test_a_counter_has_few_ends_however_much_it_lends(policy: Policy) -> None:
 def test_a_life_is_short_beside_the_time_in_which_a_bucket_runs_empty(
     limit: int, period_seconds: int, burst: int | None, life: int
 ) -> None:
-    rule = RateRule(name="r", limit=limit, period_seconds=period_seconds, burst=burst)
+    rule = RateRule(name="r", rate=per(period_seconds, limit), burst=burst)
     assert life_of(Gcra.of(rule)) == life
 
 

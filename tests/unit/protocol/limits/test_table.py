@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from metaproxy.protocol.limits.rates import RateRule, RuleError
 from metaproxy.protocol.limits.table import MEMO_ENTRIES, RateTable, _Expressions
+from metaproxy.settings.units import Rate
 from tests.filters.limiting import rate
 
 
@@ -156,8 +157,8 @@ PATHS = st.builds(
 @example(paths=["/v2/p1/12345678", "/v2/p1/abcdef1.json"])
 def test_what_other_paths_came_before_decides_nothing(more: dict[str, Any], paths: list[str]) -> None:
     rules = [
-        RateRule(name="a", limit=1, period_seconds=60, **more),
-        RateRule(name="b", limit=1, period_seconds=60, path="/v2/*/abcdef1", methods=frozenset({"GET"})),
+        RateRule(name="a", rate=Rate(1, "minute"), **more),
+        RateRule(name="b", rate=Rate(1, "minute"), path="/v2/*/abcdef1", methods=("GET",)),
     ]
 
     def met(table: RateTable, path: str) -> list[tuple[str, str]]:
