@@ -35,6 +35,7 @@ from metaproxy.protocol.compute_api import OPERATIONS, known_operations
 from metaproxy.protocol.headers import via_element
 from metaproxy.protocol.mount import Mount
 from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.signature import Signature
 from metaproxy.store.hub.shared import HubStore
 from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry import standard
@@ -100,7 +101,7 @@ class Application:
         )
         self.trace = Trace(
             self.line,
-            via=via,
+            signature=Signature(via),
             routes=operation_routes(config),
             record=record,
             spans=parts.spans.part if parts.spans is not None else None,

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from metaproxy.config.document import Document
 from metaproxy.config.keys import section_at
+from metaproxy.config.model.identity import PROVIDERS
 from metaproxy.config.problems import Problem
 from metaproxy.protocol.routes import TemplateError
 from metaproxy.settings.section import KeyPath
@@ -41,7 +42,7 @@ SENTENCES: Mapping[str, Callable[[Context], str]] = {
     "less_than_equal": lambda context: f"must be at most {context['le']}",
     "string_too_short": lambda _: "must not be empty",
     "too_short": lambda _: "must not be empty",
-    "union_tag_not_found": lambda _: "is missing: keystone-v3, keystone-v2, static, or none for everybody",
+    "union_tag_not_found": lambda _: f"is missing: {', '.join(PROVIDERS)}; none lets everybody in",
     "datetime_type": lambda _: DATE,
     "datetime_parsing": lambda _: DATE,
     "datetime_from_date_parsing": lambda _: DATE,

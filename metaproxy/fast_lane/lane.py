@@ -70,7 +70,7 @@ class FastLane:
         self._kinds = Kinds(trace, line.checks, counted, cache)
         self._planner = Planner(trace, line.checks, authenticate, cache)
         self._refusals = Refusals()
-        self._writer = Writer(trace.via, trace.date)
+        self._writer = Writer(trace.signature, trace.date)
         self._onward = Onward(trace, cache, forward, self._planner, self._writer)
         self._repeats = Repeats(self._refusals, self._writer)
 

@@ -11,6 +11,7 @@ from metaproxy.protocol.compute_api import FORMATS
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.header_edits import HeaderEdits
 from metaproxy.protocol.headers import Header, combined, lines
+from metaproxy.protocol.signature import Signature
 from metaproxy.protocol.status_lines import STATUS_LINE
 from metaproxy.telemetry.dates import DateField
 
@@ -37,14 +38,14 @@ class Writer:
     ``Trace.head`` says the same in pairs, for answers that an ASGI application gives.
 
     Args:
-        via: our element of Via.
+        signature: has the fields of every answer.
         date: makes the Date field.
     """
 
-    def __init__(self, via: bytes, date: DateField) -> None:
+    def __init__(self, signature: Signature, date: DateField) -> None:
         self._date = date
-        self._via = via
-        self._signature = _signature(via)
+        self._signature = signature
+        self._until_id = _until_id(signature)
 
     def whole(
         self,
@@ -61,17 +62,14 @@ class Writer:
         ``is_dated`` is whether Date is among them. Without ``keep_alive`` the answer says that the
         connection ends. ``version`` is that of HTTP in which an upstream's answer came.
         """
-        signature = self._signature
-        if version != "1.1":
-            # RFC 9110 §7.6.3: Via names the version in which the message was received.
-            signature = _signature(version.encode("ascii") + self._via[3:])
+        until_id = self._until_id if version == "1.1" else _until_id(self._signature, version)
         date = b"" if is_dated else b"\r\ndate: " + self._date()
         end = b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n"
-        return b"".join((head, signature, request_id.encode("ascii"), date, end, body))
+        return b"".join((head, until_id, request_id.encode("ascii"), date, end, body))
 
 
-def _signature(via: bytes) -> bytes:
-    return b"via: " + via + b"\r\nx-compute-request-id: "
+def _until_id(signature: Signature, version: str = "1.1") -> bytes:
+    return lines(signature.fields(version)) + b"x-compute-request-id: "
 
 
 def edited(head: bytes, edits: HeaderEdits | None) -> bytes:

@@ -10,6 +10,7 @@ from metaproxy.exchange import SCOPE_KEY, Exchange
 from metaproxy.protocol.headers import Header, Headers, get
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.signature import Signature
 from metaproxy.request_id import is_request_id, new_request_id
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
@@ -27,7 +28,7 @@ class Trace:
 
     Args:
         app: the next application.
-        via: our element of Via.
+        signature: has the fields of every answer.
         routes: templates of known operations; the template names the route in metrics and log.
         record: where the end of a request is told.
         spans: makes spans for OpenTelemetry; None makes none.
@@ -40,7 +41,7 @@ class Trace:
         self,
         app: ASGIApp,
         *,
-        via: bytes = b"1.1 metaproxy",
+        signature: Signature | None = None,
         routes: RouteTable[object] | None = None,
         record: RequestRecord | None = None,
         spans: Spans | None = None,
@@ -50,7 +51,7 @@ class Trace:
     ) -> None:
         self._mount = mount
         self.app = app
-        self.via = via
+        self.signature = signature or Signature(b"1.1 metaproxy")
         self.date = date or DateField()
         self.record = record or RequestRecord(Metrics())
         self._spans = spans
@@ -109,9 +110,7 @@ class Trace:
         fields += exchange.response_headers
         if exchange.response_edits is not None:
             fields = exchange.response_edits.apply(fields)
-        # RFC 9110 §7.6.3: Via names the version in which the message was received.
-        is_old = exchange.upstream_version != "1.1"
-        fields.append((b"via", exchange.upstream_version.encode() + self.via[3:] if is_old else self.via))
+        fields += self.signature.fields(exchange.upstream_version)
         fields.append((b"x-compute-request-id", exchange.request_id.encode("ascii")))
         if get(answered, b"date") is None:
             fields.append((b"date", self.date()))
@@ -185,4 +184,4 @@ class _TracedResponder(Responder):
         return self._trace.head(self.exchange, answered)
 
     def interim_head(self, answered: Headers) -> list[Header]:
-        return [*super().interim_head(answered), (b"via", self._trace.via)]
+        return [*super().interim_head(answered), *self._trace.signature.fields()]

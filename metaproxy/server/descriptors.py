@@ -18,6 +18,7 @@ from metaproxy.assembly.identity import IDENTITY_CONNECTIONS
 from metaproxy.clock import Clock
 from metaproxy.clock import monotonic as monotonic_clock
 from metaproxy.config.model import Config
+from metaproxy.config.model.identity import Keystone
 from metaproxy.telemetry.metrics import Metrics, Samples
 
 logger = structlog.get_logger("metaproxy")
@@ -76,7 +77,7 @@ class Needs:
 def needs(config: Config) -> Needs:
     """Return what ``config`` may need behind the client connections."""
     upstream = config.upstream
-    has_identity = config.identity.provider in ("keystone-v3", "keystone-v2")
+    has_identity = isinstance(config.identity, Keystone)
     listeners = len(config.server.listen) + len(config.admin.listen) * config.server.workers
     return Needs(
         upstream=upstream.max_connections * len(upstream.targets),

@@ -6,10 +6,12 @@ from typing import Protocol
 from starlette.types import ASGIApp, Scope
 
 from metaproxy.fast_lane.passing import Passing
+from metaproxy.fast_lane.writing import Writer
 from metaproxy.outbox import Outbox
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.forwarded import Trusted, is_trusted
+from metaproxy.protocol.signature import Signature
 from metaproxy.protocol.status_lines import STATUS_LINE
 from metaproxy.server.descriptors import Refusals
 from metaproxy.telemetry.dates import DateField
@@ -87,13 +89,13 @@ class Lane(Protocol):
 
 @dataclass(slots=True)
 class Edge:
-    """The shared part of all connections of a listener. ``via`` and ``record`` are those of the line.
+    """The shared part of all connections of a listener. ``signature`` and ``record`` are those of the line.
 
     A reload changes it; ``limits`` then count for new connections.
     """
 
     limits: EdgeLimits
-    via: bytes
+    signature: Signature
     record: RequestRecord
     date: DateField
     fast_lane: Lane | None = None
@@ -110,10 +112,7 @@ class Edge:
     def refusal(self, fault: Fault, request_id: str, body: bytes) -> bytes:
         """Return the whole answer that refuses what never became a request."""
         retry = b"" if fault.retry_after is None else b"retry-after: %d\r\n" % fault.retry_after
-        return (
-            STATUS_LINE[fault.status]
-            + b"content-type: application/json\r\ncontent-length: %d\r\n%b" % (len(body), retry)
-            + b"via: %b\r\ndate: %b\r\n" % (self.via, self.date())
-            + b"x-compute-request-id: %b\r\nconnection: close\r\n\r\n" % request_id.encode("ascii")
-            + body
-        )
+        fields = b"content-type: application/json\r\ncontent-length: %d\r\n%b" % (len(body), retry)
+        writer = Writer(self.signature, self.date)
+        head = STATUS_LINE[fault.status] + fields
+        return writer.whole(head, request_id, body, is_dated=False, keep_alive=False)

@@ -143,7 +143,7 @@ def edge_of(application: Application) -> Edge:
     trace = application.trace
     return Edge(
         edge_limits(application.config),
-        trace.via,
+        trace.signature,
         trace.record,
         trace.date,
         refusals=descriptors.Refusals(application.metrics),

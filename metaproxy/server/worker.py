@@ -239,7 +239,8 @@ class Worker:
             self._data.config.timeout_graceful_shutdown = round(config.server.shutdown_grace)
             trace = application.trace
             self._edge.limits = edge_limits(config)
-            self._edge.via, self._edge.record, self._edge.date = trace.via, trace.record, trace.date
+            self._edge.signature, self._edge.record = trace.signature, trace.record
+            self._edge.date = trace.date
             if self._number == 0:
                 warn_of_expiry(config)
                 descriptors.warn_if_short(config)

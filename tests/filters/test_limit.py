@@ -6,7 +6,6 @@ import pytest
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.protocol.limits.rates import RateRule
-from metaproxy.settings.units import Rate
 from metaproxy.telemetry.metrics import Metrics
 from tests.asgi_driver import Answer, drive
 from tests.filters.limiting import ITEM, FakeClock, Identified, Upstream, body_of, rate
@@ -195,7 +194,7 @@ async def test_a_refusal_charges_nothing() -> None:
 
 
 async def test_retry_after_covers_every_rule_that_refuses() -> None:
-    line = Line(rate("minute", limit=1), rate("hour", rate=Rate(1, "hour")))
+    line = Line(rate("minute", limit=1), rate("hour", limit=1, period_seconds=3600))
     await line.get()
     assert (await line.get()).header("retry-after") == "3600"
 

@@ -10,6 +10,7 @@ from metaproxy.filters.trace import Trace
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.mount import Mount
 from metaproxy.protocol.routes import RouteTable
+from metaproxy.protocol.signature import Signature
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.requests import RequestRecord
@@ -41,7 +42,7 @@ def traced(line: Line, metrics: Metrics | None = None) -> Trace:
     routes: RouteTable[object] = RouteTable()
     routes.add("/images/{image_id}", None)
     record = RequestRecord(metrics or Metrics())
-    return Trace(line, via=VIA, routes=routes, record=record, date=DateField(lambda: 0.0))
+    return Trace(line, signature=Signature(VIA), routes=routes, record=record, date=DateField(lambda: 0.0))
 
 
 async def test_every_answer_carries_a_fresh_request_id() -> None:

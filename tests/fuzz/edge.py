@@ -8,6 +8,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from metaproxy.protocol.signature import Signature
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.protocol import EdgeProtocol
 from metaproxy.telemetry.dates import DateField
@@ -70,7 +71,7 @@ async def _edge(data: bytes) -> None:
     config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", http="h11", loop="asyncio")
     config.load()
     state, loop, client = ServerState(), asyncio.get_running_loop(), Client()
-    shared = Edge(EdgeLimits(), b"1.1 metaproxy", RequestRecord(Metrics()), DateField(lambda: 0.0))
+    shared = Edge(EdgeLimits(), Signature(b"1.1 metaproxy"), RequestRecord(Metrics()), DateField(lambda: 0.0))
     protocol = EdgeProtocol(config, state, {}, loop, edge=shared)
     protocol.connection_made(client)
     half = len(data) // 2

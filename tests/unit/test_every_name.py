@@ -57,7 +57,7 @@ class Door:
         config = uvicorn.Config(self.switch, lifespan="off", log_config=None, ws="none")
         config.load()
         self.wire = Wire()
-        edge = Edge(EdgeLimits(), trace.via, trace.record, trace.date, self.switch if fast else None)
+        edge = Edge(EdgeLimits(), trace.signature, trace.record, trace.date, self.switch if fast else None)
         self.protocol = EdgeProtocol(config, ServerState(), {}, edge=edge)
         self.protocol.connection_made(self.wire)
 

@@ -7,7 +7,7 @@ There is no default provider. A misspelt or forgotten section must not open the 
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, AwareDatetime, Field, SecretStr
 
@@ -198,7 +198,7 @@ class KeystoneV3Settings(Keystone):
     """Tokens are checked by a Keystone of API version 3."""
 
     provider: Literal["keystone-v3"]
-    """keystone-v3, keystone-v2, static or none."""
+    """The provider that checks tokens; none switches the check off."""
     login: LoginV3
     """The account with which metaproxy validates tokens."""
     service_type: Annotated[Text | None, BlankIsNone] = "compute"
@@ -240,7 +240,7 @@ class KeystoneV2Settings(Keystone):
     """Tokens are checked by an identity service of API version 2.0, such as Rackspace Identity."""
 
     provider: Literal["keystone-v2"]
-    """keystone-v3, keystone-v2, static or none."""
+    """The provider that checks tokens; none switches the check off."""
     login: LoginV2 | None = None
     """The account with which metaproxy validates tokens; none with self_validating."""
     self_validating: bool = False
@@ -309,7 +309,7 @@ class Static(Tokens):
     """Tokens stand in this file or in one of their own: for tests, appliances and small sites."""
 
     provider: Literal["static"]
-    """keystone-v3, keystone-v2, static or none."""
+    """The provider that checks tokens; none switches the check off."""
     tokens: tuple[StaticTokenSettings, ...] = ()
     """The tokens that are valid."""
     tokens_file: File | None = None
@@ -330,9 +330,13 @@ class NoIdentity(Section):
     """No tokens are checked: everybody is let through, and nobody has a project."""
 
     provider: Literal["none"]
-    """keystone-v3, keystone-v2, static or none."""
+    """The provider that checks tokens; none switches the check off."""
 
 
-IdentityProvider = Annotated[
-    KeystoneV3Settings | KeystoneV2Settings | Static | NoIdentity, Field(discriminator="provider")
-]
+AnyProvider = KeystoneV3Settings | KeystoneV2Settings | Static | NoIdentity
+IdentityProvider = Annotated[AnyProvider, Field(discriminator="provider")]
+
+PROVIDERS: tuple[str, ...] = tuple(
+    name for kind in get_args(AnyProvider) for name in get_args(kind.model_fields["provider"].annotation)
+)
+"""The names of all providers."""

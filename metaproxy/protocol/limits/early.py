@@ -71,7 +71,8 @@ def tenant_problem(rule: RateRule, mount: Mount = NOT_MOUNTED) -> str:
 def _names_apart(rule: RateRule, prefix: str) -> tuple[str, str] | None:
     """Return two names of one resource that have other counters; None if there are none."""
     mount = Mount(prefix)
-    template = rule.path and re.sub(r":[^/]*\}", "}", rule.path)  # the form of a tenant makes it no better known
+    # The form of a tenant makes it no better known.
+    template = rule.path and re.sub(r":[^/]*\}", "}", rule.path)
     tried = rule.model_copy(update={"path": template, "query": (), "methods": ("ALL",)})
     table = RateTable([tried], algorithm="gcra", mount=mount)
     collections, paths = _tried(tried, mount)

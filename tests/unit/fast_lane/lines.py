@@ -212,7 +212,7 @@ class Line:
             cache=cache if cached else NoCache(),
             forward=forward,
         )
-        edge = Edge(EdgeLimits(), trace.via, record, trace.date, lane if fast else None)
+        edge = Edge(EdgeLimits(), trace.signature, record, trace.date, lane if fast else None)
         config = uvicorn.Config(trace, lifespan="off", log_config=None, ws="none")
         config.load()
         self._connecting = config, edge

@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from metaproxy.config.addresses import ListenAddress
+from metaproxy.protocol.signature import Signature
 from metaproxy.server.deadlines import sweep
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.listeners import bind, port_of
@@ -127,7 +128,7 @@ async def edge_server(
 ) -> AsyncIterator[EdgeServer]:
     """Run a server until the end of the block; ``tls`` are the contexts of server and client."""
     app, state, loop, tasks = App(), ServerState(), asyncio.get_running_loop(), TaskSet()
-    edge = Edge(limits, b"1.1 metaproxy", RequestRecord(Metrics()), DateField(lambda: 0.0))
+    edge = Edge(limits, Signature(b"1.1 metaproxy"), RequestRecord(Metrics()), DateField(lambda: 0.0))
     config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
     config.load()
     listener = bind(ListenAddress("127.0.0.1", 0))

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from metaproxy.config.addresses import ListenAddress
+from metaproxy.protocol.signature import Signature
 from metaproxy.server.deadlines import sweep
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.listeners import bind, port_of
@@ -51,7 +52,7 @@ class Running:
 @asynccontextmanager
 async def running(limits: EdgeLimits = QUICK) -> AsyncIterator[Running]:
     metrics, state, tasks = Metrics(), ServerState(), TaskSet()
-    edge = Edge(limits, b"1.1 metaproxy", RequestRecord(metrics), DateField(lambda: 0.0))
+    edge = Edge(limits, Signature(b"1.1 metaproxy"), RequestRecord(metrics), DateField(lambda: 0.0))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         site.asked.append(scope["path"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from starlette.types import Receive, Scope, Send
 
 from metaproxy.config.addresses import ListenAddress
+from metaproxy.protocol.signature import Signature
 from metaproxy.server.deadlines import sweep
 from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.listeners import bind, port_of
@@ -59,7 +60,7 @@ class Running:
 @asynccontextmanager
 async def running(*, grace: float = 20.0) -> AsyncIterator[Running]:
     tasks = TaskSet()
-    edge = Edge(EdgeLimits(), b"1.1 metaproxy", RequestRecord(Metrics()), DateField(lambda: 0.0))
+    edge = Edge(EdgeLimits(), Signature(b"1.1 metaproxy"), RequestRecord(Metrics()), DateField(lambda: 0.0))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await site.app(scope, receive, send)
