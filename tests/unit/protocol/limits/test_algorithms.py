@@ -20,7 +20,7 @@ from metaproxy.protocol.limits.policy import (
     standing,
 )
 from metaproxy.protocol.limits.rates import LONGEST_REFILL, RateRule
-from metaproxy.settings.units import RATE_UNITS, Rate
+from metaproxy.settings.units import MOST_PER_SECOND, RATE_UNITS, Rate
 from tests.unit.store.charges import spend
 
 START = 10**15
@@ -215,7 +215,7 @@ def test_a_clock_that_goes_back_makes_nobody_wait_longer_than_the_horizon(
     assert policy.wait(settled, now - back) <= policy.horizon
 
 
-@given(st.builds(Rate, st.integers(1, 10**7), st.sampled_from(list(RATE_UNITS))), st.floats(0, 1))
+@given(st.builds(Rate, st.integers(1, MOST_PER_SECOND), st.sampled_from(list(RATE_UNITS))), st.floats(0, 1))
 def test_no_bucket_holds_more_units_than_redis_counts_exactly(rate: Rate, share: float) -> None:
     longest = min(LONGEST_REFILL * rate.limit // rate.period_seconds, 1_000_000_000)
     bucket = Gcra.of(RateRule(name="r", rate=rate, burst=max(int(share * longest), 1)))
