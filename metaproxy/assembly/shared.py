@@ -113,7 +113,9 @@ class Shared:
         return RedisRecord(self._redis)
 
     def slots(self) -> Slots | None:
-        """Return the slots of running requests in the store; None without a Redis."""
+        """Return the shared slots of running requests; None if nothing is shared."""
+        if self._hub is not None:
+            return self._hub.slots()
         if self._redis is None:
             return None
         from metaproxy.store.redis.slots import RedisSlots

@@ -21,7 +21,7 @@ class Concurrency(Section):
     max: Connections = 100
     """How many may run; one more is refused."""
     shared: bool = False
-    """True if max holds over all processes together: each request asks the store once. Needs store.url."""
+    """True if max holds over all processes that share (store.url, or workers): each request asks once."""
 
 
 class AbsoluteLimits(Section):

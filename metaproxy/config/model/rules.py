@@ -10,6 +10,7 @@ from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import NoIdentity, Tokens
 from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
+from metaproxy.config.model.server import Server
 from metaproxy.protocol.access_rules import Authorization
 from metaproxy.protocol.limits.consumers import OF_TOKENS
 from metaproxy.settings.section import Finding, Section
@@ -24,12 +25,12 @@ def cross_findings(sections: Mapping[str, Section]) -> Iterator[Finding]:
             yield from rule(*(sections[name] for name in names))
 
 
-def _shared_concurrency_needs_a_store(limits: Limits, store: Store) -> Iterator[Finding]:
+def _shared_concurrency_is_shared(limits: Limits, store: Store, server: Server) -> Iterator[Finding]:
     concurrent = limits.absolute.concurrent
-    if concurrent is not None and concurrent.shared and store.url is None:
+    if concurrent is not None and concurrent.shared and store.url is None and server.workers == 1:
         yield (
             ("limits", "absolute", "concurrent", "shared"),
-            "needs store.url: without a shared store each process counts its own requests; "
+            "needs store.url, or several workers: this process alone shares with nobody; "
             "set store.url, or shared: false",
         )
 
@@ -69,7 +70,7 @@ def _scopes_need_tokens(identity: Provider, cache: Cache) -> Iterator[Finding]:
 
 
 RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Finding]]], ...] = (
-    (("limits", "store"), _shared_concurrency_needs_a_store),
+    (("limits", "store", "server"), _shared_concurrency_is_shared),
     (("identity", "authorization"), _rules_need_tokens),
     (("identity", "limits"), _rates_need_tokens),
     (("identity", "cache"), _scopes_need_tokens),

@@ -22,31 +22,21 @@ import structlog
 
 from metaproxy import clock
 from metaproxy.clock import Clock
-from metaproxy.store.counters import Exchanged, Return, Wish
 from metaproxy.store.hub.frames import Frames, MessageError
 from metaproxy.store.hub.messages import (
     Answer,
     Beat,
-    Charged,
     Delivery,
-    Exchange,
-    Lending,
     Missed,
     Number,
     Publish,
-    Recall,
-    Record,
     Request,
-    Reset,
     Subscribe,
-    Take,
     Unsubscribe,
     framed,
     read_request,
 )
-from metaproxy.store.hub.rated import ReceivedCounters
-from metaproxy.store.hub.record import RecordedRevocations
-from metaproxy.store.ledger import Ledger
+from metaproxy.store.hub.state import HeldState
 
 READ_BYTES = 65536
 ENOUGH_UNREAD_BYTES = 2**18
@@ -74,7 +64,7 @@ class _Connection:
 
 
 class Hub:
-    """Holds the counters and revocations that workers share, and passes their messages on.
+    """Holds the state that workers share (``state``), and passes their messages on.
 
     Args:
         max_counters: how many counters are kept.
@@ -82,9 +72,7 @@ class Hub:
     """
 
     def __init__(self, *, max_counters: int = 100_000, monotonic: Clock = clock.monotonic) -> None:
-        self._ledger = Ledger(max_counters=max_counters, monotonic=monotonic)
-        self._received = ReceivedCounters()
-        self._revocations = RecordedRevocations(monotonic=monotonic)
+        self._state = HeldState(max_counters=max_counters, monotonic=monotonic)
         self._connections: set[_Connection] = set()
         # Not epoll: a forked worker would hold on to what is registered there.
         self._selector = selectors.PollSelector()
@@ -101,7 +89,7 @@ class Hub:
 
     def hold(self, max_counters: int) -> None:
         """Keep at most ``max_counters`` from now on."""
-        self._ledger.hold(max_counters)
+        self._state.hold(max_counters)
 
     def connect(self) -> socket.socket:
         """Return the end of a new connection for a worker."""
@@ -141,8 +129,7 @@ class Hub:
             connection.end.close()
         self._connections.clear()
         self._selector.close()
-        self._ledger = Ledger()
-        self._revocations = RecordedRevocations()
+        self._state = HeldState()
 
     def close(self) -> None:
         """Close every connection."""
@@ -194,39 +181,21 @@ class Hub:
         connection.unread += framed(number, answer)
 
     def _do(self, connection: _Connection, request: Request) -> Answer:
-        answer: Answer = Number(0)
         match request:
-            case Take(counters, cost, wishes):
-                if wishes and len(wishes) != len(counters):
-                    raise MessageError("not one wish for each counter")
-                charged = [self._received.counter(counter) for counter in counters]
-                answer = Charged(self._ledger.take(charged, cost, wishes))
-            case Exchange():
-                answer = Lending(self._exchange(request))
             case Publish(channel, payload):
-                answer = Number(self._publish(channel, payload))
+                return Number(self._publish(channel, payload))
             case Subscribe(channel):
                 if len(connection.channels) >= MAX_CHANNELS:
                     raise MessageError("too many channels")
                 connection.channels.add(channel)
+                return Number(0)
             case Unsubscribe(channel):
                 connection.channels.discard(channel)
-            case Record(entries):
-                self._revocations.add(entries)
-            case Recall(since):
-                answer = self._revocations.recall(since)
-            case Reset(consumer):
-                answer = Number(self._ledger.reset(consumer))
+                return Number(0)
             case Beat():
-                pass
-        return answer
-
-    def _exchange(self, request: Exchange) -> Exchanged:
-        counter = self._received.counter
-        return self._ledger.exchange(
-            [Return(counter(each.counter), each.mark, each.spent, each.unused) for each in request.returns],
-            [Wish(counter(each.counter), each.requests) for each in request.wishes],
-        )
+                return Number(0)
+            case _:
+                return self._state.answer(request)
 
     def _publish(self, channel: str, payload: bytes) -> int:
         """Send ``payload`` to every worker that subscribes to ``channel``; return how many these are.

@@ -8,6 +8,9 @@
                      Unsubscribe  stop that
                      Record       record revocations
                      Recall       return the revocations that were recorded
+                     Enter        make the slot of a request that runs, if there are few
+                     Renew        let slots count for one more lease
+                     Leave        end slots
                      Beat         answer, after all that was published before
     hub -> worker    Charged, Lending, Number, Recalled    the answers, in the order of the requests
                      Delivery     a payload that was published
@@ -17,7 +20,7 @@ A message is MessagePack. The hub reads the types below and nothing else: other 
 are one program of one process tree, so the messages have no version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -35,6 +38,8 @@ MAX_KEY = 1024
 Name = Annotated[str, Meta(max_length=128)]
 Entry = tuple[bytes, Annotated[float, Meta(ge=0)]]
 """A revocation as it is sent to other processes, and the seconds since it was made."""
+Consumer = Annotated[str, Meta(max_length=MAX_KEY)]
+SlotName = Annotated[bytes, Meta(max_length=64)]
 Requests = Annotated[int, Meta(ge=0, le=2**53)]
 Units = Annotated[int, Meta(ge=1, le=2**62)]
 
@@ -121,7 +126,27 @@ class Recall(Message, tag=8):
     since: Annotated[int, Meta(ge=0)]
 
 
-class Beat(Message, tag=9):
+class Enter(Message, tag=9):
+    """Make ``slot`` if ``consumer`` has fewer than ``maximum``."""
+
+    consumer: Consumer
+    slot: SlotName
+    maximum: Requests
+
+
+class Renew(Message, tag=10):
+    """Let the slots count for one more lease. ``slots`` are by consumer."""
+
+    slots: Mapping[Consumer, Sequence[SlotName]]
+
+
+class Leave(Message, tag=11):
+    """End the slots. ``slots`` are by consumer."""
+
+    slots: Mapping[Consumer, Sequence[SlotName]]
+
+
+class Beat(Message, tag=12):
     """Answer."""
 
 
@@ -138,7 +163,7 @@ class Lending(Message, tag=22):
 
 
 class Number(Message, tag=23):
-    """A number of counters that were reset or of workers that were reached; 0 for a request without one."""
+    """A number: of counters that were reset, workers that were reached, slots that were made; else 0."""
 
     count: int
 
@@ -163,7 +188,8 @@ class Missed(Message, tag=26):
     """Payloads were published that are not sent, because this worker did not read."""
 
 
-Request = Take | Exchange | Reset | Publish | Subscribe | Unsubscribe | Record | Recall | Beat
+StateRequest = Take | Exchange | Reset | Record | Recall | Enter | Renew | Leave
+Request = StateRequest | Publish | Subscribe | Unsubscribe | Beat
 Answer = Charged | Lending | Number | Recalled
 FromHub = Charged | Lending | Number | Recalled | Delivery | Missed
 

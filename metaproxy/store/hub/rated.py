@@ -17,13 +17,14 @@ LONGEST_KEY = 256
 def sent_counter(counter: Counter) -> RatedCounter:
     """Return ``counter`` as it is sent to the hub."""
     key, policy = counter
-    if len(key) > LONGEST_KEY:
-        key = _shortened(key)
     is_window = isinstance(policy, FixedWindow)
-    return RatedCounter(key, is_window, policy.weight, policy.capacity, policy.pace)
+    return RatedCounter(bounded(key), is_window, policy.weight, policy.capacity, policy.pace)
 
 
-def _shortened(key: str) -> str:
+def bounded(key: str) -> str:
+    """Return ``key``, or a digest of it with its consumer if it is long."""
+    if len(key) <= LONGEST_KEY:
+        return key
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     shortened = f"{digest}/{consumer_part(key)}"
     return shortened if len(shortened) <= MAX_KEY else digest

@@ -6,6 +6,7 @@ from metaproxy.store.hub.broadcast import HubBroadcast
 from metaproxy.store.hub.client import HubClient
 from metaproxy.store.hub.counters import HubCounters
 from metaproxy.store.hub.revocations import HubRecord
+from metaproxy.store.hub.slots import HubSlots
 
 
 class HubStore:
@@ -28,6 +29,10 @@ class HubStore:
     def counters(self) -> HubCounters:
         """Return the counters in the hub."""
         return HubCounters(self.client)
+
+    def slots(self) -> HubSlots:
+        """Return the slots of running requests in the hub."""
+        return HubSlots(self.client)
 
     def revocations(self) -> HubRecord:
         """Return the recorded revocations in the hub, for one reader."""

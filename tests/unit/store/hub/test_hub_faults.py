@@ -41,6 +41,8 @@ LIES = {
     "a key without end": framed(1, Take([RatedCounter("k" * 2000, False, 1, 1, 1)], 1)),
     "a revocation from the future": framed(1, messages.Record(((b"x", -1.0),))),
     "a reading from before the beginning": framed(1, messages.Recall(-1)),
+    "a slot without end": framed(1, messages.Enter("project:p", b"s" * 100, 1)),
+    "a limit below nothing": framed(1, messages.Enter("project:p", b"s", -1)),
     "a name without end": framed(1, Subscribe("c" * 200)),
     "channels without end": b"".join(framed(n, Subscribe(str(n))) for n in range(200)),
 }
