@@ -1,6 +1,6 @@
 """The base of every check: it decides about a request, and is ASGI middleware around an application, too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from metaproxy.asgi import Stage, carry_out
 from metaproxy.exchange import Exchange
 from metaproxy.protocol.faults import Fault
-from metaproxy.verdicts import Verdict, Wait
+from metaproxy.verdicts import PASS, Verdict, Wait
 
 TargetCheck: TypeAlias = Callable[[Scope], bool]
 """True for a scope whose target passes. ``decide`` must be asked about any other."""
@@ -67,6 +67,24 @@ class Check(Stage):
         while isinstance(verdict, Wait):
             verdict = await verdict
         await carry_out(verdict, self.app, exchange, scope, receive, send)
+
+
+def decide_again(decisions: "Sequence[Prepared]", exchange: Exchange) -> Verdict:
+    """Ask ``decisions`` from the place where ``exchange`` is, up to the first that does not let it pass.
+
+    If one fails, what the others have begun is ended.
+    """
+    try:
+        for place in range(exchange.place, len(decisions)):
+            verdict = decisions[place].decide(exchange)
+            if verdict is not PASS:
+                exchange.place = place + 1
+                return verdict
+    except Exception:
+        exchange.end()
+        raise
+    exchange.place = len(decisions)
+    return PASS
 
 
 class Prepared:

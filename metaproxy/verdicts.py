@@ -5,10 +5,11 @@ these that something outside the process must give first. A verdict is returned.
 a verdict: several requests may share it, and a raised exception keeps all that its traceback has seen alive.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
@@ -39,19 +40,41 @@ class Wait:
 
     Args:
         ask: begins to ask; its result is the verdict.
+        send: does what ``send`` says.
     """
 
-    __slots__ = ("_ask",)
+    __slots__ = ("_ask", "_send")
 
-    def __init__(self, ask: "Callable[[], Coroutine[Any, Any, Verdict]]") -> None:
+    def __init__(
+        self,
+        ask: "Callable[[], Coroutine[Any, Any, Verdict]]",
+        send: "Send | None" = None,
+    ) -> None:
         self._ask = ask
+        self._send = send
+
+    def send(self) -> "Sent | None":
+        """Ask in place of awaiting, if that takes no task; None, and nobody is asked, if it does."""
+        return self._send() if self._send is not None else None
 
     def __await__(self) -> "Generator[Any, Any, Verdict]":
         """Ask, and return the verdict."""
         return self._ask().__await__()
 
 
+class Sent(NamedTuple):
+    """A question that was sent: the future reply, and what tells the verdict by it."""
+
+    reply: "asyncio.Future[Any]"
+    verdict_of: "VerdictOf"
+
+
+Send: TypeAlias = Callable[[], Sent | None]
+
 Settled: TypeAlias = Literal[Pass.PASS] | Fault | Answer
 """A verdict for which nothing must be awaited."""
 
 Verdict: TypeAlias = Settled | Wait
+
+VerdictOf: TypeAlias = "Callable[[asyncio.Future[Any]], Verdict]"
+"""Returns the verdict by a reply that is there, or raises what the wait would."""

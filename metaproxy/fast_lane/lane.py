@@ -6,7 +6,7 @@ application must answer, goes on in a task from the place in the line where it i
 and no order: both are the line's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -15,25 +15,29 @@ from starlette.types import ASGIApp, Scope
 from metaproxy.asgi import outcome_of
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Hit
+from metaproxy.check import Prepared, decide_again
 from metaproxy.exchange import SCOPE_KEY, Exchange
+from metaproxy.fast_lane.asking import Asking, Settle
 from metaproxy.fast_lane.fetching import Raising
 from metaproxy.fast_lane.kinds import Counted, Kinds
 from metaproxy.fast_lane.onward import Onward
 from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.planner import Planner
-from metaproxy.fast_lane.plans import PassedOn, Plan, PlanKey
-from metaproxy.fast_lane.repeats import Repeats
+from metaproxy.fast_lane.plans import PassedOn, PlanKey, Remembered, Section
+from metaproxy.fast_lane.repeats import Repeats, Undecided
 from metaproxy.fast_lane.writing import Refusals, Writer, edited
 from metaproxy.filters.authenticate import Authenticate
 from metaproxy.filters.cache import MetadataCache
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.trace import Trace
+from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.proxy import Forward
 from metaproxy.line import Line
 from metaproxy.outbox import MOST_BYTES
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import lines
-from metaproxy.verdicts import PASS
+from metaproxy.tasks import TaskSet
+from metaproxy.verdicts import PASS, Settled, Verdict, Wait
 
 UNUSUAL = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 """With one of these a request is more than a plain read: the line takes it."""
@@ -73,6 +77,7 @@ class FastLane:
         self._writer = Writer(trace.signature, trace.date)
         self._onward = Onward(trace, cache, forward, self._planner, self._writer)
         self._repeats = Repeats(self._refusals, self._writer)
+        self._waits = TaskSet()
 
     def answer(self, scope: Scope, *, keep_alive: bool, octets: bytes = b"") -> bytes | Passing | ASGIApp:
         """Return the whole answer to the request of ``scope``, or what will give it.
@@ -95,14 +100,33 @@ class FastLane:
     ) -> bytes | Passing | ASGIApp:
         """Ask the checks, and return the answer or what will give it."""
         verdict = self._line.go_on(exchange, scope)
-        if verdict is PASS:
-            return self._from_memory(exchange, scope, octets, keep_alive=keep_alive)
-        if not isinstance(verdict, Fault):
-            return partial(self._trace.run, exchange, partial(self._line.resume, verdict, exchange))
-        if octets and keep_alive:
+        if isinstance(verdict, Wait):
+            go_on = partial(self._line.go_on, exchange, scope)
+            settle = partial(self._settled, exchange, scope, octets)
+            return self._asking(exchange, scope, verdict, go_on, settle)
+        if isinstance(verdict, Fault) and octets and keep_alive:
             is_counted = self._kinds.concern_counted(scope)
             self._planner.plan_refusal(octets, exchange, scope, verdict, is_counted=is_counted)
-        return self._refusal(verdict, exchange, scope, keep_alive=keep_alive)
+        return self._settled(exchange, scope, octets, verdict, keep_alive=keep_alive)
+
+    def _settled(
+        self, exchange: Exchange, scope: Scope, octets: bytes, verdict: Settled, *, keep_alive: bool
+    ) -> bytes | Passing | ASGIApp:
+        """Do what the checks have come to."""
+        if verdict is PASS:
+            return self._from_memory(exchange, scope, octets, keep_alive=keep_alive)
+        if isinstance(verdict, Fault):
+            return self._refusal(verdict, exchange, scope, keep_alive=keep_alive)
+        return partial(self._trace.run, exchange, partial(self._line.resume, verdict, exchange))
+
+    def _asking(
+        self, exchange: Exchange, scope: Scope, wait: Wait, go_on: Callable[[], Verdict], settle: Settle
+    ) -> Asking:
+        asking = Asking(
+            self._trace, self._writer, exchange, scope, go_on=go_on, settle=settle, tasks=self._waits
+        )
+        asking.begin(wait)
+        return asking
 
     def _from_memory(
         self, exchange: Exchange, scope: Scope, octets: bytes, *, keep_alive: bool
@@ -152,12 +176,46 @@ class FastLane:
             exchange = self._trace.begin_again(plan.exchange)
             scope = {**plan.scope, SCOPE_KEY: exchange}
             message = plan.passed.message(scope["method"], plan.request_line, octets, exchange.request_id)
-            passing = self._onward.send_again(message, plan.decisions, exchange, scope)
-            return self._concluded(plan, passing, exchange, scope)
+            return self._sent_again(plan, plan.decisions, message, octets, exchange, scope)
         answer = self._repeats.answer(plan, now)
+        if isinstance(answer, Undecided):
+            return self._decided(plan, answer.hit)
         if answer is None and plan.read is None:
             self._planner.plans.drop(key)
         return answer
+
+    def _decided(self, plan: Remembered, hit: Hit | None) -> bytes | Passing:
+        """Answer with ``hit`` if all decisions of ``plan`` let pass, one of which must ask outside."""
+        exchange = self._trace.begin_again(plan.exchange)
+        scope = {**plan.scope, SCOPE_KEY: exchange}
+        go_on = partial(decide_again, plan.decisions, exchange)
+        settle = partial(self._settled_again, plan, hit, exchange, scope)
+        verdict = go_on()
+        if isinstance(verdict, Wait):
+            return self._asking(exchange, scope, verdict, go_on, settle)
+        return settle(verdict, keep_alive=True)
+
+    def _settled_again(
+        self,
+        plan: Remembered,
+        hit: Hit | None,
+        exchange: Exchange,
+        scope: Scope,
+        verdict: Settled,
+        *,
+        keep_alive: bool,
+    ) -> bytes:
+        """Do what the decisions of ``plan`` have come to."""
+        fault = verdict if isinstance(verdict, Fault) else plan.refusal
+        if fault is verdict and exchange.place <= len(plan.early):
+            exchange.identity = None  # the token was not looked up
+        else:
+            plan.count_look_up()
+        if fault is not None:
+            return self._refusal(fault, exchange, scope, keep_alive=keep_alive)
+        if hit is None:
+            raise ValueError("a plan that has no answer")
+        return self._hit(hit, exchange, scope, keep_alive=keep_alive)
 
     def _with_known_section(self, key: PlanKey, octets: bytes, now: float) -> bytes | Passing | None:
         """Answer a read with which only the header section came before; None if that takes a parser."""
@@ -179,23 +237,54 @@ class FastLane:
                 return None
         request_line = self._onward.request_line(scope)
         message = section.passed.message(scope["method"], request_line, octets, exchange.request_id)
-        passing = self._onward.send_again(message, kind.decisions, exchange, scope, request)
-        if passing is not None and request is None:
-            sent_line = b"" if isinstance(passing, Fault) else request_line
+        answer = self._sent_again(section, kind.decisions, message, octets, exchange, scope, request)
+        if answer is not None and request is None:
+            sent_line = request_line if isinstance(answer, Passing) else b""
             self._planner.plan_by_section(key, section, exchange, scope, kind.decisions, sent_line)
-        return self._concluded(section, passing, exchange, scope)
+        return answer
 
-    def _concluded(
-        self, plan: Plan, passing: Passing | Fault | None, exchange: Exchange, scope: Scope
+    def _sent_again(
+        self,
+        plan: Section | PassedOn,
+        decisions: Sequence[Prepared],
+        message: OutgoingRequest,
+        octets: bytes,
+        exchange: Exchange,
+        scope: Scope,
+        request: CacheRequest | None = None,
     ) -> bytes | Passing | None:
-        if passing is None:
+        """Send ``message``, or do what the ``decisions`` come to; None if the request must be read anew."""
+        sent = self._onward.send_again(message, decisions, exchange, scope, request)
+        if sent is None:
             exchange.end()  # another Exchange is made for the same request
             return None
-        if plan.looked_up is not None:
-            plan.looked_up.value += 1
-        if isinstance(passing, Fault):
-            return self._refusal(passing, exchange, scope, keep_alive=True)
-        return passing
+        plan.count_look_up()
+        if isinstance(sent, Fault):
+            return self._refusal(sent, exchange, scope, keep_alive=True)
+        if isinstance(sent, Passing):
+            return sent
+        if not isinstance(sent, Wait):
+            raise TypeError("no decision of a head that came before answers it")
+        scope["headers"] = plan.fields.with_token(octets[plan.passed.token])  # the line may have to go on
+        go_on = partial(decide_again, decisions, exchange)
+        settle = partial(self._sent_after_all, message, exchange, scope, request)
+        return self._asking(exchange, scope, sent, go_on, settle)
+
+    def _sent_after_all(
+        self,
+        message: OutgoingRequest,
+        exchange: Exchange,
+        scope: Scope,
+        request: CacheRequest | None,
+        verdict: Settled,
+        *,
+        keep_alive: bool,
+    ) -> bytes | Passing | ASGIApp:
+        """Send ``message`` if the decisions that waited let it pass."""
+        if isinstance(verdict, Fault):
+            return self._refusal(verdict, exchange, scope, keep_alive=keep_alive)
+        sent = self._onward.send_again(message, (), exchange, scope, request) if keep_alive else None
+        return sent if isinstance(sent, Passing) else partial(self._trace.run, exchange, self._line.app)
 
     def _hit(self, hit: Hit, exchange: Exchange, scope: Scope, *, keep_alive: bool) -> bytes:
         exchange.outcome, exchange.cache_status = hit.outcome, hit.cache_status

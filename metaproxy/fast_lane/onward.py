@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.types import Scope
 
 from metaproxy.cache.requests import CacheRequest
-from metaproxy.check import Prepared
+from metaproxy.check import Prepared, decide_again
 from metaproxy.exchange import Exchange
 from metaproxy.fast_lane.fetching import Fetching
 from metaproxy.fast_lane.passing import Passing
@@ -21,8 +21,7 @@ from metaproxy.forward.call import Lease
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.errors import TransportError
 from metaproxy.forward.proxy import Forward
-from metaproxy.protocol.faults import Fault
-from metaproxy.verdicts import PASS
+from metaproxy.verdicts import PASS, Settled, Wait
 
 
 class Onward:
@@ -72,8 +71,8 @@ class Onward:
         exchange: Exchange,
         scope: Scope,
         request: CacheRequest | None = None,
-    ) -> Passing | Fault | None:
-        """Send a read on whose header section was sent before, or return why a decision now refuses it.
+    ) -> Passing | Settled | Wait | None:
+        """Send a read on whose header section was sent before, or return why a decision now holds it back.
 
         The ``decisions`` are made one after the other, and none of them if no connection is idle.
         """
@@ -81,15 +80,13 @@ class Onward:
         if lease is None:
             return None
         try:
-            for decision in decisions:
-                verdict = decision.decide(exchange)
-                if verdict is not PASS:
-                    lease.give_back()
-                    return verdict if isinstance(verdict, Fault) else None
+            verdict = decide_again(decisions, exchange)
         except Exception:
             lease.give_back()
-            exchange.end()
             raise
+        if verdict is not PASS:
+            lease.give_back()
+            return verdict
         return self._begin(lease, message, exchange, scope, request)
 
     def request_line(self, scope: Scope) -> bytes:

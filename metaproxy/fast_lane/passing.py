@@ -5,6 +5,7 @@ rest is what the first stage does at the end of every request: the head of the a
 the counts.
 """
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -44,6 +45,8 @@ class Passing:
     """
 
     waiting: Waiting
+    task: "asyncio.Task[None] | None" = None
+    """The task of the request, if it has one before it takes the line."""
 
     def __init__(self, trace: Trace, writer: Writer, exchange: Exchange, scope: Scope) -> None:
         self._trace = trace
@@ -87,11 +90,15 @@ class Passing:
 
     def handed_over(self, app: ASGIApp) -> None:
         """``app`` goes on with the request."""
+        self.take_the_line(partial(self._trace.run, self._exchange, app))
+
+    def take_the_line(self, app: ASGIApp) -> None:
+        """Let ``app``, which records how the request ends, answer in a task."""
         self.waiting.take_the_line(partial(self._run, app))
 
     async def _run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._trace.run(self._exchange, app, scope, receive, send)
+            await app(scope, receive, send)
         finally:
             self._call_ends()
 

@@ -220,6 +220,7 @@ class Planner:
                 known=known,
                 looked_up=looked_up,
                 passed=section.passed,
+                fields=section.fields,
                 request_line=request_line,
                 decisions=decisions,
             )

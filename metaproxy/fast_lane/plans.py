@@ -60,6 +60,11 @@ class Plan:
     known: Known | None
     looked_up: Cell | None
 
+    def count_look_up(self) -> None:
+        """Count that the token cache was asked for the token."""
+        if self.looked_up is not None:
+            self.looked_up.value += 1
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Remembered(Plan):
@@ -81,9 +86,13 @@ class Remembered(Plan):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PassedOn(Plan):
-    """A request that is passed on: ``passed`` is what the upstream gets after the ``request_line``."""
+    """A request that is passed on: ``passed`` is what the upstream gets after the ``request_line``.
+
+    ``fields`` is what the stages know the header section by.
+    """
 
     passed: RepeatedSection
+    fields: RepeatedFields
     request_line: bytes
     decisions: Sequence[Prepared]
 

@@ -4,6 +4,8 @@ Each check has prepared its decision, and makes it anew: in this file they are p
 made here that others could hold on to, no Exchange, no scope: a request that is answered at once needs none.
 """
 
+from typing import NamedTuple
+
 from metaproxy.asgi import outcome_of
 from metaproxy.cache.stored import Hit
 from metaproxy.fast_lane.plans import Remembered
@@ -11,6 +13,12 @@ from metaproxy.fast_lane.writing import Refusals, Writer, edited
 from metaproxy.outbox import MOST_BYTES
 from metaproxy.protocol.faults import Fault
 from metaproxy.request_id import new_request_id
+
+
+class Undecided(NamedTuple):
+    """An answer, or a refusal for None, that decisions must let pass which ask something outside."""
+
+    hit: Hit | None
 
 
 class Repeats:
@@ -25,10 +33,11 @@ class Repeats:
         self._refusals = refusals
         self._writer = writer
 
-    def answer(self, plan: Remembered, now: float) -> bytes | None:
+    def answer(self, plan: Remembered, now: float) -> "bytes | Undecided | None":
         """Return the whole answer to a request that came ``now`` (monotonic seconds).
 
-        None where memory has none, or cannot decide; nothing has been charged then.
+        None where memory has none, Undecided if something outside must be asked first. Nothing has been
+        charged then.
         """
         hit: Hit | None = None
         if plan.refusal is None and plan.read is not None:
@@ -40,12 +49,12 @@ class Repeats:
             # A decision that charges must not be followed by one that cannot decide: it would charge again.
             for decision in plan.decisions:
                 if not decision.can_decide(now):
-                    return None
+                    return Undecided(hit)
         told = b""
         for decision in plan.decisions:
             decided = decision.admit(now) if is_answered else decision.refuse(now)
             if decided is None:
-                return None
+                return Undecided(hit) if is_answered else None
             fault, lines = decided
             told += lines
             if fault is not None:
@@ -56,8 +65,7 @@ class Repeats:
 
     def _hit(self, plan: Remembered, now: float, hit: Hit, told: bytes) -> bytes:
         request_id, body = new_request_id(), hit.body
-        if plan.looked_up is not None:
-            plan.looked_up.value += 1
+        plan.count_look_up()
         plan.end.end(request_id, now, hit.status, len(body), hit.outcome, "", hit.cache_status)
         head = hit.head_with(told, plan.exchange.response_edits)
         return self._writer.whole(head, request_id, body, is_dated=True, keep_alive=True)
@@ -67,8 +75,8 @@ class Repeats:
     ) -> bytes:
         request_id = new_request_id()
         end = plan.early_end if is_early else plan.end
-        if not is_early and plan.looked_up is not None:
-            plan.looked_up.value += 1
+        if not is_early:
+            plan.count_look_up()
         start, body = self._refusals.of_kept(fault, plan.scope)
         end.end(request_id, now, fault.status, len(body), outcome_of(fault), fault.reason)
         head = edited(start + told, plan.exchange.response_edits)

@@ -21,7 +21,7 @@ from metaproxy.protocol.limits.policy import fits, whole_seconds
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.telemetry.metrics import Metrics
-from metaproxy.verdicts import PASS, Verdict, Wait
+from metaproxy.verdicts import PASS, Send, Verdict, Wait
 
 CACHED_FAULTS = 64
 """The number of refusals that are cached: they differ in the seconds until a retry alone."""
@@ -119,11 +119,11 @@ class RateLimit(Check):
             return metered.decide(exchange)
         return self.charge_all(exchange, charges)
 
-    def charge_all(self, exchange: Exchange, charges: Sequence[Charge]) -> Verdict:
-        """Do what ``charge`` does, whatever the number of counters."""
+    def charge_all(self, exchange: Exchange, charges: Sequence[Charge], send: Send | None = None) -> Verdict:
+        """Do what ``charge`` does, whatever the number of counters; ``send`` is that of the wait."""
         taken = self.rates.take(charges)
         if taken is None:
-            return Wait(partial(self._ask_store, exchange, charges))
+            return Wait(partial(self._ask_store, exchange, charges), send)
         return self._conclude(exchange, charges, taken)
 
     def metered(self, charges: Sequence[Charge]) -> MeteredRate | None:

@@ -4,8 +4,10 @@ That is the one rate that most requests meet, and all rates of a request that ca
 count and write for the client what ``RateLimit`` charges, counts and writes.
 """
 
+import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope
 
@@ -15,10 +17,10 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import lines
 from metaproxy.protocol.limits.fields import LIMIT, POLICY, limit_item
 from metaproxy.protocol.limits.policy import State, whole_seconds
-from metaproxy.store.counters import Charge, Taken
+from metaproxy.store.counters import Charge, Metered, SendingMeter, Taken
 from metaproxy.store.leases import LeasedMeter
 from metaproxy.store.memory import Meter
-from metaproxy.verdicts import PASS, Verdict
+from metaproxy.verdicts import PASS, Sent, Verdict
 
 if TYPE_CHECKING:
     from metaproxy.filters.limit import RateLimit
@@ -58,12 +60,12 @@ class MeteredRate(Prepared):
         "_top",
     )
 
-    def __init__(self, limit: "RateLimit", charge: Charge, meter: Meter | LeasedMeter) -> None:
+    def __init__(self, limit: "RateLimit", charge: Charge, meter: Meter | LeasedMeter | SendingMeter) -> None:
         rule = charge.rule
         self._limit = limit
         self._consumer = charge.consumer
         self._meter = meter
-        self._may_ask = isinstance(meter, LeasedMeter)
+        self._may_ask = not isinstance(meter, Meter)
         self._policy = rule.policy
         self._name = rule.quoted_name
         self._policy_field = POLICY, rule.policy_item
@@ -82,7 +84,27 @@ class MeteredRate(Prepared):
         now = limit.rates.monotonic()
         taken = self._meter.take(now)
         if taken is None:
-            return limit.charge_all(exchange, self._awaited.charges)
+            send = partial(self._send, exchange) if isinstance(self._meter, SendingMeter) else None
+            return limit.charge_all(exchange, self._awaited.charges, send)
+        return self._verdict(exchange, now, taken)
+
+    def _send(self, exchange: Exchange) -> Sent | None:
+        meter = self._meter
+        reply = meter.send() if isinstance(meter, SendingMeter) else None
+        if reply is None:
+            return None
+        return Sent(reply, partial(self._replied, exchange, self._limit.rates.monotonic()))
+
+    def _replied(self, exchange: Exchange, begun: float, reply: "asyncio.Future[Any]") -> Verdict:
+        now = self._limit.rates.monotonic()
+        exchange.waited("store", now - begun, begun)
+        taken = self._meter.taken(reply) if isinstance(self._meter, SendingMeter) else None
+        if taken is None:
+            return self._limit.charge_all(exchange, self._awaited.charges)
+        return self._verdict(exchange, now, taken)
+
+    def _verdict(self, exchange: Exchange, now: float, taken: Metered) -> Verdict:
+        limit = self._limit
         admitted, state, moment = taken
         self._top.record(self._consumer, now, refused=not admitted)
         if limit.headers:

@@ -27,9 +27,9 @@ class PassedTurn:
 
     response_started = False
 
-    def __init__(self, passing: Passing, answers: "Answers", *, more_body: bool) -> None:
+    def __init__(self, passing: Passing, answers: "Answers", *, keep_alive: bool, more_body: bool) -> None:
         self.scope = passing.scope
-        self.keep_alive = True
+        self.keep_alive = keep_alive
         self.more_body = more_body
         self._answers = answers
         self._passing: Passing | None = passing
@@ -120,14 +120,19 @@ class Answers:
             self._transport.write(answer)
         self._completed(keep_alive=keep_alive)
 
-    def pass_on(self, passing: Passing, *, more_body: bool) -> None:
+    def pass_on(self, passing: Passing, *, keep_alive: bool, more_body: bool) -> None:
         """Wait for ``passing`` to answer the request whose turn it is."""
-        self.current = PassedTurn(passing, self, more_body=more_body)
+        self.current = PassedTurn(passing, self, keep_alive=keep_alive, more_body=more_body)
+        if passing.task is not None:
+            self._tasks.add(passing.task)
+            passing.task.add_done_callback(self._tasks.discard)
 
     def take_over(self, turn: PassedTurn, app: ASGIApp) -> None:
         """Let ``app`` go on with the current turn, in a task."""
         taken = self._app_turn(app, turn.scope, keep_alive=turn.keep_alive)
-        taken.more_body, taken.disconnected = turn.more_body, self._transport.is_closing()
+        taken.disconnected = self._transport.is_closing()
+        if not turn.more_body:
+            taken.request_read()
         self.current = taken
         taken.start()
 

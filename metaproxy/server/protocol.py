@@ -255,7 +255,7 @@ class EdgeProtocol(asyncio.Protocol):
                 answers.write(answer, keep_alive=keep_alive)
                 return
             if isinstance(answer, Passing):
-                answers.pass_on(answer, more_body=True)
+                answers.pass_on(answer, keep_alive=keep_alive, more_body=True)
                 return
             app = answer
         answers.run(app, scope, keep_alive=keep_alive, expects_continue=expects_continue)
@@ -283,7 +283,7 @@ class EdgeProtocol(asyncio.Protocol):
             # Nothing was paused, no request waits: this is what is left of the end of an answer.
             self.deadlines.wait_for_request(self._loop.time())
         else:
-            answers.pass_on(answer, more_body=False)
+            answers.pass_on(answer, keep_alive=True, more_body=False)
             self.deadlines.request_read()
         return True
 

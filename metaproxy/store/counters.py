@@ -1,8 +1,9 @@
 """The interface of a store of counters, with its requests and answers as types."""
 
+import asyncio
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from metaproxy.protocol.limits.lending import Mark, Slice
 from metaproxy.protocol.limits.policy import Policy, State
@@ -81,6 +82,9 @@ class Exchanged(NamedTuple):
 _SEPARATOR = re.compile(r"/(?!\d+(?:\+|$))")
 """Between the parts of a key; not the slash of a network, as in ``address:2001:db8::/64``."""
 
+Metered: TypeAlias = tuple[bool, State, int]
+"""True if a request was admitted; the counter's state; the moment (microseconds) that this refers to."""
+
 UNCOUNTED = Taken(admitted=True, states=(), now=0)
 
 
@@ -120,3 +124,35 @@ class SharedCounters(Protocol):
 
     async def reset(self, consumer: str) -> int:
         """Forget every counter of ``consumer``; return how many there were."""
+
+
+@runtime_checkable
+class SendingCounters(SharedCounters, Protocol):
+    """Shared counters that can be asked without a task, one at a time."""
+
+    def meter(self, charge: Charge) -> "SendingMeter":
+        """Return the counter of ``charge`` for who charges it again and again."""
+
+
+class SendingMeter:
+    """One counter that is asked again and again. Subclasses send what they have prepared once."""
+
+    def take(self, _seconds: float) -> Metered | None:
+        """Return None: the store must be asked."""
+        return None
+
+    def can_take(self, _seconds: float) -> bool:
+        """Return False: the store must be asked."""
+        return False
+
+    def refusal(self, _seconds: float) -> tuple[State, int] | None:
+        """Return None: the store must be asked."""
+        return None
+
+    def send(self) -> "asyncio.Future[Any] | None":
+        """Begin to charge one request; None, and nobody is asked, if that takes a task."""
+        raise NotImplementedError
+
+    def taken(self, reply: "asyncio.Future[Any]") -> Metered | None:
+        """Return what came of what ``send`` has begun; None if nothing did, and it must be asked again."""
+        raise NotImplementedError

@@ -10,6 +10,7 @@ Either way every connection is closed, and what was lost is restored when the ve
 again on a new one: a server may answer PING and refuse every write (READONLY, OOM, NOPERM).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -193,6 +194,21 @@ class StoreUse:
             raise
         except (RedisError, OSError) as error:
             self._fail(error, again or partial(self.attempt_to_ask, *command), closes_pipe=True)
+            raise StoreUnavailable("the shared store failed") from error
+
+    def send(self, question: bytes) -> "asyncio.Future[Any] | None":
+        """Send one command that is packed; None, and nothing is sent, if that takes a task."""
+        pipe = self._connections.open_pipe if self.available else None
+        return pipe.send(question) if pipe is not None else None
+
+    def reply(self, reply: "asyncio.Future[Any]", again: Again) -> Any:
+        """Return the reply to what was sent; raises StoreUnavailable."""
+        try:
+            return reply.result()
+        except NoScriptError:
+            raise
+        except (RedisError, OSError) as error:
+            self._fail(error, again, closes_pipe=True)
             raise StoreUnavailable("the shared store failed") from error
 
     async def attempt(self, command: Command[T]) -> T:

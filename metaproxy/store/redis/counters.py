@@ -4,6 +4,7 @@ All counters of a request are settled, checked and charged by one Lua script in 
 script lends slices and takes them back. The server knows the script by its SHA from the first time on.
 """
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -20,13 +21,16 @@ from metaproxy.store.counters import (
     Counter,
     Exchanged,
     Lent,
+    Metered,
     Return,
+    SendingMeter,
     Taken,
     Wish,
     belongs_to,
 )
-from metaproxy.store.redis.connection import SharedStore
-from metaproxy.store.redis.pipe import Part
+from metaproxy.store.redis.connection import Again, SharedStore, StoreUse
+from metaproxy.store.redis.pipe import Part, packed
+from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -79,6 +83,10 @@ class RedisCounters:
         reply = await self._run_long(asked, cost, TOGETHER)
         states, slices = _told(reply, lends=True)
         return Taken(reply[0] == 1, states, reply[1], slices if any(slices) else ())
+
+    def meter(self, charge: Charge) -> "RedisMeter":
+        """Return the counter of ``charge`` for who charges it again and again."""
+        return RedisMeter(self._use, self._charge_alone([charge], 1), partial(self._probe, 1))
 
     async def exchange(self, returns: Sequence[Return], wishes: Sequence[Wish]) -> Exchanged:
         """Take slices back, then lend new ones, each counter by itself; raises StoreUnavailable."""
@@ -158,6 +166,35 @@ class RedisCounters:
         """Charge ``keys`` counters that nobody has: the script writes, so it fails wherever a charge does."""
         names = map(self._probe_key, range(keys))
         await _evaluate(self._use.attempt_to_ask, [keys, *names, self._algorithm, 1, *(PROBE_POLICY * keys)])
+
+
+class RedisMeter(SendingMeter):
+    """One counter, asked with a question that is packed once.
+
+    Args:
+        use: where it is asked.
+        arguments: those of the script, to charge one request.
+        probe: finds out whether the server takes such a charge.
+    """
+
+    __slots__ = ("_probe", "_question", "_use")
+
+    def __init__(self, use: StoreUse, arguments: Sequence[Part], probe: Again) -> None:
+        self._use = use
+        self._question = packed("EVALSHA", SCRIPT_SHA, *arguments)
+        self._probe = probe
+
+    def send(self) -> "asyncio.Future[Any] | None":
+        """Begin to charge one request, if that takes no task."""
+        return self._use.send(self._question)
+
+    def taken(self, reply: "asyncio.Future[Any]") -> Metered | None:
+        """Return what the script replied; None if it did not run, or nobody knows."""
+        try:
+            admitted, now, amount, since = self._use.reply(reply, self._probe)
+        except (NoScriptError, StoreUnavailable):
+            return None
+        return admitted == 1, (amount, since), now
 
 
 class _Asked:

@@ -68,12 +68,16 @@ class Pipe(asyncio.Protocol):
 
     def ask(self, *command: Part) -> "asyncio.Future[Any]":
         """Send ``command``; the future has its reply, or an error of redis-py's."""
+        return self.send(packed(*command))
+
+    def send(self, question: bytes) -> "asyncio.Future[Any]":
+        """Do what ``ask`` does with a command that is packed."""
         if self._transport is None:
             raise ConnectionFailed("the connection is closed")
         answered: asyncio.Future[Any] = self._loop.create_future()
         deadline = self._monotonic() + self.timeout_seconds
         self._waiting.append((deadline, answered))
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type] # its stub knows one part
+        self._transport.write(question)
         if self._timer is None:
             self._timer = self._loop.call_later(self.timeout_seconds, self._look, deadline)
         return answered
@@ -137,6 +141,11 @@ class Pipe(asyncio.Protocol):
             self.close(TimedOut(f"no answer within {self.timeout_seconds:g} s"))
         else:
             self._look(self._monotonic())
+
+
+def packed(*command: Part) -> bytes:
+    """Return ``command`` as it is sent; b"" without hiredis, because nothing is sent over a pipe then."""
+    return hiredis.pack_command(command) if HAS_HIREDIS else b""  # type: ignore[arg-type] # its stub knows one part
 
 
 async def open_pipe(connection: AbstractConnection, *, timeout_seconds: float, monotonic: Clock) -> Pipe:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import uvicorn
@@ -39,6 +40,8 @@ from metaproxy.server.edge import Edge, EdgeLimits
 from metaproxy.server.protocol import EdgeProtocol
 from metaproxy.server.reading import Reader
 from metaproxy.settings.units import Rate
+from metaproxy.store.counters import Charge, Exchanged, Metered, Return, SendingMeter, Taken, Wish
+from metaproxy.store.memory import MemoryCounters
 from metaproxy.store.running import SharedRunning
 from metaproxy.telemetry.dates import DateField
 from metaproxy.telemetry.metrics import Metrics
@@ -71,6 +74,9 @@ CONFIGURED: tuple[Any, ...] = (
     {"rules": EXPRESSIONS, "cached": False},
     {"early": True},
     {"early": True, "edits": True, "cached": False},
+    {"asking": True},
+    {"asking": True, "early": True, "edits": True},
+    {"asking": True, "early": True, "cached": False},
 )
 """What a line may be configured with, beside the defaults."""
 ROUTES = (
@@ -132,7 +138,8 @@ class Line:
     What it does not answer from memory, ``forward`` answers, or else ``upstream``. With ``edits`` header
     fields are edited and pages of one origin may read answers. Without ``cached`` it has no cache routes.
     ``cache_routes`` and ``caching`` are for the cache.
-    With ``early`` a rate stands before identity. ``shared`` counts the requests that run.
+    With ``early`` a rate stands before identity. ``shared`` counts the requests that run. With ``asking``
+    rates are counted in a store.
     """
 
     def __init__(
@@ -145,6 +152,7 @@ class Line:
         rules: Sequence[RateRule] = READS,
         early: bool = False,
         shared: SharedRunning | None = None,
+        asking: bool = False,
         cache_routes: Sequence[CacheRoute] = ROUTES,
         **caching: Any,
     ) -> None:
@@ -169,7 +177,12 @@ class Line:
             **caching,
             **times,
         )
-        self.rates = rates = Rates([*rules, *([EARLY] if early else [])], monotonic=self.clock)
+        self.store = SharedInMemory(self.clock)
+        self.rates = rates = Rates(
+            [*rules, *([EARLY] if early else [])],
+            shared=self.store if asking else None,
+            monotonic=self.clock,
+        )
         items = MetadataItemLimit(cache if cached else forward or upstream, returned=10, metrics=self.metrics)
         self.validator = validator = CachedValidator(tokens, jitter=0, metrics=self.metrics, **times)
         authenticate = Authenticate(
@@ -190,13 +203,15 @@ class Line:
             )
             checks.append(Cors(origins=["https://horizon.example"]))
         if early:
-            checks.append(RateLimit(rates=rates, before_identity=True, metrics=self.metrics))
+            checks.append(
+                RateLimit(rates=rates, before_identity=True, metrics=self.metrics, monotonic=self.clock)
+            )
         checks += [
             authenticate,
             Authorize(tenant_exempt_roles=["admin"]),
             RequestBodyLimit(max_bytes=100, metrics=self.metrics),
             self.concurrent,
-            RateLimit(rates=rates, metrics=self.metrics),
+            RateLimit(rates=rates, metrics=self.metrics, monotonic=self.clock),
         ]
         checked = Checked([("check", check) for check in checks], items)
         routes: RouteTable[object] = RouteTable()
@@ -246,8 +261,14 @@ class Line:
             if not self.wire.closed:
                 self.protocol.data_received(piece)
         self.protocol.edge.outbox.flush()
-        while self.protocol.tasks:
-            await asyncio.wait(self.protocol.tasks)
+        while self.protocol.tasks or self.is_answering:
+            await asyncio.sleep(0)
+        self.protocol.edge.outbox.flush()
+
+    @property
+    def is_answering(self) -> bool:
+        """True if a request is not answered yet, and can be."""
+        return self.protocol.answers.current is not None and not self.wire.closed
 
     def receive(self, octets: bytes) -> None:
         """Let ``octets`` arrive, and see what is written without a task."""
@@ -266,6 +287,59 @@ class Line:
             for family in self.metrics.collect()
         }
         return REQUEST_ID.sub(b"req", b"".join(self.wire.written)), self.log.lines, numbers
+
+
+class SharedInMemory:
+    """Counters that several processes could share. One counter alone is asked without a task."""
+
+    available = True
+    fails = False
+
+    def __init__(self, clock: Clock) -> None:
+        self._counters = MemoryCounters(monotonic=clock)
+
+    async def take(self, charges: Sequence[Charge], wishes: Sequence[int] = ()) -> Taken:
+        await asyncio.sleep(0)
+        return self._counters.take(charges)
+
+    def meter(self, charge: Charge) -> SendingMeter:
+        return SentInMemory(self, self._counters, charge)
+
+    async def exchange(self, returns: Sequence[Return], wishes: Sequence[Wish]) -> Exchanged:
+        raise NotImplementedError
+
+    async def give_back(self, charges: Sequence[Charge]) -> None:
+        raise NotImplementedError
+
+    async def peek(self, charges: Sequence[Charge]) -> Taken:
+        return self._counters.peek(charges)
+
+    async def reset(self, consumer: str) -> int:
+        return self._counters.reset(consumer)
+
+
+class SentInMemory(SendingMeter):
+    """A counter that replies in the next turn of the event loop, at times that it must be asked again."""
+
+    def __init__(self, store: "SharedInMemory", counters: MemoryCounters, charge: Charge) -> None:
+        self._store = store
+        self._counters = counters
+        self._charge = charge
+        self._numbers = count()
+
+    def send(self) -> "asyncio.Future[Any]":
+        loop = asyncio.get_running_loop()
+        reply = loop.create_future()
+        loop.call_soon(reply.set_result, None)
+        return reply
+
+    def taken(self, reply: "asyncio.Future[Any]") -> Metered | None:
+        if self._store.fails:
+            raise RuntimeError("the reply means nothing")
+        if next(self._numbers) % 5 == 2:
+            return None
+        admitted, [state], moment, _ = self._counters.take([self._charge])
+        return admitted, state, moment
 
 
 class Unread(Reader):

@@ -164,6 +164,78 @@ async def test_octets_that_come_again_are_not_parsed_again() -> None:
     assert answer.startswith(b"HTTP/1.1 200")
 
 
+async def test_octets_that_come_again_are_counted_in_a_store_without_a_task_and_without_parsing() -> None:
+    line = Line(fast=True, asking=True)
+    assert await repeated(line) == 1
+
+    line.forbid_parsing()
+    line.receive(ALICE)
+    assert line.is_answering
+    assert not line.protocol.tasks
+    assert not line.wire.written
+    await line.send([])
+
+    [answer] = line.wire.written
+    assert b"cache-status: metaproxy; hit" in answer
+    assert b'ratelimit: "reads";r=7;' in answer
+
+
+async def test_a_client_that_leaves_while_a_store_is_asked_is_answered_to_nobody_and_recorded() -> None:
+    line = Line(fast=True, asking=True)
+    await repeated(line)
+    logged = len(line.log.lines)
+
+    line.receive(ALICE)
+    line.wire.closed = True
+    line.protocol.connection_lost(None)
+    while len(line.log.lines) == logged:
+        await asyncio.sleep(0)
+
+    assert not line.wire.written
+    assert not len(line.concurrent)
+
+
+async def test_an_answer_that_waited_for_a_store_says_that_the_server_leaves() -> None:
+    line = Line(fast=True, asking=True)
+    await repeated(line)
+
+    line.receive(ALICE)
+    line.protocol.shutdown()
+    await line.send([])
+
+    [answer] = line.wire.written
+    assert b"connection: close" in answer
+    assert line.wire.closed
+
+
+async def test_a_store_that_fails_to_decide_ends_the_request_with_500(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line = Line(fast=True, asking=True)
+    await repeated(line)
+
+    line.store.fails = True
+    line.receive(ALICE)
+    await line.send([])
+
+    [answer] = line.wire.written
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert not len(line.concurrent)
+
+
+async def test_a_request_that_is_broken_off_while_it_waits_is_recorded_as_aborted() -> None:
+    line = Line(fast=True, asking=True)
+    line.receive(ALICE)
+    [task] = line.protocol.tasks
+    await asyncio.sleep(0)
+
+    task.cancel()
+    await asyncio.wait([task])
+
+    [logged] = line.log.lines
+    assert "outcome='aborted', reason='shutdown'" in logged
+
+
 async def test_a_plan_holds_no_token() -> None:
     line = Line(fast=True)
     await repeated(line)
@@ -305,6 +377,8 @@ async def test_a_plan_is_for_one_address() -> None:
 
 async def test_what_memory_cannot_decide_takes_the_line() -> None:
     line = Line(fast=True)
+
+    await line.send([SERVERS])  # the token is known from now on
 
     line.protocol.data_received(request(fields=["X-Auth-Token: alice"]))
 

@@ -2,7 +2,7 @@ from typing import Any
 
 from metaproxy.check import Decided, Prepared
 from metaproxy.fast_lane.plans import Remembered
-from metaproxy.fast_lane.repeats import Repeats
+from metaproxy.fast_lane.repeats import Repeats, Undecided
 from metaproxy.protocol.faults import Fault
 
 UNUSED: Any = None
@@ -19,7 +19,7 @@ class Charging(Prepared):
         return None, b""
 
 
-class Undecided(Prepared):
+class Outside(Prepared):
     """A counter in a store that must be asked."""
 
     def can_decide(self, now: float) -> bool:
@@ -39,8 +39,8 @@ def test_nothing_is_charged_if_a_later_decision_needs_the_store() -> None:
         end=UNUSED,
         early_end=UNUSED,
         refusal=Fault(401, "No.", reason="no_token"),
-        decisions=[early, Undecided()],
+        decisions=[early, Outside()],
         early=[early],
     )
-    assert Repeats(UNUSED, UNUSED).answer(plan, 0.0) is None
+    assert Repeats(UNUSED, UNUSED).answer(plan, 0.0) == Undecided(None)
     assert early.admitted == 0

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, fits
-from metaproxy.store.counters import Taken
+from metaproxy.store.counters import Metered, SendingMeter, Taken
 from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.redis.counters import SCRIPT_SHA, RedisCounters
 from metaproxy.store.unavailable import StoreUnavailable
@@ -120,6 +120,66 @@ async def test_the_script_is_sent_once_and_again_when_the_server_forgot_it(store
     await store.use("test").call(lambda client: client.script_flush())
     assert (await counters.take([charge()])).admitted
     assert await store.use("test").call(lambda client: client.script_exists(SCRIPT_SHA)) == [True]
+
+
+async def sent(meter: SendingMeter) -> Metered | None:
+    """Ask with the question that is packed; None also if that takes a task."""
+    reply = meter.send()
+    if reply is None:
+        return None
+    await asyncio.wait([reply])
+    return meter.taken(reply)
+
+
+@pytest.fixture
+async def piped(redis_server: RedisServer) -> AsyncIterator[SharedStore]:
+    """Yield a store whose pipe is open."""
+    store = SharedStore(redis_server.url, timeout_seconds=5)
+    await store.start()
+    yield store
+    await store.close()
+
+
+@ALGORITHMS
+async def test_a_question_that_is_sent_charges_what_one_that_is_awaited_does(
+    piped: SharedStore, algorithm: str
+) -> None:
+    counters = RedisCounters(piped, algorithm=algorithm)
+    one = charge(limit=3, period_seconds=3600, algorithm=algorithm)
+    await counters.take([one])
+    taken = [await sent(counters.meter(one)) for _ in range(3)]
+    assert [each and each[0] for each in taken] == [True, True, False]
+    awaited = await counters.peek([one])
+    assert taken[-1] is not None
+    assert abs(awaited.states[0][0] - taken[-1][1][0]) <= one.rule.policy.weight
+
+
+async def test_a_question_is_not_sent_before_there_is_a_pipe(store: SharedStore) -> None:
+    assert await sent(RedisCounters(store, algorithm="gcra").meter(charge())) is None
+    assert store.available
+
+
+async def test_a_question_for_a_script_that_the_server_forgot_did_nothing(piped: SharedStore) -> None:
+    counters = RedisCounters(piped, algorithm="gcra")
+    await piped.use("test").call(lambda client: client.script_flush())
+    assert await sent(counters.meter(charge())) is None
+    assert piped.available
+    assert (await counters.take([charge()])).admitted
+    assert await sent(counters.meter(charge())) is not None
+
+
+async def test_a_question_that_the_server_never_answers_loses_the_store(
+    piped: SharedStore, redis_server: RedisServer
+) -> None:
+    counters = RedisCounters(piped, algorithm="gcra")
+    await counters.take([charge()])
+    redis_server.freeze()
+    reply = counters.meter(charge()).send()
+    assert reply is not None
+    redis_server.kill()
+    await asyncio.wait([reply])
+    assert counters.meter(charge()).taken(reply) is None
+    assert not piped.available
 
 
 async def test_any_number_of_requests_at_once_share_few_connections(
