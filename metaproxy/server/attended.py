@@ -1,8 +1,8 @@
 """Reading a configuration in the supervisor, while the workers go on asking it.
 
-To read a large configuration takes a second: expressions are compiled, certificates are read. Requests wait
-for the hub meanwhile. So a thread reads. It has ended before the supervisor goes on, because a process that
-forks may have no threads.
+A large configuration takes a second to read: expressions are compiled, certificates are read. Requests would
+wait for the hub meanwhile. So a thread reads. It has ended before the supervisor goes on, because a process
+that forks may have no threads.
 """
 
 import socket
@@ -22,7 +22,7 @@ class Attended:
 
     Args:
         source: reads the configuration.
-        hub: what the workers share.
+        hub: the state that workers share.
     """
 
     def __init__(self, source: Readable, hub: Hub) -> None:

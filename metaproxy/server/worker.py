@@ -33,6 +33,7 @@ logger = structlog.get_logger("metaproxy")
 
 ADMIN_GRACE_SECONDS = 1.0
 LAST_WORD_SECONDS = 1.0
+"""How long a worker waits for the end of its other connection, which tells whether the supervisor is gone."""
 
 COLLECT_AFTER = (10_000, 20, 20)
 """How many objects, and collections of younger ones, the garbage collector waits for.
@@ -48,7 +49,7 @@ class Worker:
     Args:
         number: which of the workers this is, from 0.
         begin: the configuration to begin with. Raises TlsError if a file of it cannot be used.
-        hub: what the workers of one supervisor share; None for a process alone.
+        hub: the connection to the state that workers share; None without a supervisor.
     """
 
     def __init__(self, number: int, begin: Generation, hub: HubStore | None = None) -> None:
@@ -144,9 +145,9 @@ class Worker:
         async def live() -> None:
             following = self._tasks.start(follower.follow(), name="follow-supervisor")
             stopped = self._tasks.start(self._stopping.asked.wait(), name="stop")
-            alone = self._tasks.start(self._hub_is_lost(), name="hub")
-            await asyncio.wait((following, stopped, alone), return_when=asyncio.FIRST_COMPLETED)
-            if alone.done() and not stopped.done():
+            cut_off = self._tasks.start(self._hub_is_lost(), name="hub")
+            await asyncio.wait((following, stopped, cut_off), return_when=asyncio.FIRST_COMPLETED)
+            if cut_off.done() and not stopped.done():
                 # If the supervisor is gone, the other connection ends in the same moment.
                 await asyncio.wait((following,), timeout=LAST_WORD_SECONDS)
             if following.done() and not follower.has_failed:
@@ -205,7 +206,7 @@ class Worker:
             self._admin.should_exit = True
 
     async def _hub_is_lost(self) -> None:
-        """Return when this worker shares nothing with the others any more; another one will."""
+        """Return when the connection to the hub has ended. The worker must end then; another replaces it."""
         if self._hub is None:
             await self._stopping.asked.wait()
         else:

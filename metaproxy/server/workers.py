@@ -60,8 +60,8 @@ class Supervisor:
     A worker that dies is replaced by one that begins with the configuration that the others have in use.
     If workers keep dying right after their start, the supervisor gives up with the exit code 1. SIGTERM and
     SIGINT stop all workers, a second one breaks off what they are at. SIGHUP reloads. ``at_stop`` is called
-    before the workers are told to stop. ``early`` are signals that have come already. ``hub`` is what workers
-    share; it is served while this process waits.
+    before the workers are told to stop. ``early`` are signals that have come already. ``hub`` is the state
+    that workers share; this process serves it while it waits.
 
     If this process is killed, each worker finds its connection closed and leaves.
     """

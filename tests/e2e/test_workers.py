@@ -74,6 +74,23 @@ def test_all_workers_end_with_the_server(workers: Proxy) -> None:
     assert all(gone(worker) for worker in started)
 
 
+def test_while_the_supervisor_stands_still_workers_do_what_is_configured(
+    tmp_path: Path, compute: str, identity: str
+) -> None:
+    limits = {"rates": [RATE], "on_store_failure": "deny"}
+    sections: Sections = {"server": {"workers": 2}, "limits": limits}
+    with running_proxy(tmp_path, upstream=compute, identity=identity, sections=sections) as proxy:
+        supervisor = proxy.server.process.pid
+        before = read(proxy, METADATA)
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            wait_until(lambda: read(proxy, METADATA) == 503, what="a worker to refuse")
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        wait_until(lambda: read(proxy, METADATA) != 503, what="the supervisor to answer again")
+    assert before == 200
+
+
 def kill_all(workers: Proxy) -> None:
     for worker in descendants(workers.server.process.pid):
         os.kill(worker, signal.SIGKILL)

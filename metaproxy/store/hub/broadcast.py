@@ -1,8 +1,8 @@
 """The broadcast among the workers of one supervisor.
 
-The hub answers in order: behind a beat's answer, all that was published before has been received. So the
-leases of ``store.broadcast`` hold as they do over Redis, and a worker that was stopped for a while counts as
-deaf until a beat has come back.
+The hub answers in order. So when the answer to a beat comes, all that was published before the beat has been
+received. The leases of ``store.broadcast`` hold as they do over Redis: a worker that was stopped for a while
+trusts nothing until a beat has come back.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ class _Subscription:
     lost: Lost
     confirm: Confirm
     since: float = math.inf
-    """From when on the hub has sent the messages of the channel."""
+    """The moment from which on the hub sends the messages of the channel."""
 
 
 class HubBroadcast:
     """Messages between the workers of one supervisor.
 
     Args:
-        client: the connection to the hub. Its messages are this broadcast's.
+        client: the connection to the hub. No other object may use its ``deliver`` and ``missed``.
         lease_seconds: how long the connection is trusted after a beat.
         monotonic: the clock of leases.
     """
@@ -68,12 +68,12 @@ class HubBroadcast:
         self._tasks = TaskSet()
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Begin to send beats."""
         if not len(self._tasks):
             self._tasks.start(self._beat_for_ever(), name="hub-beat")
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Stop to send beats."""
         await self._tasks.cancel()
 
     async def publish(self, channel: str, payload: bytes) -> int:
@@ -91,7 +91,7 @@ class HubBroadcast:
         """Call ``receive`` with every payload on ``channel``, until what is returned is called."""
         subscription = _Subscription(channel, receive, lost, confirm)
         self._subscriptions.append(subscription)
-        with suppress(StoreUnavailable):  # then no beat comes back, either
+        with suppress(StoreUnavailable):  # no beat comes back then, so nothing is confirmed
             self._client.ask(Subscribe(channel), patiently=True).add_done_callback(
                 partial(self._subscribed, subscription)
             )
@@ -107,7 +107,7 @@ class HubBroadcast:
     def _unsubscribe(self, subscription: _Subscription) -> None:
         self._subscriptions.remove(subscription)
         if all(each.channel != subscription.channel for each in self._subscriptions):
-            # Else this worker would count among those that a write must wait for.
+            # Otherwise a write would wait for this worker.
             with suppress(StoreUnavailable):
                 self._client.ask(UnsubscribeAtHub(subscription.channel), patiently=True)
 

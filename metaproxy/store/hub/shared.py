@@ -39,7 +39,7 @@ class HubStore:
         return HubRecord(self.client)
 
     async def start(self) -> None:
-        """Connect and listen, if that is not done yet."""
+        """Connect, unless that is done already."""
         await self.client.start()
         await self.broadcast.start()
 
@@ -48,6 +48,6 @@ class HubStore:
         await self.client.ended.wait()
 
     async def close(self) -> None:
-        """Listen no more, and disconnect."""
+        """Disconnect."""
         await self.broadcast.close()
         await self.client.close()

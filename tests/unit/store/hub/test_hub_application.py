@@ -1,14 +1,16 @@
 """Applications in the workers of one supervisor."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from metaproxy.app import Application, create_app
+from metaproxy.config import load_config
 from metaproxy.store.hub.shared import HubStore
 from tests.asgi_driver import drive
 from tests.unit.admin.operated import Operated, told
-from tests.unit.assembly.configured import STATIC, config
+from tests.unit.assembly.configured import BASE, STATIC, config
 from tests.unit.store.hub.supervised import SECONDS, Supervisor
 from tests.unit.store.waiting import until
 
@@ -55,6 +57,33 @@ async def test_a_rate_holds_over_all_workers(tmp_path: Path) -> None:
         for worker in workers:
             await worker.close()
     assert statuses == [204] * 3 + [413] * 3
+
+
+async def test_a_concurrency_limit_holds_over_all_workers_if_it_is_shared(tmp_path: Path) -> None:
+    file = tmp_path / "metaproxy.yaml"
+    file.write_text(f"{BASE}{STATIC}limits: {{absolute: {{concurrent: {{max: 1, shared: true}}}}}}\n")
+    two_workers = load_config(file, {}, {("server", "workers"): 2})
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def waiting(scope: object, receive: object, send: object) -> None:
+        begun.set()
+        await end.wait()
+        await answering(scope, receive, send)
+
+    async with supervised(2) as (_, [one, two]):
+        first = create_app(two_workers, answering=waiting, hub=one)
+        second = create_app(two_workers, answering=answering, hub=two)
+        for worker in (first, second):
+            await worker.start()
+        running = asyncio.ensure_future(status(first))
+        await begun.wait()
+        refused = await status(second)
+        end.set()
+        admitted = await running
+        await until(lambda: first.shared_running is not None and not len(first.shared_running), SECONDS)
+        for worker in (first, second):
+            await worker.close()
+    assert (refused, admitted) == (413, 204)
 
 
 async def test_a_reload_keeps_the_counters_of_rules_that_it_leaves_as_they_are(tmp_path: Path) -> None:
