@@ -119,7 +119,7 @@ class SharedTokens:
         self._life = b""
         self._monotonic = monotonic
         self._wall = wall
-        self._tasks = TaskSet()
+        self._reading, self._writing = TaskSet(), TaskSet()
         self._events = Repeats(logger.warning)
         self._look_ups = metrics.counter(
             "metaproxy_shared_token_lookups",
@@ -154,11 +154,12 @@ class SharedTokens:
 
     async def written(self) -> None:
         """Wait until everything that is on its way to the store has arrived or failed."""
-        await self._tasks.join()
+        await self._writing.join()
 
     async def close(self) -> None:
         """Give up what is under way."""
-        await self._tasks.cancel()
+        await self._reading.cancel()
+        await self._writing.cancel()
 
     async def find(
         self, token: bytes, fingerprint: bytes, *, ttl: float, past_expiry: bool = False
@@ -197,17 +198,17 @@ class SharedTokens:
             return
         seconds = self._seconds_left(look_up, identity)
         sealed = _sealed(look_up, identity)
-        if sealed is None or seconds <= 0 or len(self._tasks) >= MAX_WRITES:
+        if sealed is None or seconds <= 0 or len(self._writing) >= MAX_WRITES:
             self._writes.add(("not_stored",))
         elif len(sealed) > MAX_BYTES:
             self._writes.add(("too_large",))
         else:
-            self._tasks.start(self._write(look_up.seals[0].name, sealed, seconds), name="share a token")
+            self._writing.start(self._write(look_up.seals[0].name, sealed, seconds), name="share a token")
 
     def remove(self, look_up: LookUp) -> None:
         """Remove the values that ``look_up`` has met, because identity rejects the token."""
         if look_up.held:
-            self._tasks.start(self._remove(look_up.held), name="share a token no longer")
+            self._writing.start(self._remove(look_up.held), name="share a token no longer")
 
     def _may_be_used(self, life: bytes) -> bool:
         return self._is_in_touch and not self._lacks_events and life == self._life
@@ -221,7 +222,7 @@ class SharedTokens:
 
         A store that is late is asked to its end, so that it is known to be away.
         """
-        reading = self._tasks.start(self._attempt(names), name="look a shared token up")
+        reading = self._reading.start(self._attempt(names), name="look a shared token up")
         due = self._monotonic() + self._timeout
         await asyncio.wait((reading,), timeout=self._timeout)
         if not reading.done():

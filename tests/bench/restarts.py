@@ -127,7 +127,7 @@ async def traffic(replicas: Sequence[Replica], tokens: Sequence[str]) -> Any:
     async def go_on(replica: Replica) -> None:
         while not ended.is_set():
             await replica.ask(tokens[:: len(replicas)])
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1)
 
     running = [asyncio.ensure_future(go_on(replica)) for replica in replicas]
     try:
@@ -141,15 +141,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicas", type=int, default=10)
     parser.add_argument("--tokens", type=int, default=1000)
+    parser.add_argument("--only", choices=["shared", "not shared"])
     arguments = parser.parse_args()
     tokens = [f"token-{number}-" + "x" * 170 for number in range(arguments.tokens)]
     print(f"{arguments.replicas} replicas, {arguments.tokens} tokens: questions to Keystone, first requests")
     print(
         f"{'':<10}{'before':>8}{'restarts':>10}{'median ms':>12}{'p99 ms':>10}{'CPU us':>12}{'known ms':>12}"
     )
-    for is_shared in (True, False):
-        row = asyncio.run(measure(arguments.replicas, tokens, is_shared=is_shared))
-        print(f"{'shared' if is_shared else 'not shared':<10}{row}", flush=True)
+    for name in [arguments.only] if arguments.only else ["shared", "not shared"]:
+        row = asyncio.run(measure(arguments.replicas, tokens, is_shared=name == "shared"))
+        print(f"{name:<10}{row}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metaproxy.identity.revocation import Revocation
-from tests.filters.sharing_line import KEY, OTHER_KEY, V2, V3, Keystone, lines, statuses, undisturbed
+from tests.filters.sharing_line import KEY, OTHER_KEY, V2, V3, Keystone, Line, lines, statuses, undisturbed
 from tests.forwarder import Forwarder
 from tests.redis_server import RedisServer
 
@@ -191,6 +191,32 @@ async def test_what_identity_is_asked_for_otherwise_is_not_shared(
         assert await first.status("alice") == await second.status("alice") == 200
 
     assert keystone.questions == 2
+
+
+@undisturbed
+async def test_values_that_are_restored_after_redis_was_restarted_count_no_more(
+    redis: RedisServer, keystone: Keystone, tmp_path: Path
+) -> None:
+    async with lines(tmp_path, keystone.origin, redis.url, 1) as (first,):
+        assert await first.status("alice") == 200
+        with redis.client() as client:
+            kept = {key: client.dump(key) for key in client.keys("metaproxy:token:*")}
+            record = client.dump("metaproxy:revocations")
+        redis.kill()
+        redis.start()
+        with redis.client() as client:
+            for key, value in (*kept.items(), (b"metaproxy:revocations", record)):
+                client.restore(key, 0, value)
+        (tmp_path / "later").mkdir()
+        later = Line(tmp_path / "later", keystone.origin, redis.url)
+        await later.start(KEY)
+
+        assert await later.status("alice") == 200
+        found = later.look_ups()
+        await later.stop()
+
+    assert len(kept) == 1
+    assert found == {"unreadable": 1}
 
 
 async def test_without_redis_keystone_is_asked_and_nobody_gets_an_error(

@@ -1,5 +1,8 @@
 """Shared values in a real Redis, and at servers that answer nonsense."""
 
+import re
+from pathlib import Path
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -16,6 +19,7 @@ from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
 
+DEPLOYING = Path(__file__).parents[3] / "config" / "DEPLOYING.md"
 LIES = {
     "a word": b"+OK\r\n",
     "a number": b":1\r\n",
@@ -87,6 +91,21 @@ async def test_a_key_of_another_type_counts_as_absent_and_harms_no_other(redis_s
 
     assert (await values.read(["a", "b"])).values == [None, b"2"]
     assert store.available
+    await store.close()
+
+
+async def test_the_documented_permissions_suffice(redis_server: RedisServer) -> None:
+    documented = re.search(r"`on >PASSWORD (.*)`", DEPLOYING.read_text())
+    assert documented is not None
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "own", "on", "nopass", *documented[1].split())
+    store, values = values_at(redis_server.url.replace("//", "//own:any@"))
+
+    await values.write("a", b"1", 100)
+    assert (await values.read(["a"])).values == [b"1"]
+    await values.remove(["a"])
+
+    assert store.troubles == []
     await store.close()
 
 
