@@ -3,8 +3,13 @@
 One script reads several values and the server's clock in one round trip. It takes no more of a value than a
 reader wants, and takes a key of another type for one without a value: so whoever has written what nobody can
 use has harmed that value alone.
+
+The script writes first what is like the record of a revocation, and removes it. A server that would not take
+a record (it is full, read-only, or refuses its user) gives no value either, because what was revoked
+meanwhile may not be recorded.
 """
 
+import secrets
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,9 +22,11 @@ from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.store.values import Reading
 
 SCRIPT = """\
+redis.call('ZADD', KEYS[1], 0, '')
+redis.call('DEL', KEYS[1])
 local reply = redis.call('TIME')
-for _, key in ipairs(KEYS) do
-  local value = redis.pcall('GETRANGE', key, 0, ARGV[1])
+for number = 2, #KEYS do
+  local value = redis.pcall('GETRANGE', KEYS[number], 0, ARGV[1])
   reply[#reply + 1] = type(value) == 'string' and value or ''
 end
 return reply"""
@@ -38,11 +45,13 @@ class RedisValues:
         self._use = store.use(f"{kind}s")
         self._prefix = store.key(kind, "")
         self._probe = store.key(kind, "probe")
+        self._own_probe = store.key(kind, "probe", secrets.token_hex(8))
         self._max_bytes = max_bytes
 
     async def read(self, names: Sequence[str]) -> Reading:
         """Return the values of ``names``: one round trip."""
-        reply = await self._ask("EVAL", SCRIPT, len(names), *map(self._key, names), self._max_bytes)
+        keys = [self._own_probe, *map(self._key, names)]
+        reply = await self._ask("EVAL", SCRIPT, len(keys), *keys, self._max_bytes)
         try:
             seconds, microseconds, *values = msgspec.convert(reply, list[bytes])
             time = int(seconds) + int(microseconds) / 1_000_000

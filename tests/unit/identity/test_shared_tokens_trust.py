@@ -6,10 +6,16 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from metaproxy.identity.revocation import Revocation
-from metaproxy.identity.revocations import Revocations
+from metaproxy.identity.revocations import CHANNEL, Revocations
 from metaproxy.store.broadcast import Confirm, Lost, Receive, Unsubscribe, ignore
 from metaproxy.store.revocations import MAX_RECORDED, Record, Recorded
 from tests.unit.identity.sharing_replicas import LIFE, Replica, World
+
+
+async def settled() -> None:
+    """Let every task go on for as long as it waits for nothing outside."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 class Messages:
@@ -27,7 +33,8 @@ class Messages:
         return 1
 
     def subscribe(self, channel: str, receive: Receive, lost: Lost, confirm: Confirm = ignore) -> Unsubscribe:
-        self.receive, self.lost, self.confirm = receive, lost, confirm
+        if channel == CHANNEL:
+            self.receive, self.lost, self.confirm = receive, lost, confirm
         return lambda: None
 
 
@@ -61,16 +68,14 @@ class Room:
         )
 
     async def start(self) -> None:
-        """Start as a process does whose broadcast confirms at once."""
-        starting = asyncio.ensure_future(self.revocations.start())
-        await asyncio.sleep(0)
+        """Start; the broadcast confirms when the replica would not wait for it any longer."""
+        await self.revocations.start()
         await self.confirm()
-        await starting
 
     async def confirm(self) -> None:
+        await settled()
         self.messages.confirm(1.0)
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await settled()
 
     async def result(self) -> str:
         """Return the result of a look-up."""
@@ -137,14 +142,9 @@ async def test_a_replica_that_is_back_and_cannot_read_the_record_uses_none(room:
 
 
 async def test_a_replica_that_loses_touch_while_it_reads_the_record_uses_none(room: Room) -> None:
+    await room.revocations.start()
     room.record.meanwhile = room.messages.lost
-    starting = asyncio.ensure_future(room.revocations.start())
-    await asyncio.sleep(0)
-    room.record.meanwhile = lambda: room.messages.lost()
-    room.messages.confirm(1.0)
-    for _ in range(20):
-        await asyncio.sleep(0)
-    await starting
+    await room.confirm()
 
     assert await room.result() == "not_in_touch"
     await room.revocations.close()

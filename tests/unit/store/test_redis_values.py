@@ -94,6 +94,39 @@ async def test_a_key_of_another_type_counts_as_absent_and_harms_no_other(redis_s
     await store.close()
 
 
+@pytest.mark.parametrize(
+    "refusing",
+    [
+        ("CONFIG", "SET", "maxmemory", "1"),
+        ("CONFIG", "SET", "min-replicas-to-write", "1"),
+        ("REPLICAOF", "127.0.0.1", "9"),
+        ("ACL", "SETUSER", "default", "-zadd"),
+    ],
+    ids=lambda command: command[-1],
+)
+async def test_a_server_that_would_record_no_revocation_gives_no_value(
+    redis_server: RedisServer, refusing: tuple[str, ...]
+) -> None:
+    store, values = values_at(redis_server.url)
+    await values.write("a", b"1", 100)
+    with redis_server.client() as client:
+        client.execute_command(*refusing)
+
+    with pytest.raises(ConnectionError):
+        await values.read(["a"])
+    await store.close()
+
+
+async def test_a_reading_leaves_nothing_behind(redis_server: RedisServer) -> None:
+    store, values = values_at(redis_server.url)
+
+    await values.read(["a"])
+
+    with redis_server.client() as client:
+        assert client.dbsize() == 0
+    await store.close()
+
+
 async def test_the_documented_permissions_suffice(redis_server: RedisServer) -> None:
     documented = re.search(r"`on >PASSWORD (.*)`", DEPLOYING.read_text())
     assert documented is not None
