@@ -64,6 +64,11 @@ def verify(server: Server, request: Request, expectation: Expectation) -> None:
         raise BenchError(f"{server.name}, {request.method} {request.target}: {'; '.join(found)}")
 
 
+def is_met(server: Server, request: Request, expectation: Expectation) -> bool:
+    """Send one request, and say whether its answer is the expected one."""
+    return not list(problems(send(server, [request])[0], expectation))
+
+
 def problems(answer: Answer, expectation: Expectation) -> Iterable[str]:
     """Yield in words where ``answer`` is not what was expected."""
     if answer.status != expectation.status:

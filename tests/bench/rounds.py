@@ -3,6 +3,7 @@
 What else the machine does in the meantime then hits all of them alike, and the median forgets it.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -11,6 +12,10 @@ from tests.bench import machine, probe
 from tests.bench.load import Load, Sample
 from tests.bench.probe import Expectation
 from tests.bench.servers import Server, Stand
+
+PRIMINGS = 20
+PRIMING_PAUSE_SECONDS = 0.2
+"""A cache that shares its purges stores nothing before it is in touch with the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +85,11 @@ def wrk_contestant(
     """Return a contestant that wrk loads: every answer is checked by status, and by who was asked for it."""
 
     def prepare() -> None:
-        if primed:
+        for _ in range(PRIMINGS if primed else 0):
             probe.prime(server, load.requests)
+            if probe.is_met(server, load.requests[0], expectation):
+                return
+            time.sleep(PRIMING_PAUSE_SECONDS)
         probe.verify(server, load.requests[0], expectation)
 
     def measure(seconds: int) -> Sample:
