@@ -192,6 +192,7 @@ class Exchange:
         flown = Exchange(self.request_id, self.started)
         flown.__dict__.update(self.__dict__)
         flown.response_headers = []
+        flown.upstream = ""
         flown.waits = flown.waits_begun = NO_WAITS
         flown.ends, flown.around = (), None
         return flown

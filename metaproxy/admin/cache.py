@@ -8,6 +8,7 @@ import msgspec
 from metaproxy.admin.operation import Operation, Refusal
 from metaproxy.admin.service import TOLD_LATER, Service
 from metaproxy.cache.inventory import Entry, Inventory, NotTold
+from metaproxy.protocol.paths import is_path
 
 IMAGES = 20
 ANSWERS = 200
@@ -168,8 +169,8 @@ def _purge(stored: Inventory, asked: Purge) -> Callable[[], Awaitable[int]]:
     chosen = [name for name in purges if getattr(asked, name)]
     if len(chosen) != 1:
         raise Refusal(400, "one of image, tenant, path and all is needed")
-    if asked.path and (not asked.path.startswith("/") or not {"?", "#"}.isdisjoint(asked.path)):
-        raise Refusal(400, "a path begins with / and has no query, because it is purged with every query")
+    if asked.path and not is_path(asked.path):
+        raise Refusal(400, "a path begins with / and has no query, because every query of it is purged")
     return purges[chosen[0]]
 
 

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import structlog
 from starlette.types import ASGIApp
 
 from metaproxy.assembly.held import Held, Keeper, Resource
@@ -32,6 +33,8 @@ from metaproxy.telemetry import standard
 from metaproxy.telemetry.access_log import AccessLog, encode_console, encode_json
 from metaproxy.telemetry.metrics import Metrics
 from metaproxy.telemetry.spans import Spans, otlp_exporter
+
+logger = structlog.get_logger(__name__)
 
 
 class Parts:
@@ -118,6 +121,8 @@ class Parts:
         }
         self._renewals = list(self._find_renewals(config, previous)) if previous else []
         self._renewals.append(lambda: counters.hold(most_counters))
+        if previous is not None and previous.cache is not None and keeper.kept("cache") is None:
+            self._renewals.append(partial(_say_emptied, previous.cache.part))
         keeper.release()
 
     def take_over(self) -> None:
@@ -183,6 +188,11 @@ class Parts:
 def _identity_tls(config: Config) -> ssl.SSLContext | None:
     identity = config.identity
     return client_context(identity.tls, "identity", config.files) if isinstance(identity, Keystone) else None
+
+
+def _say_emptied(cache: MetadataCache) -> None:
+    """Log that ``cache`` is not used any more: the upstream gets the reads that it answered."""
+    logger.info("the cache begins empty", answers=cache.inventory.statistics().keys)
 
 
 def _access_log(section: Logging) -> AccessLog:

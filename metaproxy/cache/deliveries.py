@@ -40,6 +40,8 @@ class Delivery:
     send: Send
     read: Read
     flight: Flight
+    begun: float
+    """The monotonic time from which on the read waits for the flight."""
     leads: bool
     """True if the flight was started for this read."""
 
@@ -48,8 +50,16 @@ class Delivery:
         """How the read ends, in the word that the log has for it."""
         return "forwarded" if self.leads else "collapsed"
 
-    def take_over_exchange(self) -> None:
-        """Let the request's Exchange know what the flight's learned upstream."""
+    def note_wait(self, now: float) -> None:
+        """Note the whole wait of a read, until ``now``: it has left, or another has led the flight."""
+        self.exchange.upstream = target = self.flight.exchange.upstream
+        self.exchange.waited("upstream" if target else "store", now - self.begun, self.begun)
+
+    def take_over_exchange(self, now: float) -> None:
+        """Let the request's Exchange know what the flight's learned upstream until ``now``."""
+        if not self.leads:
+            self.note_wait(now)
+            return
         flown = self.flight.exchange
         self.exchange.upstream = flown.upstream
         self.exchange.upstream_request_id = flown.upstream_request_id

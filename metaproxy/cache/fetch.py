@@ -179,7 +179,11 @@ class Fetcher:
     async def _ask_second_level(self, flight: Flight, wanted: Wanted) -> SharedAnswer | None:
         if self._second_level is None or flight.doomed or not wanted.second_level:
             return None
-        return await self._second_level.get(wanted.key, wanted.asked.tags)
+        begun = self._storage.monotonic()
+        try:
+            return await self._second_level.get(wanted.key, wanted.asked.tags)
+        finally:
+            flight.exchange.waited("store", self._storage.monotonic() - begun, begun)
 
     def _is_usable(self, stored: Stored, wanted: Wanted) -> bool:
         age = stored.age(self._storage.monotonic())

@@ -1,11 +1,12 @@
 """Misses: reads that memory cannot answer, fetched together and read by all who wait."""
 
+import asyncio
 import itertools
 from collections.abc import Hashable
 from dataclasses import replace
 
 from cachetools import TTLCache
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaproxy.cache.answering import answer
 from metaproxy.cache.deliveries import Delivery, Read, may_replace_error, note_pass, send_hit, unsent
@@ -16,10 +17,13 @@ from metaproxy.cache.stored import Stored
 from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
 from metaproxy.exchange import ClientDisconnected, Exchange
+from metaproxy.forward.client import Client
+from metaproxy.forward.heads import BODILESS
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import cache_status, directives, reuse, storing
 from metaproxy.protocol.caching.directives import NOTHING_ASKED
 from metaproxy.protocol.faults import Fault
+from metaproxy.tasks import TaskSet
 
 NOT_SHARED_SECONDS = 10.0
 """How long after an answer that could not be shared reads of its key no longer wait for each other."""
@@ -45,17 +49,29 @@ class Misses:
         self._flights = flights
         self._trust = trust
         self._monotonic = monotonic
+        self._watches = TaskSet()
         # Hashes, because keys have no bound in bytes. After a collision a read flies alone: it loses nothing.
         self._not_shared: TTLCache[int, None] = TTLCache(NOT_SHARED_KEYS, NOT_SHARED_SECONDS, timer=monotonic)
 
-    async def serve(self, exchange: Exchange, scope: Scope, send: Send, read: Read) -> None:
-        """Answer ``read``: with the answer of a flight under way, or of one of its own."""
+    async def close(self) -> None:
+        """Watch for no client any more."""
+        await self._watches.cancel()
+
+    async def serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, read: Read) -> None:
+        """Answer ``read``: with the answer of a flight under way, or of one of its own.
+
+        Raises ClientDisconnected as soon as the client hangs up. The flight goes on.
+        """
+        with Client(receive, has_body=False, tasks=self._watches) as client:
+            await self._serve(exchange, scope, _last_seen_by(client, send), read)
+
+    async def _serve(self, exchange: Exchange, scope: Scope, send: Send, read: Read) -> None:
         flight_key: Hashable = read.request.key
         # Twice a read may join others; after that it flies alone, so it comes to an end.
         for attempt in itertools.count(1):
             joined = self._flights.find(flight_key) if attempt <= 2 and self._may_join(read) else None
             flight = joined or self._fly(exchange, scope, read, flight_key)
-            delivery = Delivery(exchange, send, read, flight, leads=joined is None)
+            delivery = Delivery(exchange, send, read, flight, self._monotonic(), leads=joined is None)
             flight.enter(delivery)
             if await self._served(delivery):
                 return
@@ -69,15 +85,16 @@ class Misses:
     def lead(self, exchange: Exchange, scope: Scope, read: Read) -> "Led":
         """Begin a flight for a read that ``may_lead`` and validates nothing; the caller flies it."""
         fetch = self._fetcher.begin(exchange, scope, _wanted(read, read.request.key))
-        delivery = Delivery(exchange, unsent, read, fetch.flight, leads=True)
+        delivery = Delivery(exchange, unsent, read, fetch.flight, self._monotonic(), leads=True)
         fetch.flight.enter(delivery)
         return Led(self, self._fetcher, fetch, delivery)
 
-    async def go_on(self, delivery: Delivery, scope: Scope, send: Send) -> None:
+    async def go_on(self, delivery: Delivery, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a read whose flight has begun."""
-        delivery.send = send
-        if not await self._served(delivery):
-            await self.serve(delivery.exchange, scope, send, delivery.read)
+        with Client(receive, has_body=False, tasks=self._watches) as client:
+            delivery.send = _last_seen_by(client, send)
+            if not await self._served(delivery):
+                await self._serve(delivery.exchange, scope, delivery.send, delivery.read)
 
     def refresh(self, exchange: Exchange, scope: Scope, read: Read) -> None:
         """Validate a stale answer in the background, unless that is under way or enough others are.
@@ -112,20 +129,21 @@ class Misses:
         flight, read = delivery.flight, delivery.read
         try:
             await flight.head(delivery.send if delivery.leads else None)
+        except asyncio.CancelledError:
+            delivery.note_wait(self._monotonic())
+            raise
         except Exception as error:
             is_refusal = isinstance(error, Fault) and error.status not in reuse.FAILURES
             if not is_refusal and await self._sent_instead_of_error(delivery, 0):
                 return True
             note_pass(delivery.exchange, self._status(delivery, 0))
-            if delivery.leads:
-                delivery.take_over_exchange()
+            delivery.take_over_exchange(self._monotonic())
             raise
         if flight.status in reuse.FAILURES and await self._sent_instead_of_error(delivery, flight.status):
             return True
         self._note_sharing(delivery)
-        if delivery.leads:
-            delivery.take_over_exchange()
-        elif not (flight.shared and reuse.selects(flight.vary, read.request.fields)):
+        delivery.take_over_exchange(self._monotonic())
+        if not delivery.leads and not (flight.shared and reuse.selects(flight.vary, read.request.fields)):
             return False
         if flight.from_second_level:
             await self._send_second_level(delivery)
@@ -151,8 +169,7 @@ class Misses:
         read = delivery.read
         if read.stale is None or not may_replace_error(read, self._monotonic()):
             return False
-        if delivery.leads:
-            delivery.take_over_exchange()
+        delivery.take_over_exchange(self._monotonic())
         delivery.flight.ignore_body(delivery)
         await self._send_stored(delivery, read.stale, "stale", status)
         return True
@@ -169,17 +186,16 @@ class Misses:
             return False
         start = self.head(delivery, headers.end_to_end(flight.fields))
         await delivery.send({"type": "http.response.start", "status": flight.status, "headers": start})
-        length = headers.get(start, b"content-length")
-        left = int(length) if length is not None and length.isdigit() else -1
-        try:
-            async for chunk in flight.chunks(delivery):
-                left -= len(chunk)
-                # A client may leave as soon as it has the last octet: its answer is complete.
-                await delivery.send({"type": "http.response.body", "body": chunk, "more_body": left != 0})
-                if not left:
-                    return True
-        finally:
-            self._note_sharing(delivery)
+        # A client may leave as soon as it has the last octet: its answer is complete.
+        if left := _length(flight.status, start):
+            try:
+                async for chunk in flight.chunks(delivery):
+                    left -= len(chunk)
+                    await delivery.send({"type": "http.response.body", "body": chunk, "more_body": left != 0})
+                    if not left:
+                        return True
+            finally:
+                self._note_sharing(delivery)
         await delivery.send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
 
@@ -194,7 +210,7 @@ class Misses:
     def take_lead(self, delivery: Delivery) -> None:
         """Let the read that its flight was begun for know what came of it."""
         self._note_sharing(delivery)
-        delivery.take_over_exchange()
+        delivery.take_over_exchange(self._monotonic())
 
     def _note_sharing(self, delivery: Delivery) -> None:
         """Let reads of a key whose answer could not be shared fly alone for a while."""
@@ -255,7 +271,26 @@ class Led:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the read with what the task fetches; an ASGI application."""
-        await self._misses.go_on(self._delivery, scope, send)
+        await self._misses.go_on(self._delivery, scope, receive, send)
+
+
+def _last_seen_by(client: Client, send: Send) -> Send:
+    """Return ``send``; with the last message, ``client`` may leave."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            client.dismiss()
+        await send(message)
+
+    return sending
+
+
+def _length(status: int, fields: list[headers.Header]) -> int:
+    """Return the number of octets of an answer's body; -1 if its head does not say it."""
+    if status in BODILESS:
+        return 0
+    length = headers.get(fields, b"content-length")
+    return int(length) if length is not None and length.isdigit() else -1
 
 
 def _wanted(read: Read, flight_key: Hashable) -> Wanted:

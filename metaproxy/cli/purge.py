@@ -7,6 +7,7 @@ import typer
 from metaproxy.cli.admin import DEFAULT_URL, AdminUrl, change_or_exit, others
 from metaproxy.cli.answers import Purged
 from metaproxy.cli.terminal import say
+from metaproxy.protocol.paths import is_path
 
 Image = Annotated[str, typer.Option(metavar="ID", help="Everything of an image.")]
 Tenant = Annotated[str, typer.Option(metavar="ID", help="Everything of a project.")]
@@ -31,5 +32,7 @@ def purge(
     asked = {name: value for name, value in what.items() if value}
     if len(asked) != 1:
         raise typer.BadParameter("give one of --image, --tenant, --path and --all")
+    if path and not is_path(path):
+        raise typer.BadParameter("a path begins with / and has no query, because every query of it is purged")
     answer = change_or_exit(url, "/cache/purge", asked, Purged)
     say(f"purged {answer['purged']} answers here; {others(answer)}")

@@ -162,6 +162,7 @@ class MetadataCache(Stage):
 
     async def close(self) -> None:
         """Leave the other replicas, and what is being fetched."""
+        await self._misses.close()
         await self._fetcher.close()
         await self._replicas.close()
 
@@ -248,7 +249,7 @@ class MetadataCache(Stage):
             await self._read_less(exchange, scope, receive, send, read)
         else:
             self._fetch_collection(exchange, scope, request, match)
-            await self._misses.serve(exchange, scope, send, read)
+            await self._misses.serve(exchange, scope, receive, send, read)
 
     async def _read_less(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, read: Read

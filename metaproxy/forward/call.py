@@ -135,6 +135,8 @@ class Call:
     """True if any of the answer has gone to the client."""
     _interim: InterimResponses | None = None
     _send: Send | None = None
+    _client: Client | None = None
+    """The client, once a task has begun to read its body."""
 
     def __init__(self, upstream: Upstream, exchange: Exchange, scope: Scope) -> None:
         upstream.budget.deposit()
@@ -148,6 +150,7 @@ class Call:
     def begin(self, lease: Lease, message: OutgoingRequest, delivery: Delivery) -> None:
         """Send ``message`` on the connection of ``lease``; ``delivery`` gets what comes of it."""
         lease.connection.begin(message, self)
+        self._exchange.upstream = lease.target.name
         self._lease = lease
         self._message = message
         self._delivery = delivery
@@ -161,7 +164,7 @@ class Call:
     def left_by(self, exchange: Exchange) -> None:
         """Note on ``exchange`` for what its client has waited until it left."""
         exchange.upstream = self._lease.target.name
-        exchange.waited("upstream", self._upstream.monotonic() - self._started, self._started)
+        self._note_wait(exchange)
 
     def take(self, head: ResponseHead, body: bytes) -> bool:
         """Take a whole response; False for one that a task must pass on."""
@@ -197,8 +200,9 @@ class Call:
         if self._interim is not None:
             self._interim.send_to(send)
         has_a_body = has_body(self._scope["headers"])
-        tasks = self._upstream.tasks
-        with Client(receive, has_body=has_a_body, tasks=tasks, at_end=self._body_read) as client:
+        tasks, monotonic = self._upstream.tasks, self._upstream.monotonic
+        with Client(receive, has_body=has_a_body, tasks=tasks, monotonic=monotonic) as client:
+            self._client = client
             try:
                 await self._ask(client, send)
             finally:
@@ -211,14 +215,14 @@ class Call:
         while True:
             try:
                 with attempt:
+                    self._exchange.upstream = attempt.target.name
                     head, body = await self._response_of(attempt.target, client)
                     return await self._pass_on(head, body, attempt, client, send)
             except httpx.TransportError as error:
                 self._failed(error, attempt.target, client)
-            except (asyncio.CancelledError, ClientDisconnected):
+            except (asyncio.CancelledError, ClientDisconnected, Fault):
                 if not self._has_begun:
-                    self._exchange.upstream = attempt.target.name
-                    self._note_wait()
+                    self._note_wait(self._exchange)
                 raise
             attempt = Attempt(upstream.balancer.choose(self._tried))
 
@@ -280,8 +284,8 @@ class Call:
     ) -> list[Header]:
         """Note that the head of an answer is there; return its ``fields`` as the client gets them."""
         upstream, exchange = self._upstream, self._exchange
-        upstream.instruments.answered(target, head.status, self._note_wait())
-        exchange.upstream, exchange.upstream_request_id = target.name, upstream_request_id(values)
+        upstream.instruments.answered(target, head.status, self._note_wait(exchange))
+        exchange.upstream_request_id = upstream_request_id(values)
         if head.version == "1.0":
             exchange.upstream_version = "1.0"
         return upstream.heads.links(exchange, self._scope, fields)
@@ -290,24 +294,22 @@ class Call:
         """Note that an attempt has failed; raises Fault unless there is to be another one."""
         instruments = self._upstream.instruments
         fault = fault_of(error)
-        self._exchange.upstream = target.name
         instruments.failed(target, fault.reason, str(error))
         self._tried = (*self._tried, target)
         if not self._may_repeat(error, client):
             if not self._has_begun:
-                self._note_wait()
+                self._note_wait(self._exchange)
             raise fault from error
         instruments.repeated(target)
 
-    def _body_read(self) -> None:
-        """Note that the client has sent its body: until then, the upstream could not answer."""
-        if not self._has_begun:
-            self._started = self._upstream.monotonic()
+    def _note_wait(self, exchange: Exchange) -> float:
+        """Note how long the head of the answer, or its failure, was waited for.
 
-    def _note_wait(self) -> float:
-        """Note how long the head of the answer, or its failure, was waited for."""
-        waited = self._upstream.monotonic() - self._started
-        self._exchange.waited("upstream", waited, self._started)
+        Meanwhile the client may have been slow to send its body: that time is not the upstream's.
+        """
+        begun = self._started + (self._client.seconds_awaited if self._client is not None else 0.0)
+        waited = self._upstream.monotonic() - begun
+        exchange.waited("upstream", waited, begun)
         return waited
 
     def _may_repeat(self, error: httpx.TransportError, client: Client) -> bool:

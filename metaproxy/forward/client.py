@@ -1,13 +1,14 @@
 """The client's side of a request that is being forwarded: its body, and whether it is still there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
 import httpx
 from starlette.types import Receive
 
+from metaproxy.clock import Clock, monotonic
 from metaproxy.exchange import ClientDisconnected
 from metaproxy.tasks import TaskSet
 
@@ -27,16 +28,18 @@ class Client(httpx.AsyncByteStream):
         receive: the ASGI callable; nobody else may call it meanwhile.
         has_body: whether the request has a body to be read.
         tasks: holds the watch.
-        at_end: called when the body has been read.
+        monotonic: measures how long the body was waited for.
     """
 
     def __init__(
-        self, receive: Receive, *, has_body: bool, tasks: TaskSet, at_end: Callable[[], None] | None = None
+        self, receive: Receive, *, has_body: bool, tasks: TaskSet, monotonic: Clock = monotonic
     ) -> None:
         self._receive = receive
         self._has_body = has_body
         self._tasks = tasks
-        self._at_end = at_end
+        self._monotonic = monotonic
+        self._awaited = 0.0
+        self._awaits_since: float | None = None
         self._watching: asyncio.Task[None] | asyncio.TimerHandle | None = None
         self._is_gone = False
         self._was_read = False
@@ -45,6 +48,13 @@ class Client(httpx.AsyncByteStream):
     def can_be_sent_again(self) -> bool:
         """True if no piece of the request's body has been taken from the client."""
         return not self._was_read
+
+    @property
+    def seconds_awaited(self) -> float:
+        """How long the client was waited for, until now, to send its body."""
+        if self._awaits_since is None:
+            return self._awaited
+        return self._awaited + self._monotonic() - self._awaits_since
 
     @property
     def body(self) -> httpx.AsyncByteStream:
@@ -71,14 +81,14 @@ class Client(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         more = self._was_read = True
         while more:
+            self._awaits_since = self._monotonic()
             message = await self._receive()
+            self._awaited, self._awaits_since = self.seconds_awaited, None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
             more = message.get("more_body", False)
             if not more:
                 self.watch()
-                if self._at_end is not None:
-                    self._at_end()
             yield message.get("body", b"")
 
     def watch(self) -> None:

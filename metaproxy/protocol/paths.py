@@ -20,6 +20,11 @@ _ESCAPED_STRUCTURE = re.compile(rb"%(?:2f|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
 _DOUBLE_ESCAPE = re.compile(rb"%25[0-9a-f]{2}", re.IGNORECASE)
 
 
+def is_path(text: str) -> bool:
+    """Return True if ``text`` can be a path: not a URL, and without query and fragment."""
+    return text.startswith("/") and {"?", "#"}.isdisjoint(text)
+
+
 def ambiguity(raw_path: bytes) -> str | None:
     """Return what makes ``raw_path`` (without query) ambiguous, in a few words, or None."""
     if _PLAIN.fullmatch(raw_path):

@@ -1,6 +1,7 @@
 """The last application of the line, driven with ASGI messages, over a transport of each kind."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
@@ -127,30 +128,66 @@ async def test_the_exchange_tells_how_long_was_waited_in_vain() -> None:
     assert exchange.waits == {"upstream": 30.0}
 
 
-async def test_the_upstream_is_not_waited_for_while_the_client_sends_its_body() -> None:
-    now = 10.0
-    exchange = Exchange(request_id="req-1", started=0.0)
-    pieces = [b"o", b"k"]
+class Slow:
+    """A client that takes three seconds for every message; each is a piece of its body, or what to raise."""
 
-    async def receive() -> Message:
-        nonlocal now
-        now += 3.0
-        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+    def __init__(self, *messages: Any) -> None:
+        self.now = 10.0
+        self.messages = list(messages)
+
+    async def receive(self) -> Message:
+        self.now += 3.0
+        message = self.messages.pop(0)
+        if isinstance(message, Exception):
+            raise message
+        return {"type": "http.request", "body": b"o", "more_body": bool(self.messages), **message}
+
+
+async def waits_of(client: Slow, upstream_reads: Callable[[httpx.Request], Any]) -> dict[str, float]:
+    """Return what a PUT of ``client`` has waited for whose upstream answers a second after it has read."""
+    exchange = Exchange(request_id="req-1", started=0.0)
 
     class Reading(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            nonlocal now
-            await request.aread()
-            now += 1.0
+            await upstream_reads(request)
+            client.now += 1.0
             return httpx.Response(204, stream=Streamed())
 
     async def send(message: Any) -> None:
         """Take the answer."""
 
     scope = make_scope("PUT", PATH, [("content-length", "2")], {SCOPE_KEY: exchange})
-    await forward_to(Reading(), clock=lambda: now)(scope, receive, send)
+    with contextlib.suppress(ClientDisconnected, Fault):
+        await forward_to(Reading(), clock=lambda: client.now)(scope, client.receive, send)
+    assert exchange.upstream == "http://a"
+    return exchange.waits
 
-    assert exchange.waits == {"upstream": 1.0}
+
+async def test_the_upstream_is_not_waited_for_while_the_client_sends_its_body() -> None:
+    waits = await waits_of(Slow({}, {}), lambda request: request.aread())
+
+    assert waits == {"upstream": 1.0}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [{"type": "http.disconnect"}, Fault(413, "too large", reason="body_too_large")],
+    ids=["leaves", "sends too much"],
+)
+async def test_an_upload_that_breaks_off_has_not_waited_for_the_upstream(last: Any) -> None:
+    waits = await waits_of(Slow({}, last), lambda request: request.aread())
+
+    assert waits == {"upstream": 0.0}
+
+
+async def test_an_upstream_that_answers_early_was_not_waited_for_while_the_client_was_slow() -> None:
+    async def first_piece(request: httpx.Request) -> None:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        await anext(aiter(request.stream))
+
+    waits = await waits_of(Slow({}, {}), first_piece)
+
+    assert waits == {"upstream": 1.0}
 
 
 async def test_a_body_of_known_length_ends_with_its_last_byte() -> None:

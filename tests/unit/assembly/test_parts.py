@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import structlog
 
 from metaproxy.assembly.identity import Tokens
 from metaproxy.assembly.parts import Parts
@@ -53,6 +54,19 @@ def test_parts_of_which_it_says_something_else_are_made_anew(
 
     names = {"rates", "tokens", "shared", "access_log", "forward", "cache"}
     assert {name for name in names if getattr(after, name) is not getattr(before, name)} == anew
+
+
+def test_a_cache_that_a_new_configuration_does_not_keep_is_logged(tmp_path: Path) -> None:
+    before = parts(tmp_path, STATIC, CACHE)
+    same = parts(tmp_path, STATIC, CACHE, RATE, before=before)
+    other = parts(tmp_path, STATIC, CACHE.replace("/a", "/a, ttl: 5s"), before=same)
+
+    with structlog.testing.capture_logs() as events:
+        same.take_over()
+        assert events == []
+        other.take_over()
+
+    assert events == [{"event": "the cache begins empty", "answers": 0, "log_level": "info"}]
 
 
 @pytest.mark.parametrize(

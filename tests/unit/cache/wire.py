@@ -10,7 +10,7 @@ from typing import Any
 from metaproxy.cache.settings import CacheRoute
 from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport
-from tests.unit.fast_lane.lines import CAROLS_TOKEN, ITEM, TOKEN, Line, request
+from tests.unit.fast_lane.lines import CAROLS_TOKEN, ITEM, TOKEN, Clock, Line, request
 from tests.unit.forward.scripted import Peer, Upstream, upstream
 
 __all__ = ["CAROLS_TOKEN", "ITEM", "TOKEN"]
@@ -151,8 +151,9 @@ async def wired(origin: Any, *routes: CacheRoute, fast: bool = True, **options: 
     """Yield a proxy in front of ``origin``, a script for every connection."""
     async with upstream(origin) as running:
         transport = UpstreamTransport(connect_timeout=60, read_timeout=60)
-        forward = Forward(transport, targets=[running.origin])
-        line = Line(fast=fast, forward=forward, cache_routes=routes or (PLAIN_ROUTE,), **options)
+        clock = Clock()
+        forward = Forward(transport, targets=[running.origin], clock=clock)
+        line = Line(fast=fast, forward=forward, cache_routes=routes or (PLAIN_ROUTE,), clock=clock, **options)
         server = await line.listen()
         proxy = Wired(line, running, server.sockets[0].getsockname()[1])
         try:

@@ -154,9 +154,10 @@ class Line:
         shared: SharedRunning | None = None,
         asking: bool = False,
         cache_routes: Sequence[CacheRoute] = ROUTES,
+        clock: Clock | None = None,
         **caching: Any,
     ) -> None:
-        self.clock, self.log, self.metrics = Clock(), Log(), Metrics()
+        self.clock, self.log, self.metrics = clock or Clock(), Log(), Metrics()
         times: Any = {"monotonic": self.clock, "wall": self.clock}
         tokens = StaticTokens(
             StaticToken(
