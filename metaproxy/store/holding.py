@@ -18,6 +18,8 @@ MOST_TIMES = 4
 """A slice is at most so many times as large as the one before it."""
 SPENDABLE = 0.75
 """The part of a slice's life for which it is spent. The rest is for the report."""
+SLOWER = 2
+"""The time to wait for the next answer, as a multiple of the time that the last one took."""
 LONGEST_REFUSAL = 1.0
 """Seconds for which a refusal, and the state of a counter, may be returned without asking."""
 
@@ -29,14 +31,15 @@ _closing = attrgetter("closes")
 class Loan:
     """A slice in hand: requests that are ``left``, ``reserved`` for a question to the store, or spent."""
 
-    __slots__ = ("closes", "left", "mark", "requests", "reserved", "since", "unreported")
+    __slots__ = ("closes", "left", "mark", "renews", "requests", "reserved", "unreported")
 
-    def __init__(self, loan: Slice, since: float) -> None:
+    def __init__(self, loan: Slice, since: float, now: float) -> None:
         self.mark: Mark = loan.mark
         self.requests = self.left = self.unreported = loan.requests
         self.reserved = 0
-        self.since = since
         self.closes = since + loan.seconds * SPENDABLE
+        # If answers are slow, ask so early that the next slice is here before this one ends.
+        self.renews = min(since + loan.seconds / 2, self.closes - SLOWER * (now - since))
 
     @property
     def spent(self) -> int:
@@ -44,7 +47,7 @@ class Loan:
         return self.unreported - self.left - self.reserved
 
 
-NO_LOAN = Loan(Slice(0, 0.0, (0, 0)), NEVER)
+NO_LOAN = Loan(Slice(0, 0.0, (0, 0)), NEVER, 0.0)
 
 
 class Holding:
@@ -169,7 +172,7 @@ class Holding:
         """Keep the answer to a question that was ``sent``, and what was lent with it."""
         held = None
         if loan is not None:
-            held = Loan(loan, sent)
+            held = Loan(loan, sent, now)
             insort(self._loans, held, key=_closing)
         if store_now >= self._store_now or sent >= self._answered:
             left = sum([each.reserved + (each.left if now < each.closes else 0) for each in self._loans])
@@ -238,7 +241,7 @@ class Holding:
         last = self._loans[-1]
         others = sum([each.left for each in self._loans]) - loan.left
         self.above = max(last.requests // 2 - others, 0)
-        self.until = min(loan.closes, last.since + self.life / 2)
+        self.until = min(loan.closes, last.renews)
 
     def _spendable(self, now: float) -> Loan:
         return next(loan for loan in self._loans if loan.left and now < loan.closes)
@@ -251,7 +254,7 @@ class Holding:
             return False
         last = self._loans[-1]
         left = sum([loan.left for loan in self._loans])
-        return 2 * left <= last.requests or now >= last.since + self.life / 2
+        return 2 * left <= last.requests or now >= last.renews
 
     def _expected(self, now: float) -> int:
         """Return how many requests a life will see, as far as the last slice says."""

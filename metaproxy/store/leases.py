@@ -42,7 +42,8 @@ class Leases:
     def take_now(self, charges: Sequence[Charge], now: float) -> Taken | None:
         """Charge all or none by slices in hand; None if the store must be asked."""
         taken = self._slices.take(charges, now)
-        self._exchange_if_due()
+        if self._slices.is_due:
+            self._exchange_if_due()
         return taken
 
     def refusal(self, charges: Sequence[Charge], now: float) -> Taken | None:

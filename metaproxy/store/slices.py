@@ -21,7 +21,7 @@ from itertools import count
 from typing import NamedTuple
 
 from metaproxy.protocol.limits.lending import Slice
-from metaproxy.protocol.limits.policy import State
+from metaproxy.protocol.limits.policy import MICROSECONDS, State
 from metaproxy.store.counters import Charge, Counter, Exchanged, Return, Taken, Wish, belongs_to
 from metaproxy.store.holding import Holding, Loan
 
@@ -99,12 +99,14 @@ class Slices:
         holdings = self._held(charges)
         if holdings is None:
             return None
-        if _have_room(holdings, now):
-            for holding in holdings:
-                if holding.spend(now):
-                    self._due[holding] = None
-            return _taken(holdings, now, admitted=True)
-        return _taken(holdings, now, admitted=False) if _are_refused(holdings, now) else None
+        for holding in holdings:
+            if now >= holding.until or holding.loan.left <= holding.above:
+                return self._take_with_care(holdings, now)
+        moment = min([holding.offset for holding in holdings]) + int(now * MICROSECONDS)
+        for holding in holdings:
+            holding.loan.left -= 1
+            holding.known = holding.admit(holding.known, moment)[1]
+        return Taken(admitted=True, states=[holding.known for holding in holdings], now=moment)
 
     def refusal(self, charges: Sequence[Charge], now: float) -> Taken | None:
         """Return what ``take`` would, if that refuses; else None. Charges nothing."""
@@ -207,6 +209,15 @@ class Slices:
             holding = self._holdings.pop(key)
             holding.close()
             self._due.pop(holding, None)
+
+    def _take_with_care(self, holdings: Sequence[Holding], now: float) -> Taken | None:
+        """Do what ``take`` does if something may be due, or have no room."""
+        if _have_room(holdings, now):
+            for holding in holdings:
+                if holding.spend(now):
+                    self._due[holding] = None
+            return _taken(holdings, now, admitted=True)
+        return _taken(holdings, now, admitted=False) if _are_refused(holdings, now) else None
 
     def _held(self, charges: Sequence[Charge]) -> list[Holding] | None:
         holdings = []

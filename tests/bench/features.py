@@ -12,7 +12,8 @@ from tests.bench.settings import Feature
 PLAIN = "plain"
 
 LEAST: Mapping[str, Mapping[Feature, float]] = {
-    "hit": {Feature.EDITS: 0.9, Feature.SPANS: 0.9, Feature.REDIS: 0.5},
+    "hit": {Feature.EDITS: 0.9, Feature.SPANS: 0.9, Feature.REDIS: 0.5, Feature.LEASES: 0.85},
+    "hit-many": {Feature.LEASES: 0.85},
     "miss": {Feature.NO_ROUTES: 0.95},
 }
 """By case, the features that are measured with its requests, and what is to be left of the plain rate."""

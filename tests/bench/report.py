@@ -130,17 +130,20 @@ def _growth_rows(report: Report) -> list[list[str]]:
     ]
 
 
-FEATURE_HEADINGS = ("metaproxy, per second", "rate", "÷ plain", "at least", "CPU µs each")
+FEATURE_HEADINGS = ("metaproxy, per second", "rate", "÷ plain", "at least", "p99 ÷ plain", "CPU µs each")
 
 
 def _feature_rows(report: Report) -> Iterator[list[str]]:
     for case, measured in report.features.items():
         plain, title = measured[PLAIN], CASES[case].heading(report.scale)
-        yield [title, number(plain.rate), "", "", number(plain.cost)]
+        yield [title, number(plain.rate), "", "", "", number(plain.cost)]
         for feature, least in LEAST[case].items():
             one = measured[feature.value]
             multiple = f"**{one.rate / plain.rate:.2f}**"
-            yield [f"{title}, {feature.value}", number(one.rate), multiple, f"{least}", number(one.cost)]
+            before, after = plain.latency("p99"), one.latency("p99")
+            slower = f"{after / before:.2f}" if before and after else ""
+            title_of = f"{title}, {feature.value}"
+            yield [title_of, number(one.rate), multiple, f"{least}", slower, number(one.cost)]
 
 
 def _rate_and_cost(measured: Measured) -> str:

@@ -19,6 +19,7 @@ from tests.redis_server import RedisServer
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
+IN_REDIS = {Feature.REDIS, Feature.LEASES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class Stand:
             access_log=setup.access_log,
             rules=setup.rules,
             workers=setup.workers,
-            store=setup.store or (self._redis_url() if setup.feature is Feature.REDIS else ""),
+            store=setup.store or (self._redis_url() if setup.feature in IN_REDIS else ""),
             feature=setup.feature,
         )
         command = [sys.executable, "-m", "metaproxy", "serve", "--config", str(path)]

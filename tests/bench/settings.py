@@ -19,6 +19,7 @@ class Feature(Enum):
     NO_ROUTES = "no cache routes"
     SPANS = "spans of 1 %"
     REDIS = "counted in Redis"
+    LEASES = "leased from Redis"
 
 
 def write_settings(
@@ -38,7 +39,7 @@ def write_settings(
     ``rules`` is the number of rate rules, of role rules and of cached routes; all but the last of each are
     for other paths than the requests that are measured. ``store`` is the Redis that ``workers`` share.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "server": {"listen": f"127.0.0.1:{port}", "workers": workers},
         "admin": {"listen": []},
         "upstream": {"targets": [f"http://127.0.0.1:{upstream_port}"]},
@@ -53,6 +54,8 @@ def write_settings(
     if store:
         settings["store"] = {"url": store}
     match feature:
+        case Feature.LEASES:
+            settings["limits"]["sharing"] = "leased"
         case Feature.EDITS:
             settings["headers"] = {"response": {"set": [{"name": "X-Served-By", "value": "metaproxy"}]}}
             settings["cors"] = {"origins": ["https://horizon.example"]}

@@ -294,6 +294,34 @@ class Replicas(RuleBasedStateMachine):
         self.ledger = Ledger(monotonic=self.clock)
         self.oracle.forget([each.key for each in self.charges])
 
+    @rule(which=st.integers(0), chosen=CHOICES)
+    def restart_the_store_while_slices_are_out(self, which: int, chosen: tuple[int, ...]) -> None:
+        """Slices of the counter's next life end when those of the former one would have ended."""
+        self.ask_without_delay(which, chosen, 6, 0.0)
+        self.restart_the_store()
+        self.ask_without_delay(which + 1, chosen, 18, 0.0)
+        self.be_quiet()
+        self.ask_without_delay(which, chosen, 3, 0.0)
+
+    @rule(which=st.integers(0), chosen=CHOICES, late=st.floats(0, 0.8), silence=st.floats(0, 1))
+    def hang_with_slices(self, which: int, chosen: tuple[int, ...], late: float, silence: float) -> None:
+        """A replica spends slices, and is late with its report."""
+        self.ask_without_delay(which, chosen, 6, 0.0)
+        self.wait(late)
+        self.ask(which, chosen, 20)
+        self.wait(silence)
+        self.ask_without_delay(which + 1, chosen, 3, 0.0)
+
+    @rule(which=st.integers(0), chosen=st.integers(0, 2), rest=st.floats(0.02, 1.2))
+    def ask_when_a_window_ends(self, which: int, chosen: int, rest: float) -> None:
+        """A fixed window has ``rest`` seconds left, or as much of its end as it is long."""
+        self.ask_without_delay(which, (chosen,), 3, 0.0)
+        one = self.charges[chosen].rule
+        _, since = self.ledger.take([self.charges[chosen].counter], cost=0).states[0]
+        ends = since / MICROSECONDS + one.rule.period_seconds
+        self.wait(max(ends - min(rest, one.rule.period_seconds / 10) - self.clock(), 0))
+        self.ask_without_delay(which, (chosen,), 20, 0.001)
+
     @rule(which=st.integers(0))
     def reset_a_consumer(self, which: int) -> None:
         replica = self.replicas[which % len(self.replicas)]
