@@ -116,7 +116,7 @@ class Holding:
         if now >= self._refused_until:
             return False
         moment = self.moment(now)
-        return self.counter.policy.wait(self.settled(moment), moment) > 0
+        return self.counter.policy.wait(self.told(now, moment), moment) > 0
 
     def is_recent(self, now: float, seconds: float = LONGEST_REFUSAL) -> bool:
         """Say whether the last answer is no older than ``seconds``."""
@@ -130,9 +130,14 @@ class Holding:
         """Return the time of the store's clock: not later than it is."""
         return self.offset + int(now * MICROSECONDS)
 
-    def settled(self, moment: int) -> State:
-        """Return the counter as its consumer may see it at ``moment``."""
-        return self.counter.policy.settle(self.known, moment)
+    def told(self, now: float, moment: int) -> State:
+        """Return the counter as its consumer may see it ``now``, as if the store's clock said ``moment``.
+
+        Each counter has an estimate of that clock by its own last answer.
+        """
+        own = self.moment(now)
+        amount, since = self.counter.policy.settle(self.known, own)
+        return amount, since + moment - own
 
     def spend(self, now: float) -> bool:
         """Charge one request, for which there is room. Return True if more should be asked for."""

@@ -102,11 +102,14 @@ class Slices:
         for holding in holdings:
             if now >= holding.until or holding.loan.left <= holding.above:
                 return self._take_with_care(holdings, now)
-        moment = min([holding.offset for holding in holdings]) + int(now * MICROSECONDS)
+        microseconds = int(now * MICROSECONDS)
+        first = holdings[0].offset
+        states = []
         for holding in holdings:
             holding.loan.left -= 1
-            holding.known = holding.admit(holding.known, moment)[1]
-        return Taken(admitted=True, states=[holding.known for holding in holdings], now=moment)
+            amount, since = holding.known = holding.admit(holding.known, holding.offset + microseconds)[1]
+            states.append((amount, since + first - holding.offset))
+        return Taken(admitted=True, states=states, now=first + microseconds)
 
     def refusal(self, charges: Sequence[Charge], now: float) -> Taken | None:
         """Return what ``take`` would, if that refuses; else None. Charges nothing."""
@@ -290,5 +293,5 @@ def _are_refused(holdings: Sequence[Holding], now: float) -> bool:
 
 
 def _taken(holdings: Sequence[Holding], now: float, *, admitted: bool) -> Taken:
-    moment = min([holding.moment(now) for holding in holdings])
-    return Taken(admitted, [holding.settled(moment) for holding in holdings], moment)
+    moment = holdings[0].moment(now)
+    return Taken(admitted, [holding.told(now, moment) for holding in holdings], moment)

@@ -305,7 +305,8 @@ class Oracle:
                 moment=seen.moment,
                 sent=sent,
                 arrived=self.now,
-                out_elsewhere=max(seen.out - in_hand, 0),
+                # What was reserved when the store answered may be out again.
+                out_elsewhere=max(seen.out - in_hand, life.out - in_hand, 0),
                 before=seen.by_others,
             )
         )
@@ -335,7 +336,8 @@ class Oracle:
         ):
             return  # the store has just forgotten the counter
         if isinstance(policy, FixedWindow) and any(
-            each.window != state[1] or self.now >= each.window + policy.pace for each in recent
+            abs(each.window - state[1]) > policy.pace / 2 or self.now >= each.window + policy.pace
+            for each in recent
         ):
             return  # the window has just ended
         window, oldest = recent[0].window, min(each.moment for each in recent)

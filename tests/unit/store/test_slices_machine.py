@@ -372,6 +372,7 @@ def test_replicas_together_never_admit_more_than_the_rule(algorithm: str) -> Non
     # Shrinking a history of thousands of requests takes longer than reading it.
     case.settings = settings(
         max_examples=50,
+        derandomize=True,
         stateful_step_count=50,
         deadline=None,
         phases=[Phase.explicit, Phase.generate],
