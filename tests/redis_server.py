@@ -45,12 +45,13 @@ class RedisServer:
         self._held.close()
         self._folder.cleanup()
 
-    def start(self) -> None:
-        """Start it, empty, and return when it answers."""
+    def start(self, *, remembers: bool = False) -> None:
+        """Start it, and return when it answers: empty, or with what it has kept in its append-only file."""
         self._process = subprocess.Popen(
             [
                 executable(),
-                *("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"),
+                *("--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+                *("--appendonly", "yes" if remembers else "no"),
                 *("--dir", self._folder.name, "--logfile", str(Path(self._folder.name) / "log")),
             ],
             stdout=subprocess.DEVNULL,

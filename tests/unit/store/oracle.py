@@ -340,7 +340,8 @@ class Oracle:
             for each in recent
         ):
             return  # the window has just ended
-        window, oldest = recent[0].window, min(each.moment for each in recent)
+        # An untouched counter has a window that begins anew each time it is looked at.
+        window, oldest = max(each.window for each in recent), min(each.moment for each in recent)
         out = max(each.out_elsewhere for each in recent)
         error = sum((self.now - oldest, max(each.arrived - each.moment for each in recent), 10))
         assert state[0] <= self._most(life, window, out, error), "less room is told than there is"
