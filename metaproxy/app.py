@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metaproxy.assembly.held import Resource
 from metaproxy.assembly.identity import authenticate
-from metaproxy.assembly.limits import counted_answers, limits, rate_limit
+from metaproxy.assembly.limits import counted_answers, limits
 from metaproxy.assembly.parts import Parts
 from metaproxy.assembly.readiness import Check as Readiness
 from metaproxy.assembly.readiness import identity_check, server_check, store_check, upstream_check
@@ -24,6 +24,7 @@ from metaproxy.filters.concurrency import Running
 from metaproxy.filters.cors import Cors
 from metaproxy.filters.edit_headers import EditHeaders
 from metaproxy.filters.guard import Guard
+from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.stage_spans import TimedStage
@@ -211,7 +212,7 @@ class Application:
         if config.cors.is_on:  # in front of the token, because a browser's preflight carries none
             checks.append(("cors", Cors(settings=config.cors)))
         if any(rule.before_identity for rule in rates.rules):  # so that attempts with made-up tokens count
-            early = rate_limit(config.limits, rates, self.metrics, before_identity=True)
+            early = RateLimit(rates=rates, before_identity=True, metrics=self.metrics)
             checks.append(("early limit", early))
         if self.authenticate is not None:
             checks.append(("authenticate", self.authenticate))

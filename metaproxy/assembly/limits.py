@@ -4,7 +4,6 @@ from starlette.types import ASGIApp
 
 from metaproxy.assembly.shared import Shared
 from metaproxy.check import Check
-from metaproxy.config.model.limits import Limits
 from metaproxy.filters.concurrency import ConcurrencyLimit, Running
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.limits_endpoint import LimitsEndpoint
@@ -12,6 +11,7 @@ from metaproxy.filters.metadata_items import MetadataItemLimit
 from metaproxy.filters.rates import Rates
 from metaproxy.filters.request_body import RequestBodyLimit
 from metaproxy.protocol.addresses import IPV6_PREFIX
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.store.memory import MemoryCounters
 from metaproxy.store.running import SharedRunning
@@ -30,12 +30,8 @@ def rates(
     ``mount`` is the prefix that was taken off paths.
     """
     return Rates(
-        section.rates,
-        algorithm=section.algorithm,
+        settings=section.model_copy(update={"sharing": section.sharing or shared.usual_sharing}),
         shared=shared.counters(section.algorithm),
-        on_store_failure=section.on_store_failure,
-        sharing=section.sharing or shared.usual_sharing,
-        exempt=(section.endpoint,) if section.endpoint else (),
         counters=counters,
         mount=mount,
         ipv6_prefix=ipv6_prefix,
@@ -63,17 +59,15 @@ def limits(
     if absolute.concurrent is not None:
         checks.append(
             ConcurrencyLimit(
-                maximum=absolute.concurrent.max,
-                per=absolute.concurrent.per,
-                over_limit_status=section.over_limit_status,
+                settings=absolute.concurrent,
+                limits=section,
                 running=running,
                 shared=shared,
-                on_store_failure=section.on_store_failure,
                 ipv6_prefix=ipv6_prefix,
                 metrics=metrics,
             )
         )
-    checks.append(rate_limit(section, counted, metrics))
+    checks.append(RateLimit(rates=counted, metrics=metrics))
     return checks
 
 
@@ -100,19 +94,6 @@ def counted_answers(
             ),
         )
     return stages
-
-
-def rate_limit(
-    section: Limits, counted: Rates, metrics: Metrics, *, before_identity: bool = False
-) -> RateLimit:
-    """Return the check that holds the rates behind identity, or those before it."""
-    return RateLimit(
-        rates=counted,
-        before_identity=before_identity,
-        over_limit_status=section.over_limit_status,
-        headers=section.headers,
-        metrics=metrics,
-    )
 
 
 def _told_absolute(section: Limits) -> dict[str, int]:

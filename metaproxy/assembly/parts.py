@@ -15,7 +15,6 @@ from metaproxy.assembly.tls import client_context, client_tls
 from metaproxy.cache.debts import Debts
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import Keystone, NoIdentity
-from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Tracing
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.filters.cache import MetadataCache
@@ -24,6 +23,7 @@ from metaproxy.filters.rates import Rates
 from metaproxy.forward.proxy import Forward
 from metaproxy.forward.transport import UpstreamTransport
 from metaproxy.identity.revocation import RevocationMemory
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.protocol.mount import Mount
 from metaproxy.store.guesses import GuessesByAddress
 from metaproxy.store.hub.shared import HubStore

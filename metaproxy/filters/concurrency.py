@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 from starlette.types import ASGIApp, Scope
 
@@ -10,11 +9,13 @@ from metaproxy import clock
 from metaproxy.check import GOES_ON, Check, Decided, Prepared, TargetCheck, always, no_application
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
-from metaproxy.filters.rates import STORE_UNAVAILABLE, OnStoreFailure
+from metaproxy.filters.rates import STORE_UNAVAILABLE
 from metaproxy.filters.refusals import refusals
 from metaproxy.protocol.addresses import IPV6_PREFIX
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.limits.consumers import consumer_of
+from metaproxy.protocol.limits.consumers import GLOBAL, consumer_of
+from metaproxy.protocol.limits.settings import Concurrency, Limits
+from metaproxy.settings.section import chosen
 from metaproxy.store.running import SharedRunning
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.telemetry.metrics import Metrics
@@ -56,7 +57,7 @@ class Running:
 
 
 class ConcurrencyLimit(Check):
-    """Lets a request through while fewer than ``maximum`` of its consumer run; answers 413 otherwise.
+    """Lets a request through while fewer than ``max`` of its consumer run; answers 413 otherwise.
 
     Counts in this process, so that with n processes a consumer may have n times as many; with ``shared`` over
     all of them, for which each request asks the store. A request counts until its answer is complete or its
@@ -64,44 +65,46 @@ class ConcurrencyLimit(Check):
 
     Args:
         app: the next stage.
-        maximum: how many may run at once.
-        per: the consumer that is counted (``protocol.limits.consumers``); a global limit answers 503.
-        over_limit_status: 413 as the compute API has it, or 429.
+        settings: how many may run at once of which consumer; by default what ``options`` say. A global limit
+            answers 503.
+        limits: the limits among which this one is: the status of a refusal, and what holds while ``shared``
+            is away.
         running: the numbers of running requests, if another stage had them before.
         shared: the running requests of all processes; None counts those of this one.
-        on_store_failure: what holds while ``shared`` is away: ``local`` counts in this process, ``allow``
-            lets every request through, ``deny`` refuses.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
         monotonic: measures how long the store kept a request waiting.
         metrics: counts refusals, and tells how many requests run.
+        options: the options of ``settings`` by name, in its place: ``max`` and ``per``.
     """
 
     def __init__(
         self,
         app: ASGIApp = no_application,
+        /,
+        settings: Concurrency | None = None,
         *,
-        maximum: int,
-        per: str = "project",
-        over_limit_status: Literal[413, 429] = 413,
+        limits: Limits | None = None,
         running: Running | None = None,
         shared: SharedRunning | None = None,
-        on_store_failure: OnStoreFailure = "local",
         ipv6_prefix: int = IPV6_PREFIX,
         monotonic: Clock = clock.monotonic,
         metrics: Metrics | None = None,
+        **options: object,
     ) -> None:
+        settings = chosen(Concurrency, settings, options)
+        limits = limits or Limits()
         self.app = app
-        self._maximum = maximum
-        self._consumer_of = consumer_of((per,), ipv6_prefix)
+        self._maximum = settings.max
+        self._consumer_of = consumer_of((settings.per,), ipv6_prefix)
         self._running = running if running is not None else Running()
         self._shared = shared
-        self._on_store_failure = on_store_failure
+        self._on_store_failure = limits.on_store_failure
         self._monotonic = monotonic
         metrics = metrics or Metrics()
         self._refused = refusals(metrics).cell(("concurrent",))
         self._fault = Fault(
-            503 if per == "global" else over_limit_status,
-            f"More than {maximum} requests at the same time are not allowed.",
+            503 if settings.per == GLOBAL.name else limits.over_limit_status,
+            f"More than {settings.max} requests at the same time are not allowed.",
             reason="concurrency_exceeded",
             retry_after=RETRY_AFTER_SECONDS,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Literal
+from typing import Any
 
 from starlette.types import ASGIApp, Scope
 
@@ -41,37 +41,36 @@ class RateLimit(Check):
 
     Args:
         app: the next stage.
-        rates: the rules with their counters, where others need them too or they have options; else
-        rules: the rules, counted in this process with the defaults of ``Rates``.
+        rates: the rules with their counters, if others need them, too; else
+        rules: the rules, counted in this process.
         before_identity: whether the stage holds the rules before identity, or those behind it.
-        over_limit_status: 413 as the compute API has it, or 429.
-        headers: whether answers tell the consumer where it stands.
         metrics: counts refusals by rule.
         monotonic: measures how long the store kept a request waiting.
+        options: the options of ``Rates`` by name, beside ``rules``: ``over_limit_status``, ``headers``, …
     """
 
     def __init__(
         self,
         app: ASGIApp = no_application,
+        /,
         *,
         rates: Rates | None = None,
         rules: Sequence[RateRule] = (),
         before_identity: bool = False,
-        over_limit_status: Literal[413, 429] = 413,
-        headers: bool = True,
         metrics: Metrics | None = None,
         monotonic: Clock = clock.monotonic,
+        **options: Any,
     ) -> None:
         self.app = app
         self._monotonic = monotonic
-        if rates is not None and rules:
-            raise ValueError("give rates or rules, not both")
+        if rates is not None and (rules or options):
+            raise ValueError("give rates or rules with options, not both")
         if any(rule.before_identity != before_identity for rule in rules):
             raise ValueError("a stage holds the rules before identity or those behind it, not both")
         self.before_identity = before_identity
-        self.rates = rates = rates if rates is not None else Rates(rules, monotonic=monotonic)
-        self._over_limit_status = over_limit_status
-        self.headers = headers
+        self.rates = rates = rates if rates is not None else Rates(rules, monotonic=monotonic, **options)
+        self._over_limit_status = rates.settings.over_limit_status
+        self.headers = rates.settings.headers
         self.fault = lru_cache(maxsize=CACHED_FAULTS)(self._fault)
         """Returns the refusal of a request that may come again in so many seconds."""
         self.holds_for_kinds = rates.meet_kinds(before_identity=before_identity)

@@ -3,7 +3,6 @@ the operator's listener share.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from starlette.types import Scope
 
@@ -16,17 +15,16 @@ from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.limits.consumers import group_of, respelled, values_of_identity
 from metaproxy.protocol.limits.early import refuse_tenants
 from metaproxy.protocol.limits.policy import Standing, standing
-from metaproxy.protocol.limits.rates import RateRule, RuleError
+from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
 from metaproxy.protocol.limits.top import ConsumerCount, TopConsumers
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
+from metaproxy.settings.section import chosen
 from metaproxy.store.counters import UNCOUNTED, Charge, SendingCounters, SendingMeter, SharedCounters, Taken
 from metaproxy.store.leases import LeasedMeter, Leases
 from metaproxy.store.memory import MemoryCounters, Meter
 from metaproxy.store.unavailable import StoreUnavailable
-
-OnStoreFailure = Literal["local", "allow", "deny"]
-Sharing = Literal["exact", "leased"]
 
 NOBODY = Identity()
 
@@ -41,39 +39,37 @@ class Rates:
     """Counts requests against rules, in this process or in a store that replicas share.
 
     Args:
-        rules: the rates to hold, those before identity and those behind it.
-        algorithm: ``gcra`` or ``fixed-window``.
+        rules: the rates to hold, those before identity and those behind it, if there are no ``settings``.
+        settings: the rates with all that holds for them; by default what ``rules`` and ``options`` say.
         shared: the counters that replicas share; None counts in this process.
-        on_store_failure: what holds while the shared counters are away: ``local`` counts in this
-            process (each replica grants the whole rate), ``allow`` counts nothing, ``deny`` refuses.
-        sharing: ``exact`` asks the shared counters about each request, ``leased`` borrows from them ahead.
-        exempt: path templates whose GET and HEAD are never counted (the limits endpoint), but by rules that
-            are held before identity.
         counters: the counters of this process; None makes ``max_counters`` of them.
         mount: the prefix that was taken off paths.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
         monotonic: the clock that counts.
+        options: the options of ``settings`` by name, in its place: ``algorithm``, ``endpoint``, …
 
-    Raises RuleError for rules that contradict themselves or each other.
+    GET and HEAD of ``endpoint`` are never counted, but by rules that are held before identity.
+    Raises RuleError for rules that would count names of one resource apart.
     """
 
     def __init__(
         self,
-        rules: Sequence[RateRule],
+        rules: Sequence[RateRule] = (),
+        /,
+        settings: Limits | None = None,
         *,
-        algorithm: str = "gcra",
         shared: SharedCounters | None = None,
-        on_store_failure: OnStoreFailure = "local",
-        sharing: Sharing = "exact",
-        exempt: Sequence[str] = (),
         counters: MemoryCounters | None = None,
-        max_counters: int = 100_000,
         mount: Mount = NOT_MOUNTED,
         ipv6_prefix: int = IPV6_PREFIX,
         monotonic: Clock = clock.monotonic,
+        **options: object,
     ) -> None:
-        if len({rule.name for rule in rules}) < len(rules):
-            raise RuleError("two rates have the same name")
+        if rules:
+            options["rates"] = rules
+        self.settings = settings = chosen(Limits, settings, options)
+        rules, algorithm = settings.rates, settings.algorithm
+        exempt = (settings.endpoint,) if settings.endpoint else ()
         early = [rule for rule in rules if rule.before_identity]
         late = [rule for rule in rules if not rule.before_identity]
         for rule in early:
@@ -87,15 +83,14 @@ class Rates:
         self._ipv6_prefix = ipv6_prefix
         self._memo: Memo[tuple[Targets, object, str], tuple[Charge, ...]] = Memo(MEMO_ENTRIES)
         self._shared = shared
-        self._leases = (
-            Leases(shared, monotonic=monotonic) if shared is not None and sharing == "leased" else None
-        )
-        self._on_store_failure = on_store_failure
+        leased = shared if settings.sharing == "leased" else None
+        self._leases = None if leased is None else Leases(leased, monotonic=monotonic)
+        self._on_store_failure = settings.on_store_failure
         if counters is None:
-            counters = MemoryCounters(max_counters=max_counters, monotonic=monotonic)
+            counters = MemoryCounters(max_counters=settings.max_counters, monotonic=monotonic)
         self._local = counters
         self.monotonic = monotonic
-        self.rules = tuple(rules)
+        self.rules = rules
         self.top_consumers = TopConsumers()
         self.without_store = 0
         """How many requests were decided while the shared counters were away."""

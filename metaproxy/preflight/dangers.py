@@ -7,7 +7,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import Keystone, NoIdentity, Tokens
-from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Admin, Server
 from metaproxy.config.model.upstream import Upstream
@@ -18,6 +17,7 @@ from metaproxy.protocol import cross_origin
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.forwarded import UNIX
 from metaproxy.protocol.header_edits import HeaderSettings
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.protocol.open_paths import OpenPaths
 from metaproxy.settings.section import KeyPath
 from metaproxy.settings.units import format_duration

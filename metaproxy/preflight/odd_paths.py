@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import NoIdentity, Tokens
-from metaproxy.config.model.limits import Limits
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol.access_rules import Authorization
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.protocol.routes import parse_template
 from metaproxy.settings.section import KeyPath
 

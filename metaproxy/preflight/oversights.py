@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import Keystone, KeystoneV3Settings, NoIdentity, Static, Tokens
-from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.upstream import Upstream
@@ -19,6 +18,7 @@ from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.expressions import compiled
 from metaproxy.protocol.limits.early import tenant_problem
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.protocol.limits.table import captured_apart
 from metaproxy.protocol.mount import Mount
 from metaproxy.protocol.open_paths import OpenPaths

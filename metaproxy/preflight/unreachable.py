@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 
 from metaproxy.cache.routes import CacheRoutes
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.limits import Limits
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.preflight.odd_paths import oddity
 from metaproxy.protocol.access_rules import AccessRules, Authorization
 from metaproxy.protocol.limits.rates import RateRule
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.protocol.limits.table import RateTable
 from metaproxy.protocol.names import of_resource
 from metaproxy.protocol.resource_table import ResourceTable

@@ -5,6 +5,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from metaproxy.filters.concurrency import ConcurrencyLimit
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.telemetry.metrics import Metrics
 from tests.asgi_driver import Answer, drive
 from tests.filters.limiting import Identified
@@ -33,7 +34,7 @@ class Line:
 
     def __init__(self, **options: Any) -> None:
         self.upstream = Slow()
-        self.limit = ConcurrencyLimit(self.upstream, maximum=2, **options)
+        self.limit = ConcurrencyLimit(self.upstream, max=2, **options)
         self.app = Identified(self.limit)
 
     async def begin(self, who: list[tuple[str, str]]) -> "asyncio.Task[Answer]":
@@ -59,7 +60,9 @@ async def test_consumers_are_counted_apart() -> None:
     assert [(await task).status for task in running] == [200] * 4
 
 
-@pytest.mark.parametrize(("options", "status"), [({"over_limit_status": 429}, 429), ({"per": "global"}, 503)])
+@pytest.mark.parametrize(
+    ("options", "status"), [({"limits": Limits(over_limit_status=429)}, 429), ({"per": "global"}, 503)]
+)
 async def test_the_status_follows_the_operator_and_the_kind(options: dict[str, Any], status: int) -> None:
     line = Line(**options)
     running = [await line.begin(ALICE) for _ in range(2)]

@@ -42,7 +42,7 @@ class Line:
 
     def __init__(self, *rules: RateRule, **options: Any) -> None:
         self.clock, self.upstream, self.identity = FakeClock(), Upstream(b'{"limits": {}}'), Asked()
-        self.rates = rates = Rates(rules, monotonic=self.clock, exempt=[LIMITS])
+        self.rates = rates = Rates(rules, monotonic=self.clock, endpoint=LIMITS)
         late = RateLimit(LimitsEndpoint(self.upstream, rates=rates, path=LIMITS), rates=rates, **options)
         authenticate = Authenticate(late, validator=CachedValidator(self.identity, monotonic=self.clock))
         self.app = RateLimit(authenticate, rates=rates, before_identity=True, **options)

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from metaproxy.filters.limit import RateLimit
-from metaproxy.filters.rates import OnStoreFailure, Rates
+from metaproxy.filters.rates import Rates
+from metaproxy.protocol.limits.settings import OnStoreFailure
 from metaproxy.telemetry.metrics import Metrics
 from tests.asgi_driver import Answer, drive
 from tests.filters.limiting import ITEM, FakeClock, Identified, Upstream, rate

@@ -18,11 +18,11 @@ CAROL = [("x-project", "p2"), ("x-user", "carol")]
 class Line:
     """A limit stage behind a stage that knows who asks, in front of an upstream."""
 
-    def __init__(self, *rules: RateRule, algorithm: str = "gcra", **options: Any) -> None:
+    def __init__(self, *rules: RateRule, metrics: Metrics | None = None, **options: Any) -> None:
         self.clock = FakeClock()
         self.upstream = Upstream()
-        rates = Rates(rules, algorithm=algorithm, monotonic=self.clock)
-        self.app = Identified(RateLimit(self.upstream, rates=rates, **options))
+        rates = Rates(rules, monotonic=self.clock, **options)
+        self.app = Identified(RateLimit(self.upstream, rates=rates, metrics=metrics))
 
     async def get(
         self, path: str = ITEM, who: Iterable[tuple[str, str]] = ALICE, *, method: str = "GET", **more: Any

@@ -44,7 +44,8 @@ class Consumer:
 
     def __init__(self, rules: list[RateRule], algorithm: str) -> None:
         self.clock = FakeClock()
-        named = [rule.model_copy(update={"name": f"r{number}"}) for number, rule in enumerate(rules)]
+        only = {} if algorithm == "gcra" else {"burst": None}  # a fixed window has no burst of its own
+        named = [rule.model_copy(update={"name": f"r{number}", **only}) for number, rule in enumerate(rules)]
         self._stage = RateLimit(nowhere, rates=Rates(named, algorithm=algorithm, monotonic=self.clock))
         self.remaining: list[int] = []
 

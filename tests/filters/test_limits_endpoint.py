@@ -33,7 +33,7 @@ class Line:
                 "GET",
             ),
         )
-        rates = Rates([images, rate("all", limit=5)], exempt=(PATH,), monotonic=self.clock)
+        rates = Rates([images, rate("all", limit=5)], endpoint=PATH, monotonic=self.clock)
         endpoint = LimitsEndpoint(
             self.upstream, rates=rates, path=PATH, absolute=absolute, wall=lambda: EPOCH
         )
@@ -204,7 +204,7 @@ async def test_other_methods_on_the_endpoint_pass_and_are_charged() -> None:
 
 async def test_a_rule_by_tenant_in_the_path_is_told_for_that_tenant() -> None:
     rule = rate("t", limit=9, path="/v2.1/{tenant_id}/images/**", per=("project", "tenant_id"))
-    rates = Rates([rule], exempt=(PATH,))
+    rates = Rates([rule], endpoint=PATH)
     app = Identified(RateLimit(LimitsEndpoint(Upstream(NOVA), rates=rates, path=PATH), rates=rates))
     await drive(app, "GET", "/v2.1/p1/images/1", ALICE)
     told = body_of(await drive(app, "GET", "/v2.1/p1/limits", ALICE))["limits"]["rate"][0]

@@ -31,11 +31,8 @@ class Limit:
 
     def __init__(self, rules: list[RateRule], **options: Any) -> None:
         self.clock, self.metrics = FakeClock(), Metrics()
-        algorithm = options.pop("algorithm", "gcra")
-        self.rates = Rates(rules, algorithm=algorithm, monotonic=self.clock, max_counters=2)
-        self.stage = RateLimit(
-            Upstream(), rates=self.rates, metrics=self.metrics, monotonic=self.clock, **options
-        )
+        self.rates = Rates(rules, monotonic=self.clock, max_counters=2, **options)
+        self.stage = RateLimit(Upstream(), rates=self.rates, metrics=self.metrics, monotonic=self.clock)
         self.scope = make_scope("GET", "/images")
         self.prepared = prepared_limit(self.stage, self.exchange(), self.scope)
 

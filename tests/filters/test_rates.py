@@ -5,7 +5,8 @@ import pytest
 
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.limits_endpoint import LimitsEndpoint
-from metaproxy.filters.rates import OnStoreFailure, Rates
+from metaproxy.filters.rates import Rates
+from metaproxy.protocol.limits.settings import OnStoreFailure
 from metaproxy.protocol.limits.top import ConsumerCount
 from metaproxy.store.counters import Charge, Exchanged, Return, Taken, Wish
 from metaproxy.store.ledger import Ledger
@@ -67,7 +68,7 @@ class Line:
                 shared=self.store,
                 on_store_failure=on_store_failure,
                 monotonic=self.clock,
-                exempt=("/limits",),
+                endpoint="/limits",
             )
             for _ in range(2)
         ]

@@ -8,7 +8,7 @@ import pytest
 
 from metaproxy.exchange import ClientDisconnected
 from metaproxy.filters.concurrency import ConcurrencyLimit
-from metaproxy.filters.rates import OnStoreFailure
+from metaproxy.protocol.limits.settings import Limits, OnStoreFailure
 from metaproxy.store.running import Batch, SharedRunning, Slot
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.telemetry.metrics import Metrics
@@ -60,7 +60,7 @@ class Replica:
         self.upstream = Slow()
         self.shared = SharedRunning(store, lease_seconds=LEASE_SECONDS)
         self.limit = ConcurrencyLimit(
-            self.upstream, maximum=2, shared=self.shared, metrics=self.metrics, **options
+            self.upstream, max=2, shared=self.shared, metrics=self.metrics, **options
         )
 
     async def begin(self, who: list[tuple[str, str]] = ALICE) -> "asyncio.Task[Answer]":
@@ -156,7 +156,7 @@ async def test_while_the_store_fails_the_operators_choice_holds(
     on_store_failure: OnStoreFailure, status: int, running: int, is_noticed: bool
 ) -> None:
     store = Store()
-    replica = Replica(store, on_store_failure=on_store_failure)
+    replica = Replica(store, limits=Limits(on_store_failure=on_store_failure))
     store.fails, store.available = True, not is_noticed
     tasks = [await replica.begin() for _ in range(2)]
     last = await replica.begin()
@@ -171,7 +171,7 @@ async def test_what_was_let_in_without_the_store_has_a_slot_when_it_is_back(
     on_store_failure: OnStoreFailure,
 ) -> None:
     store = Store()
-    here, there = Replica(store, on_store_failure=on_store_failure), Replica(store)
+    here, there = Replica(store, limits=Limits(on_store_failure=on_store_failure)), Replica(store)
     await here.shared.start()
     store.available = False
     running = [await here.begin(), await here.begin()]

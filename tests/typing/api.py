@@ -98,7 +98,7 @@ def application() -> Starlette:
                     AccessRule(path="/**", methods=("ALL",), roles=("admin",)),
                 ],
             ),
-            Middleware(ConcurrencyLimit, maximum=10),
+            Middleware(ConcurrencyLimit, max=10),
             Middleware(RequestBodyLimit, max_bytes=2**20),
             Middleware(RateLimit, rates=rates),
             Middleware(LimitsEndpoint, rates=rates, path="/limits"),

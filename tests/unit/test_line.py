@@ -144,7 +144,7 @@ def test_a_wait_that_is_dropped_has_asked_nobody() -> None:
 async def test_a_request_is_no_longer_counted_as_running_however_it_ends(
     error: BaseException | None, begins: bool, is_traced: bool
 ) -> None:
-    limit = ConcurrencyLimit(maximum=2)
+    limit = ConcurrencyLimit(max=2)
     checked = line(limit, origin=Origin(error, begins=begins))
 
     try:
@@ -156,7 +156,7 @@ async def test_a_request_is_no_longer_counted_as_running_however_it_ends(
 
 
 async def test_a_request_that_a_later_check_refuses_is_not_counted_as_running() -> None:
-    limit = ConcurrencyLimit(maximum=2)
+    limit = ConcurrencyLimit(max=2)
 
     assert (await drive(line(limit, Says(REFUSED)), "GET", "/")).status == 403
 
@@ -168,7 +168,7 @@ async def test_a_request_whose_record_fails_is_no_longer_counted_as_running() ->
         def ended(self, *_ended: object) -> None:
             raise OSError("no room")
 
-    limit = ConcurrencyLimit(maximum=2)
+    limit = ConcurrencyLimit(max=2)
 
     with pytest.raises(OSError, match="no room"):
         await drive(Trace(line(limit), record=Full(Metrics())), "GET", "/")

@@ -12,7 +12,6 @@ from pydantic import PrivateAttr
 from metaproxy.cache.settings import Cache
 from metaproxy.config.files import Files
 from metaproxy.config.model.identity import IdentityProvider
-from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.rules import cross_findings
 from metaproxy.config.model.server import Admin, Server, Via
@@ -20,6 +19,7 @@ from metaproxy.config.model.upstream import Upstream
 from metaproxy.protocol.access_rules import Authorization
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.header_edits import HeaderSettings
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.settings.section import Finding, Section
 from metaproxy.settings.values import FILES
 from metaproxy.settings.written import text_of

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 from metaproxy.cache.settings import Cache
 from metaproxy.config.model.identity import NoIdentity, Tokens
-from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Server
 from metaproxy.protocol.access_rules import Authorization
 from metaproxy.protocol.limits.consumers import OF_TOKENS
+from metaproxy.protocol.limits.settings import Limits
 from metaproxy.settings.section import Finding, Section
 
 Provider = Tokens | NoIdentity

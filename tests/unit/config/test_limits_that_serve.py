@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from metaproxy.config.model.limits import Limits
 from metaproxy.filters.rates import Rates
+from metaproxy.protocol.limits.settings import Limits
 
 UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 LIMITS = st.one_of(

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from metaproxy.config import Config, ConfigError, effective, load_config
 from metaproxy.config.addresses import ListenAddress, Target
 from metaproxy.config.model.identity import KeystoneV3Settings, Static
-from metaproxy.config.model.limits import AbsoluteLimits, Concurrency
+from metaproxy.protocol.limits.settings import AbsoluteLimits, Concurrency
 from metaproxy.settings.units import Rate
 
 LEAST = "server: {}\nupstream: {targets: [http://127.0.0.1:1]}\nidentity: {provider: none}\n"

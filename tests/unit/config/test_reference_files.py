@@ -16,13 +16,13 @@ from metaproxy.cache.settings import Cache
 from metaproxy.config import Config, load_config
 from metaproxy.config.keys import Key, every_key
 from metaproxy.config.model.identity import KeystoneV3Settings
-from metaproxy.config.model.limits import Limits
 from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.server import Admin, Server, Via
 from metaproxy.config.reference import key_reference
 from metaproxy.config.schema import json_schema
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.header_edits import HeaderSettings
+from metaproxy.protocol.limits.settings import Limits
 
 FOLDER = Path(__file__).parents[3] / "config"
 REFERENCE = FOLDER / "metaproxy.yaml"

@@ -189,7 +189,7 @@ class Line:
         authenticate = Authenticate(
             validator=validator, advertise="http://identity", removes_forged=False, monotonic=self.clock
         )
-        self.concurrent = ConcurrencyLimit(maximum=5, shared=shared, metrics=self.metrics)
+        self.concurrent = ConcurrencyLimit(max=5, shared=shared, metrics=self.metrics)
         checks: list[Check] = [Guard()]
         if edits:
             checks.append(

@@ -59,7 +59,7 @@ class Process:
 
     def __init__(self, store: Store) -> None:
         self.shared = SharedRunning(store)
-        self.limit = ConcurrencyLimit(maximum=MAXIMUM, shared=self.shared)
+        self.limit = ConcurrencyLimit(max=MAXIMUM, shared=self.shared)
         self.running: list[Exchange] = []
 
 

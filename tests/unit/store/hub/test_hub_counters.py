@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from metaproxy.filters.rates import OnStoreFailure, Rates, Sharing
+from metaproxy.filters.rates import Rates
 from metaproxy.protocol.limits.lending import Slice
+from metaproxy.protocol.limits.settings import OnStoreFailure, Sharing
 from metaproxy.store.counters import Charge, Return, Taken, Wish
 from metaproxy.store.hub.counters import COUNTERS_A_MESSAGE
 from metaproxy.store.hub.hub import Hub

@@ -1,4 +1,4 @@
-"""The section about how much a consumer may ask for."""
+"""The options of limits: the section ``limits`` of the configuration, and what the checks take."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +11,9 @@ from metaproxy.settings.section import Finding, Section
 from metaproxy.settings.units import Size
 from metaproxy.settings.values import BlankIsNone, Connections, Count, Entries, NumberInText
 from metaproxy.settings.written import OneOf
+
+OnStoreFailure = Literal["local", "allow", "deny"]
+Sharing = Literal["exact", "leased"]
 
 
 class Concurrency(Section):
@@ -44,9 +47,9 @@ class Limits(Section):
     """The answer to one request too many: 413, as the compute API documents, or 429 (RFC 6585)."""
     algorithm: Literal["gcra", "fixed-window"] = "gcra"
     """gcra gives requests back evenly; fixed-window all at once at the end of the unit, as Repose does."""
-    on_store_failure: Literal["local", "allow", "deny"] = "local"
+    on_store_failure: OnStoreFailure = "local"
     """While the store is away: count in this process (local), let through (allow), or 503 (deny)."""
-    sharing: Literal["exact", "leased"] | None = None
+    sharing: Sharing | None = None
     """exact asks shared counters each time, leased borrows ahead; null: leased among workers, else exact."""
     endpoint: Annotated[Template | None, BlankIsNone] = "/v2.1/{tenant_id}/limits"
     """The path of a consumer's limits; null, and no limits, leave that path to the upstream."""
