@@ -60,6 +60,7 @@ class Asking(Passing):
         sent = wait.send()
         if sent is None:
             self.task = self._tasks.start(self._await(wait), name="wait of a request")
+            self.task.add_done_callback(self._end_if_cancelled)
         else:
             sent.reply.add_done_callback(partial(self._replied, sent.verdict_of))
 
@@ -72,14 +73,16 @@ class Asking(Passing):
     async def _await(self, wait: Wait) -> None:
         try:
             verdict = await wait
-        except asyncio.CancelledError:
-            self._exchange.outcome, self._exchange.reason = "aborted", "shutdown"
-            self._end(0, 0)
-            raise
         except Exception as error:  # noqa: BLE001 - the line logs it, tells the client, and ends the request
             self.handed_over(Raising(error))
         else:
             self._resume(verdict)
+
+    def _end_if_cancelled(self, task: "asyncio.Task[None]") -> None:
+        """End the request if ``task`` was cancelled, perhaps before its first step: then it ran nothing."""
+        if task.cancelled():
+            self._exchange.outcome, self._exchange.reason = "aborted", "shutdown"
+            self._end(0, 0)
 
     def _replied(self, verdict_of: VerdictOf, reply: "asyncio.Future[Any]") -> None:
         try:

@@ -1,5 +1,6 @@
 """Requests that another process's take the place of are refused the first time, and when they come again."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -79,4 +80,24 @@ async def test_a_read_that_came_before_and_must_ask_is_charged_to_its_rates_once
         written = b"".join(front.line.wire.written)
         assert re.findall(rb'"reads";r=(\d+)', written) == [b"%d" % left for left in range(11, 3, -1)]
         assert re.findall(rb'"attempts";r=(\d+)', written) == [b"%d" % left for left in range(14, 10, -1)]
+        await front.forward.close()
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_read_that_is_cancelled_while_it_waits_gives_its_place_back(turns: int) -> None:
+    store = Store()
+    here = SharedRunning(store)
+    async with upstream(answers(OK)) as origin:
+        front = Front(origin, fast=True, read_timeout=60, configured={"shared": here})
+        await front.send(request(fields=ALICE))  # the token is known from now on
+        front.line.protocol.data_received(request(path="/v2.1/t1/servers/7", fields=ALICE))
+        tasks = list(front.line.protocol.tasks)
+        assert len(front.line.concurrent) == len(tasks) == 1
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+
+        await until(lambda: len(front.line.log.lines) == 2)
+        await until(lambda: store.of(PROJECT) == len(here) == len(front.line.concurrent) == 0)
         await front.forward.close()
