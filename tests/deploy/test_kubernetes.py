@@ -6,6 +6,7 @@ import pytest
 
 from metaproxy.config import Config, load_config
 from tests.deploy.files import DEPLOY, documents, kubernetes
+from tests.deploy.memory import FREE, needed
 
 OBJECTS = list(kubernetes())
 NAMES = [f"{file}:{document['kind']}" for file, document in OBJECTS]
@@ -100,10 +101,19 @@ def test_beside_the_api_metaproxy_ends_first() -> None:
 @pytest.mark.parametrize("pod", pods(), ids=["alone", "sidecar"])
 def test_the_memory_limit_fits_what_the_defaults_may_use(pod: dict[str, Any]) -> None:
     sizing = (DEPLOY.parent / "config" / "SIZING.md").read_text()
-    needed = re.search(r"everything above full at the same time \| (\d+) MiB", sizing)
+    told = re.search(r"everything above full at the same time \| (\d+) MiB", sizing)
 
-    assert needed is not None
-    assert metaproxy_of(pod)["resources"]["limits"]["memory"] == f"{needed[1]}Mi"
+    assert told is not None
+    assert metaproxy_of(pod)["resources"]["limits"]["memory"] == f"{told[1]}Mi"
+
+
+@pytest.mark.parametrize("pod", pods(), ids=["alone", "sidecar"])
+def test_the_memory_limit_fits_what_the_shipped_configuration_may_use(
+    pod: dict[str, Any], config: Config
+) -> None:
+    limit = metaproxy_of(pod)["resources"]["limits"]["memory"]
+
+    assert needed(config) <= (1 - FREE) * int(limit.removesuffix("Mi"))
 
 
 def test_a_rollout_takes_no_replica_away_before_its_successor_is_ready() -> None:
