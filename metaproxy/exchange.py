@@ -5,7 +5,7 @@ adds its own fields; none reaches back. Stages never wrap ``send`` to add a head
 ``response_headers``, and the responder, which wraps ``send`` once, writes them.
 """
 
-from collections.abc import Callable, Collection, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -65,9 +65,9 @@ class Identity:
     system_scope: str = ""
     roles: tuple[str, ...] = ()
     """The roles that count: those given for all tenants, and those of the project that it acts for."""
-    assignments: tuple[Assignment, ...] | None = None
+    assignments: Sequence[Assignment] | None = None
     """Every role of a token that has roles in several tenants; None if ``roles`` are all there are."""
-    impersonator_assignments: tuple[Assignment, ...] = ()
+    impersonator_assignments: Sequence[Assignment] = ()
     """The same for the roles of the impersonator."""
     groups: tuple[tuple[str, float], ...] = ()
     """Groups with their quality, best first (Repose's X-PP-Groups)."""

@@ -3,14 +3,17 @@
 Facts this file rests on. Tokens are many, and what they say is mostly the same: the roles, the domains, the
 catalog; for the tokens of one user all but the expiry. Texts are looked up in a bounded memo, so that equal
 ones are mostly one object. Larger values (roles, rules, catalogs) are counted: such a value is there once
-while any identity that is kept has it, and its memory counts once.
+while any identity that is kept has it, and its memory counts once. Roles that were given for one tenant have
+the same names in many tenants, so their names are shared without the tenant.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import groupby
+from operator import attrgetter
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 from metaproxy.exchange import Assignment, Identity
 from metaproxy.memo import Memo
@@ -31,14 +34,15 @@ IDENTITY_BYTES = 248
 
 _SETS = (
     "roles",
-    "assignments",
-    "impersonator_assignments",
     "groups",
     "tenant_ids",
     "access_rules",
     "catalog",
 )
-_NOT_OWN = frozenset({"renderer", "token_digest", *_SETS})
+_ASSIGNED = ("assignments", "impersonator_assignments")
+_NAMES = "names of roles"
+
+_NOT_OWN = frozenset({"renderer", "token_digest", *_SETS, *_ASSIGNED})
 _OWN = tuple(field.name for field in fields(Identity) if field.name not in _NOT_OWN)
 
 
@@ -66,6 +70,48 @@ class Attributes(Mapping[str, str]):
         return 48 + sys.getsizeof(self._values) + sum(map(sys.getsizeof, self._values))
 
 
+class Assignments(Sequence[Assignment]):
+    """Assignments in the memory of a tenant and shared names, for each run of assignments of one tenant.
+
+    Args:
+        runs: a tenant and its names, then the next tenant and its names, and so on.
+    """
+
+    __slots__ = ("_runs",)
+
+    def __init__(self, runs: tuple[str | tuple[str, ...], ...]) -> None:
+        self._runs = runs
+
+    @property
+    def names(self) -> Iterator[tuple[str, ...]]:
+        """The names of each run."""
+        return iter(self._runs[1::2])  # type: ignore[arg-type] # every second one is a tuple of names
+
+    def __iter__(self) -> Iterator[Assignment]:
+        for tenant, names in zip(self._runs[::2], self.names, strict=True):
+            for name in names:
+                yield Assignment(name, str(tenant))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.names))
+
+    @overload
+    def __getitem__(self, index: int) -> Assignment: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Assignment, ...]: ...
+    def __getitem__(self, index: int | slice) -> Assignment | tuple[Assignment, ...]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, tuple | Assignments) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __sizeof__(self) -> int:
+        return 56 + sys.getsizeof(self._runs) + sum(map(sys.getsizeof, self._runs[::2]))
+
+
 class _Counted:
     """A shared value, and the number of identities that have it."""
 
@@ -84,9 +130,8 @@ class Sharing:
         self.bytes = 0
         self._texts: Memo[str, str] = Memo(MAX_TEXTS, MAX_TEXT_LENGTH)
         self._long_texts: Memo[str, str] = Memo(MAX_LONG_TEXTS, MAX_LONG_TEXT_LENGTH)
-        self._roles: Memo[Assignment, Assignment] = Memo(max_size=MAX_TEXT_LENGTH)
         self._names: Memo[tuple[str, ...], tuple[str, ...]] = Memo()
-        # By the name of the attribute, too: rules and roles of tenants that read the same are of two types.
+        # By the name of the attribute, too: values of two types may be equal.
         self._counted: dict[tuple[str, object], _Counted] = {}
 
     def __len__(self) -> int:
@@ -96,13 +141,13 @@ class Sharing:
         """Return ``identity`` made of shared values. Release it when it is kept no longer."""
         said: dict[str, Any] = {name: self._shared(getattr(identity, name)) for name in _OWN}
         said |= {name: self._taken(name, getattr(identity, name)) for name in _SETS}
+        said |= {name: self._assigned(getattr(identity, name)) for name in _ASSIGNED}
         said["extra"] = self._attributes(identity.extra)
         return replace(identity, **said)
 
     def release(self, identity: Identity) -> None:
         """Let go of the values that ``identity``, which was taken, shares with others."""
-        for name in _SETS:
-            key = name, getattr(identity, name)
+        for key in _keys(identity):
             counted = self._counted.get(key)
             if counted is not None:
                 counted.holders -= 1
@@ -112,7 +157,7 @@ class Sharing:
 
     def bytes_of(self, identity: Identity) -> int:
         """Return the memory of the counted values of ``identity``, which was taken."""
-        found = [self._counted.get((name, getattr(identity, name))) for name in _SETS]
+        found = [self._counted.get(key) for key in dict.fromkeys(_keys(identity))]
         return sum([counted.bytes for counted in found if counted is not None])
 
     def _taken(self, name: str, value: object) -> object:
@@ -126,13 +171,19 @@ class Sharing:
         counted.holders += 1
         return counted.value
 
+    def _assigned(self, value: Sequence[Assignment] | None) -> Sequence[Assignment] | None:
+        if not value:
+            return value
+        runs: list[Any] = []
+        for tenant, members in groupby(value, key=attrgetter("tenant_id")):
+            runs += self._shared(tenant), self._taken(_NAMES, tuple([member.role for member in members]))
+        return Assignments(tuple(runs))
+
     def _shared(self, value: object) -> object:
         """``value``, of the texts that others have, too."""
         if isinstance(value, str):
             memo = self._texts if len(value) <= MAX_TEXT_LENGTH else self._long_texts
             return memo.get(value) or memo.keep(value, value, len(value))
-        if isinstance(value, Assignment):
-            return self._roles.get(value) or self._roles.keep(value, value, sum(map(len, value)))
         if type(value) is tuple:
             return tuple([self._shared(member) for member in value])
         return value
@@ -145,9 +196,20 @@ class Sharing:
         return Attributes(names, tuple([str(self._shared(value)) for value in extra.values()]))
 
 
+def _keys(identity: Identity) -> Iterator[tuple[str, object]]:
+    """Yield the key of each value that ``identity``, which was taken, shares with others."""
+    for name in _SETS:
+        yield name, getattr(identity, name)
+    for name in _ASSIGNED:
+        assigned = getattr(identity, name)
+        if isinstance(assigned, Assignments):
+            for names in assigned.names:
+                yield _NAMES, names
+
+
 def own_size(identity: Identity) -> int:
     """Return the bytes that ``identity`` takes without the values that are counted apart."""
-    return IDENTITY_BYTES + sum([deep_size(getattr(identity, name)) for name in _OWN])
+    return IDENTITY_BYTES + sum([deep_size(getattr(identity, name)) for name in (*_OWN, *_ASSIGNED)])
 
 
 def deep_size(value: object) -> int:

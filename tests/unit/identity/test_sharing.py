@@ -1,12 +1,15 @@
 """Identities share what they have in common, and its memory counts once."""
 
 import gc
+import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metaproxy.exchange import Assignment, Identity
 from metaproxy.identity.keystone_v2_token import Envelope as EnvelopeV2
@@ -71,7 +74,7 @@ KINDS: dict[str, tuple[Callable[[int], Identity], int]] = {
     "tokens of the Identity API v2.0 with many roles": (v2, 1400),
     "tokens that share a catalog": (lambda number: v3(number, catalog=catalog(0)), 1400),
     "tokens with a catalog each": (lambda number: v3(number, catalog=catalog(number)), 4 * KIB),
-    "tokens with many roles of their own tenant": (lambda number: v2(number, own_roles=20), 7 * KIB),
+    "tokens with many roles of their own tenant": (lambda number: v2(number, own_roles=20), 2 * KIB),
 }
 
 
@@ -154,6 +157,36 @@ def test_what_is_shared_counts_once_and_until_its_last_holder_has_gone() -> None
 def test_an_identity_says_the_same_when_its_values_are_shared() -> None:
     for identity in (v3(1, catalog=catalog(1)), v2(2, own_roles=3)):
         assert Sharing().take(identity) == identity
+
+
+ROLE = st.builds(Assignment, st.sampled_from("abc"), st.sampled_from(["", "t1", "t2", "t3"]))
+
+
+@given(st.lists(st.lists(ROLE, max_size=8).map(tuple), max_size=6), st.data())
+def test_roles_of_tenants_say_the_same_when_their_names_are_shared(
+    several: list[tuple[Assignment, ...]], data: st.DataObject
+) -> None:
+    sharing = Sharing()
+    identities = [Identity(assignments=each, impersonator_assignments=each[:3]) for each in several]
+    taken = [sharing.take(identity) for identity in identities]
+
+    assert taken == identities
+    for each, said in zip(taken, several, strict=True):
+        assert tuple(each.assignments or ()) == said
+        assert len(each.assignments or ()) == len(said)
+        assert each.roles_in(("", "t1")) == Identity(assignments=said).roles_in(("", "t1"))
+        assert hash(each.assignments) == hash(said)
+    for each in data.draw(st.permutations(taken)):
+        sharing.release(each)
+    assert (sharing.bytes, len(sharing)) == (0, 0)
+
+
+def test_a_role_in_each_of_many_tenants_takes_little_more_than_the_names_of_the_tenants() -> None:
+    said = tuple(Assignment("member", f"{number:032x}") for number in range(1000))
+    assigned = Sharing().take(Identity(assignments=said)).assignments
+
+    assert assigned == said
+    assert sys.getsizeof(assigned) < 1000 * (16 + sys.getsizeof("0" * 32)) + 200
 
 
 def test_rules_and_roles_of_tenants_that_read_the_same_stay_what_they_are() -> None:
