@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from metaproxy.exchange import Identity
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.revocation import Revocation
-from metaproxy.identity.revocations import Revocations
+from metaproxy.identity.revocations import CHANNEL, Revocations
 from metaproxy.identity.validator import Rejected
 from metaproxy.store.broadcast import Confirm, Lost, Receive, Unsubscribe, ignore
 from metaproxy.store.revocations import Record, Recorded
@@ -32,8 +32,9 @@ class Scripted:
         return 1
 
     def subscribe(self, channel: str, receive: Receive, lost: Lost, confirm: Confirm = ignore) -> Unsubscribe:
-        self.lost, self.confirm = lost, confirm
-        self.subscribed.set()
+        if channel == CHANNEL:
+            self.lost, self.confirm = lost, confirm
+            self.subscribed.set()
         return lambda: None
 
 
