@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from metaproxy.protocol.access_rules import AccessRule
     from metaproxy.protocol.faults import Fault
     from metaproxy.protocol.limits.rates import RateRule
+    from metaproxy.protocol.limits.settings import Limits
+    from metaproxy.protocol.signature import Signature
     from metaproxy.settings.units import Rate
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "IdentityHeaders",
     "KeystoneV2",
     "KeystoneV3",
+    "Limits",
     "LimitsEndpoint",
     "MetadataCache",
     "MetadataItemLimit",
@@ -73,6 +76,7 @@ __all__ = [
     "RateRule",
     "Rates",
     "RequestBodyLimit",
+    "Signature",
     "StaticToken",
     "StaticTokens",
     "TokenRejected",
@@ -114,6 +118,8 @@ _HOMES: Final = {
     "protocol.access_rules": ("AccessRule",),
     "protocol.faults": ("Fault",),
     "protocol.limits.rates": ("RateRule",),
+    "protocol.limits.settings": ("Limits",),
+    "protocol.signature": ("Signature",),
     "settings.units": ("Rate",),
 }
 """The home of each name, below this package; the imports above say the same to type checkers."""

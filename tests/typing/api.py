@@ -31,6 +31,7 @@ from metaproxy import (
     IdentityHeaders,
     KeystoneV2,
     KeystoneV3,
+    Limits,
     LimitsEndpoint,
     MetadataCache,
     MetadataItemLimit,
@@ -41,6 +42,7 @@ from metaproxy import (
     RateRule,
     Rates,
     RequestBodyLimit,
+    Signature,
     StaticToken,
     StaticTokens,
     TokenRejected,
@@ -98,7 +100,7 @@ def application() -> Starlette:
                     AccessRule(path="/**", methods=("ALL",), roles=("admin",)),
                 ],
             ),
-            Middleware(ConcurrencyLimit, max=10),
+            Middleware(ConcurrencyLimit, max=10, limits=Limits(over_limit_status=429)),
             Middleware(RequestBodyLimit, max_bytes=2**20),
             Middleware(RateLimit, rates=rates),
             Middleware(LimitsEndpoint, rates=rates, path="/limits"),
@@ -111,7 +113,8 @@ def application() -> Starlette:
 
 def proxy() -> Trace:
     """Return a small reverse proxy."""
-    return Trace(Forward(UpstreamTransport(), targets=["http://127.0.0.1:8774"]))
+    forward = Forward(UpstreamTransport(), targets=["http://127.0.0.1:8774"])
+    return Trace(forward, signature=Signature(b"1.1 small"))
 
 
 def whole_line(path: Path) -> Application | None:

@@ -68,7 +68,7 @@ def test_a_stage_alone_brings_neither_configuration_nor_server(stage: str) -> No
 
 TWO_HOMES = {
     "Identity": "admin/status.py says what the operator sees of the identity service",
-    "RateRule": "the section has a rate in one text, and other words for all methods and for no path",
+    "Limits": "admin/limits.py and cli/answers.py say what the operator sees of the limits",
 }
 """Public names that another file of the package defines as well, and why."""
 

@@ -8,12 +8,12 @@ from metaproxy.store.hub.client import HubClient
 from metaproxy.store.hub.messages import (
     Answer,
     Charged,
-    Exchange,
     Lending,
     Number,
     Reset,
     SliceReport,
     SliceWish,
+    Swap,
     Take,
 )
 from metaproxy.store.hub.rated import sent_counter
@@ -58,12 +58,12 @@ class HubCounters:
                 SliceReport(sent_counter(counter), mark, spent, unused)
                 for counter, mark, spent, unused in some
             ]
-            await self._exchange(Exchange(reports, ()))
+            await self._exchange(Swap(reports, ()))
         lent: list[Lent] = []
         now = 0
         for wished in _pieces(wishes, COUNTERS_A_MESSAGE):
             asked = [SliceWish(sent_counter(counter), requests) for counter, requests in wished]
-            answer = await self._exchange(Exchange((), asked))
+            answer = await self._exchange(Swap((), asked))
             lent += answer.lent
             now = answer.now
         return Exchanged(lent, now)
@@ -84,7 +84,7 @@ class HubCounters:
             case answer:
                 raise _unexpected(answer)
 
-    async def _exchange(self, request: Exchange) -> Exchanged:
+    async def _exchange(self, request: Swap) -> Exchanged:
         match await self._client.ask(request):
             case Lending(exchanged):
                 return exchanged

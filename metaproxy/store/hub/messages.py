@@ -1,7 +1,7 @@
 """Messages between the hub in the supervisor and its clients in the workers, over one socket pair a worker.
 
     worker -> hub    Take         charge counters, and lend beside that
-                     Exchange     take slices back, and lend new ones
+                     Swap         take slices back, and lend new ones
                      Reset        forget the counters of a consumer
                      Publish      send a payload to every worker that subscribes to a channel
                      Subscribe    send this worker what is published on a channel
@@ -82,7 +82,7 @@ class Take(Message, tag=1):
     wishes: Sequence[Requests] = ()
 
 
-class Exchange(Message, tag=2):
+class Swap(Message, tag=2):
     """Take slices back, then lend new ones."""
 
     returns: Sequence[SliceReport]
@@ -157,7 +157,7 @@ class Charged(Message, tag=21):
 
 
 class Lending(Message, tag=22):
-    """The answer to ``Exchange``."""
+    """The answer to ``Swap``."""
 
     exchanged: Exchanged
 
@@ -188,7 +188,7 @@ class Missed(Message, tag=26):
     """Payloads were published that are not sent, because this worker did not read."""
 
 
-StateRequest = Take | Exchange | Reset | Record | Recall | Enter | Renew | Leave
+StateRequest = Take | Swap | Reset | Record | Recall | Enter | Renew | Leave
 Request = StateRequest | Publish | Subscribe | Unsubscribe | Beat
 Answer = Charged | Lending | Number | Recalled
 FromHub = Charged | Lending | Number | Recalled | Delivery | Missed

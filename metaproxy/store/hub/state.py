@@ -9,7 +9,6 @@ from metaproxy.store.hub.messages import (
     Answer,
     Charged,
     Enter,
-    Exchange,
     Leave,
     Lending,
     Number,
@@ -18,6 +17,7 @@ from metaproxy.store.hub.messages import (
     Renew,
     Reset,
     StateRequest,
+    Swap,
     Take,
 )
 from metaproxy.store.hub.rated import ReceivedCounters
@@ -52,7 +52,7 @@ class HeldState:
                     raise MessageError("not one wish for each counter")
                 charged = [self._received.counter(counter) for counter in counters]
                 answer = Charged(self._ledger.take(charged, cost, wishes))
-            case Exchange():
+            case Swap():
                 answer = Lending(self._exchange(request))
             case Reset(consumer):
                 answer = Number(self._ledger.reset(consumer))
@@ -68,7 +68,7 @@ class HeldState:
                 self._slots.leave(slots)
         return answer
 
-    def _exchange(self, request: Exchange) -> Exchanged:
+    def _exchange(self, request: Swap) -> Exchanged:
         counter = self._received.counter
         return self._ledger.exchange(
             [Return(counter(each.counter), each.mark, each.spent, each.unused) for each in request.returns],
