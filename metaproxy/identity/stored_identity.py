@@ -11,13 +11,17 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from metaproxy.exchange import Identity
+from metaproxy.exchange import Assignment, Identity
 
 VERSION = 1
 """The number of this form."""
 
 _OF_ONE_PROCESS = ("token_digest", "renderer")
-_TYPES = get_type_hints(Identity)
+_ROLES = tuple[Assignment, ...]
+_TYPES = get_type_hints(Identity) | {
+    "assignments": _ROLES | None,
+    "impersonator_assignments": _ROLES,
+}
 NAMES = tuple(each.name for each in fields(Identity) if each.name not in _OF_ONE_PROCESS)
 """The fields that are written, in their order."""
 
@@ -33,7 +37,11 @@ _Written = msgspec.defstruct(
 def written(identity: Identity) -> msgspec.Struct:
     """Return ``identity`` as a value that can be encoded."""
     said: dict[str, Any] = {name: getattr(identity, name) for name in NAMES}
-    return _Written(**said | {"extra": dict(identity.extra)})
+    # Values that identities share in memory may be of types of their own.
+    said["extra"] = dict(identity.extra)
+    said["impersonator_assignments"] = tuple(identity.impersonator_assignments)
+    said["assignments"] = None if identity.assignments is None else tuple(identity.assignments)
+    return _Written(**said)
 
 
 def encode(identity: Identity) -> bytes:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from metaproxy.exchange import Assignment, Identity
 from metaproxy.identity import stored_identity
+from metaproxy.identity.sharing import Sharing
 from metaproxy.protocol.credential_rules import CredentialRule
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -38,6 +39,13 @@ OF_ONE_PROCESS = ("token_digest", "renderer")
 @given(IDENTITIES)
 def test_what_is_read_is_what_was_written(identity: Identity) -> None:
     assert stored_identity.decode(stored_identity.encode(identity)) == identity
+
+
+@given(IDENTITIES)
+def test_an_identity_made_of_shared_values_is_written_as_any_other(identity: Identity) -> None:
+    shared = Sharing().take(identity)
+
+    assert stored_identity.encode(shared) == stored_identity.encode(identity)
 
 
 def test_what_belongs_to_one_process_is_not_written() -> None:

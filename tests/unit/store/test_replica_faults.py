@@ -168,7 +168,7 @@ async def test_a_purge_that_could_not_be_told_is_told_by_the_cache_of_a_reload(
         world.redis.start()
 
         told = world.there.purges
-        await until(lambda: told.tags_purged == list(tags) and told.times_emptied == (not tags), 30)
+        await until(lambda: set(tags) <= set(told.tags_purged) and (bool(tags) or told.times_emptied > 0), 60)
         await world.here.until_trusted()
         assert not world.here.debts
 
