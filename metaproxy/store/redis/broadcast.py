@@ -21,11 +21,9 @@ longer pause.
 
 import asyncio
 import itertools
-import math
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -49,6 +47,7 @@ from metaproxy.store.causes import cause_of
 from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.redis.link import Delivery, Link
 from metaproxy.store.redis.publishing import Publisher
+from metaproxy.store.subscriptions import Subscription, Subscriptions
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
 
@@ -61,16 +60,6 @@ MAX_FORMER = 16
 DEAF = "messages of other replicas do not arrive"
 
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Subscription:
-    channel: bytes
-    receive: Receive
-    lost: Lost
-    confirm: Confirm
-    since: float = math.inf
-    """From when on Redis has sent the messages of the channel over the connection in use."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,10 +95,9 @@ class RedisBroadcast:
         self._use = self._publisher.use
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
-        self._subscriptions: list[_Subscription] = []
+        self._subscriptions: Subscriptions[bytes] = Subscriptions()
         self._beats: OrderedDict[bytes, _Beat] = OrderedDict()
         self._beat_error: Exception | None = None
-        self._beat_soon = asyncio.Event()
         self._lease: asyncio.Timeout | None = None
         self._numbers = itertools.count(1)
         self._own_channel = self._channel(self.name)
@@ -140,12 +128,12 @@ class RedisBroadcast:
 
     def subscribe(self, channel: str, receive: Receive, lost: Lost, confirm: Confirm = ignore) -> Unsubscribe:
         """Call ``receive`` with every payload on ``channel``, until what is returned is called."""
-        subscription = _Subscription(self._channel(channel), receive, lost, confirm)
-        self._subscriptions.append(subscription)
+        subscription = Subscription(self._channel(channel), receive, lost, confirm)
+        self._subscriptions.add(subscription)
         self._update()
         return partial(self._unsubscribe, subscription)
 
-    def _unsubscribe(self, subscription: _Subscription) -> None:
+    def _unsubscribe(self, subscription: Subscription[bytes]) -> None:
         self._subscriptions.remove(subscription)
         # Else Redis would go on to count this connection among those that a message reaches.
         self._update()
@@ -155,7 +143,7 @@ class RedisBroadcast:
 
     def _wanted(self) -> set[bytes]:
         # The own channel keeps the connection listening before anybody has subscribed.
-        return {self._own_channel, *(subscription.channel for subscription in self._subscriptions)}
+        return {self._own_channel, *self._subscriptions.channels}
 
     def _update(self) -> None:
         """Have the connection listen to what is subscribed now; one that is opening does so by itself."""
@@ -166,14 +154,9 @@ class RedisBroadcast:
         try:
             await link.listen_to(self._wanted)
             for channel in tuple(link.confirmed):  # another subscription had the channel already
-                self._confirm_subscriptions(channel)
+                self._subscriptions.begin(channel, self._monotonic())
         except (RedisError, OSError):
             link.close()  # the task that reads finds out why
-
-    def _tell_lost(self) -> None:
-        for subscription in tuple(self._subscriptions):
-            subscription.since = math.inf
-            subscription.lost()
 
     async def _listen_for_ever(self) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -186,7 +169,7 @@ class RedisBroadcast:
             if self._is_in_touch:
                 self._is_in_touch, pause = False, FIRST_PAUSE_SECONDS
             self._beats.clear()
-            self._tell_lost()
+            self._subscriptions.end()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
@@ -236,15 +219,13 @@ class RedisBroadcast:
     def _take(self, delivery: Delivery) -> None:
         """Act on ``delivery``."""
         if delivery.kind == b"subscribe":
-            self._confirm_subscriptions(delivery.channel)
+            self._subscriptions.begin(delivery.channel, self._monotonic())
         elif delivery.kind == b"message" and delivery.channel == self._own_channel:
             if (beat := self._beats.get(delivery.payload)) is not None:
                 beat.is_back = True
                 self._confirm_beat(delivery.payload, beat)
         elif delivery.kind == b"message":
-            for subscription in tuple(self._subscriptions):
-                if subscription.channel == delivery.channel:
-                    subscription.receive(delivery.payload)
+            self._subscriptions.deliver(delivery.channel, delivery.payload)
 
     def _confirm_beat(self, number: bytes, beat: _Beat) -> None:
         if not (beat.is_taken and beat.is_back) or self._beats.pop(number, None) is None:
@@ -254,22 +235,13 @@ class RedisBroadcast:
             self._lease.reschedule(asyncio.get_running_loop().time() + self._lease_seconds - age)
             self._confirm(beat.sent_at)
 
-    def _confirm_subscriptions(self, channel: bytes) -> None:
-        for subscription in tuple(self._subscriptions):
-            if subscription.channel == channel and subscription.since == math.inf:
-                subscription.since = self._monotonic()
-                subscription.lost()  # what was published before this moment was missed
-                self._beat_soon.set()  # it need not wait for the next heartbeat to be confirmed
-
     def _confirm(self, sent_at: float) -> None:
         self._is_in_touch = True
         self._use.note(DEAF, None)
         if self._is_loss_logged:
             self._is_loss_logged = False
             logger.info("broadcast restored")
-        for subscription in tuple(self._subscriptions):
-            if sent_at >= subscription.since:
-                subscription.confirm(sent_at)
+        self._subscriptions.confirm(sent_at)
 
     async def _beat_for_ever(self, link: Link) -> None:
         while True:
@@ -296,10 +268,7 @@ class RedisBroadcast:
             except StoreUnavailable as error:
                 self._beat_error = error  # the lease decides
                 self._use.note(DEAF, error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._lease_seconds / BEATS_A_LEASE):
-                    await self._beat_soon.wait()
-            self._beat_soon.clear()
+            await self._subscriptions.pause(self._lease_seconds)
 
     def _log_loss(self, error: Exception) -> None:
         self._use.note(DEAF, self._beat_error or error)
