@@ -3,7 +3,7 @@ import pytest
 from metaproxy.protocol.limits.policy import remaining
 from metaproxy.store.counters import Charge, Taken
 from metaproxy.store.ledger import Ledger
-from metaproxy.store.slices import Slices
+from metaproxy.store.slices import Question, Slices
 from tests.filters.limiting import FakeClock
 from tests.unit.store.charges import charge
 
@@ -11,13 +11,16 @@ ALGORITHMS = pytest.mark.parametrize("algorithm", ["gcra", "fixed-window"])
 
 
 class Replica:
-    """One replica beside a ledger that answers at once."""
+    """One replica beside a ledger that answers after ``round_trip`` seconds."""
 
-    def __init__(self, ledger: Ledger, clock: FakeClock, max_holdings: int = 100) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: FakeClock, max_holdings: int = 100, round_trip: float = 0.0
+    ) -> None:
         self.slices = Slices(max_holdings)
         self.asked = 0
         self._ledger = ledger
         self._clock = clock
+        self._round_trip = round_trip
 
     def take(self, *charges: Charge) -> Taken:
         now = self._clock()
@@ -25,7 +28,9 @@ class Replica:
         while taken is None:
             self.asked += 1
             question = self.slices.question(charges, now)
-            answer = self._ledger.take([each.counter for each in question.asked], 1, question.wishes)
+            answer = answer_to(question, self._ledger)
+            self._clock.advance(self._round_trip)
+            now = self._clock()
             taken = self.slices.answered(question, answer, now)
         return taken
 
@@ -34,7 +39,18 @@ class Replica:
         self.slices.close_due(now)
         while self.slices.is_due:
             report = self.slices.collect(100, now)
-            self.slices.exchanged(report, self._ledger.exchange(*report), now, now)
+            answer = self._ledger.exchange(*report)
+            self._clock.advance(self._round_trip)
+            self.slices.exchanged(report, answer, now, self._clock())
+
+
+def answer_to(question: Question, ledger: Ledger) -> Taken:
+    return ledger.take([each.counter for each in question.asked], 1, question.wishes)
+
+
+def requests_charged(ledger: Ledger, one: Charge) -> float:
+    """Return how many requests the ledger counts, those that are lent included."""
+    return ledger.take([one.counter], cost=0).states[0][0] / one.rule.policy.weight
 
 
 @pytest.fixture
@@ -81,18 +97,21 @@ def test_one_replica_is_refused_nothing_that_the_rule_allows(
 
 
 @ALGORITHMS
-def test_unused_requests_go_back_in_time(clock: FakeClock, ledger: Ledger, algorithm: str) -> None:
-    replica = Replica(ledger, clock)
+@pytest.mark.parametrize("requests", [5, 15], ids=["first slice", "renewed slice"])
+@pytest.mark.parametrize("round_trip", [0.0, 0.01])
+def test_unused_requests_go_back_in_time(
+    clock: FakeClock, ledger: Ledger, algorithm: str, requests: int, round_trip: float
+) -> None:
+    replica = Replica(ledger, clock, round_trip=round_trip)
     one = charge(limit=1000, period_seconds=86400, algorithm=algorithm)
-    for _ in range(5):
+    for _ in range(requests):
         replica.take(one)
-    closing = replica.slices.next_closing
-    assert closing is not None
-    clock.seconds = closing
-    replica.exchange()
-    policy = one.rule.policy
+        replica.exchange()
+    while (closing := replica.slices.next_closing) is not None:
+        clock.seconds = closing
+        replica.exchange()
     clock.advance(3)
-    assert ledger.take([one.counter], cost=0).states[0][0] <= 5 * policy.weight
+    assert requests_charged(ledger, one) <= requests
 
 
 @ALGORITHMS
@@ -246,3 +265,98 @@ def test_no_more_counters_are_held_than_the_bound(clock: FakeClock, ledger: Ledg
         question = slices.question([one], clock())
         slices.answered(question, ledger.take([one.counter]), clock())
     assert len(slices) == 10
+
+
+@ALGORITHMS
+def test_an_answer_that_a_later_one_overtook_frees_nothing_that_was_counted_since(
+    clock: FakeClock, ledger: Ledger, algorithm: str
+) -> None:
+    replica = Replica(ledger, clock)
+    one = charge(limit=1000, period_seconds=86400, algorithm=algorithm)
+    replica.take(one)
+    borrows, waits = replica.slices.question([one], clock()), replica.slices.question([one], clock())
+    earlier = answer_to(waits, ledger)
+    clock.advance(0.001)
+    replica.slices.answered(borrows, answer_to(borrows, ledger), clock())
+    for _ in range(5):
+        replica.take(one)
+    verdict = replica.slices.answered(waits, earlier, clock())
+    assert verdict is not None
+    assert remaining(one.rule.policy, verdict.states[0]) == 1000 - 8
+
+
+@ALGORITHMS
+def test_a_slice_whose_answer_was_overtaken_is_told_as_free(
+    clock: FakeClock, ledger: Ledger, algorithm: str
+) -> None:
+    replica = Replica(ledger, clock)
+    one = charge(limit=1000, period_seconds=86400, algorithm=algorithm)
+    replica.take(one)
+    borrows, waits = replica.slices.question([one], clock()), replica.slices.question([one], clock())
+    earlier = answer_to(borrows, ledger)
+    clock.advance(0.001)
+    replica.slices.answered(waits, answer_to(waits, ledger), clock())
+    verdict = replica.slices.answered(borrows, earlier, clock())
+    assert verdict is not None
+    assert remaining(one.rule.policy, verdict.states[0]) == 1000 - 3
+
+
+@ALGORITHMS
+def test_a_store_whose_clock_went_back_is_believed_when_it_is_asked_again(
+    clock: FakeClock, ledger: Ledger, algorithm: str
+) -> None:
+    replica = Replica(ledger, clock)
+    one = charge(limit=2, period_seconds=86400, algorithm=algorithm)
+    while replica.take(one).admitted:
+        pass
+    clock.advance(2)
+    behind = FakeClock()
+    behind.seconds = clock() - 3600
+    successor = Ledger(monotonic=behind)
+    question = replica.slices.question([one], clock())
+    verdict = replica.slices.answered(question, answer_to(question, successor), clock())
+    assert verdict is not None
+    assert verdict.admitted
+    assert remaining(one.rule.policy, verdict.states[0]) == 1
+
+
+def waiting_with_a_slice(replica: Replica, clock: FakeClock, wide: Charge, narrow: Charge) -> Question:
+    """Return a question about ``narrow``, after the slice of ``wide`` that it reserved has closed."""
+    for _ in range(2):
+        replica.take(wide)
+    question = replica.slices.question([wide, narrow], clock())
+    assert list(question.asked) == [narrow]
+    closing = replica.slices.next_closing
+    assert closing is not None
+    clock.seconds = closing
+    replica.exchange()
+    return question
+
+
+@ALGORITHMS
+def test_a_request_that_waits_is_counted_once_although_its_slice_closes(
+    clock: FakeClock, ledger: Ledger, algorithm: str
+) -> None:
+    replica = Replica(ledger, clock)
+    wide = charge("wide", 1000, period_seconds=86400, algorithm=algorithm)
+    narrow = charge("narrow", 100, period_seconds=86400, algorithm=algorithm)
+    question = waiting_with_a_slice(replica, clock, wide, narrow)
+    replica.take(wide)
+    verdict = replica.slices.answered(question, answer_to(question, ledger), clock())
+    assert verdict is not None
+    assert remaining(wide.rule.policy, verdict.states[0]) == 1000 - 4
+
+
+@ALGORITHMS
+def test_a_refused_request_gives_back_what_it_reserved_although_the_slice_has_closed(
+    clock: FakeClock, ledger: Ledger, algorithm: str
+) -> None:
+    replica = Replica(ledger, clock)
+    wide = charge("wide", 1000, period_seconds=86400, algorithm=algorithm)
+    narrow = charge("narrow", 1, period_seconds=86400, algorithm=algorithm)
+    ledger.take([narrow.counter])
+    question = waiting_with_a_slice(replica, clock, wide, narrow)
+    replica.slices.answered(question, answer_to(question, ledger), clock())
+    replica.exchange()
+    clock.advance(3)
+    assert requests_charged(ledger, wide) <= 2
