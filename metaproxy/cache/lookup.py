@@ -1,5 +1,7 @@
 """Reads answered from memory: once, or again and again."""
 
+from dataclasses import dataclass
+
 from starlette.types import Scope
 
 from metaproxy.cache.answering import part_answer, special_answer
@@ -13,6 +15,7 @@ from metaproxy.clock import Clock
 from metaproxy.protocol.caching.directives import NOTHING_ASKED
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class Lookup:
     """Finds what a read gets from memory.
 
@@ -25,40 +28,30 @@ class Lookup:
         monotonic: the clock of ages.
     """
 
-    def __init__(
-        self,
-        *,
-        store: MemoryStore,
-        collections: Collections,
-        routes: CacheRoutes,
-        trust: Trust,
-        name: str,
-        monotonic: Clock,
-    ) -> None:
-        self.store = store
-        self.trust = trust
-        self._collections = collections
-        self._routes = routes
-        self._name = name
-        self._monotonic = monotonic
+    store: MemoryStore
+    collections: Collections
+    routes: CacheRoutes
+    trust: Trust
+    name: str
+    monotonic: Clock
 
     def find(self, request: CacheRequest, scope: Scope) -> Hit | None:
         """Return what ``request`` gets, or None; changes nothing but the order of use."""
-        found = self.found(request, scope, self._monotonic())
+        found = self.found(request, scope, self.monotonic())
         return found[1] if found is not None else None
 
     def found(self, request: CacheRequest, scope: Scope, now: float) -> tuple[Stored, Hit] | None:
         """Return what ``request`` gets at the monotonic time ``now``, with what that is made of."""
         stored = self.store.select(request.key, request.fields)
         if stored is None:
-            stored = self._collections.item(request, self._routes.match(scope["path"]))
+            stored = self.collections.item(request, self.routes.match(scope["path"]))
         if stored is None:
             return None if request.plain else self._part(request, scope, now)
         if not self.trust.covers(stored.asked_at, now):
             return None
         if now < stored.fresh_until and request.plain and scope["method"] == "GET":
-            return stored, stored.hit(now, self._name)
-        hit = special_answer(stored, request, scope["method"], now, self._name)
+            return stored, stored.hit(now, self.name)
+        hit = special_answer(stored, request, scope["method"], now, self.name)
         return None if hit is None else (stored, hit)
 
     def _part(self, request: CacheRequest, scope: Scope, now: float) -> tuple[Stored, Hit] | None:
@@ -66,7 +59,7 @@ class Lookup:
         parts = self.store.part(request.key, request.fields) if scope["method"] == "GET" else None
         if parts is None or not self.trust.covers(parts.head.asked_at, now):
             return None
-        hit = part_answer(parts, request, now, self._name)
+        hit = part_answer(parts, request, now, self.name)
         return None if hit is None else (parts.head, hit)
 
 

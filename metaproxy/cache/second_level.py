@@ -49,6 +49,7 @@ class SharedAnswer:
     found: Found | None
 
 
+@dataclass(slots=True, eq=False)
 class SecondLevel:
     """Stored answers in a store that replicas share; slow or away, it is as if it were empty.
 
@@ -59,24 +60,16 @@ class SecondLevel:
         owe: called with the tags of an answer that could not be withdrawn.
     """
 
-    def __init__(
-        self,
-        entries: SharedEntries,
-        *,
-        monotonic: Clock,
-        wall: Clock,
-        owe: Callable[[tuple[str, ...]], None] = lambda _: None,
-    ) -> None:
-        self._entries = entries
-        self._owe = owe
-        self._monotonic = monotonic
-        self._wall = wall
+    entries: SharedEntries
+    monotonic: Clock
+    wall: Clock
+    owe: Callable[[tuple[str, ...]], None] = lambda _: None
 
     async def get(self, key: Key, tags: tuple[str, ...]) -> SharedAnswer:
         """Return what is stored under ``key``, for answers with ``tags``."""
-        asked_at = self._monotonic()
+        asked_at = self.monotonic()
         try:
-            found = await self._entries.get(_name(key), (*tags, EVERYTHING))
+            found = await self.entries.get(_name(key), (*tags, EVERYTHING))
             content = _decode(found.content) if found.content else None
         except (OSError, msgspec.DecodeError):
             return SharedAnswer(None, None)
@@ -90,7 +83,7 @@ class SecondLevel:
             terms=content.terms,
             vary=content.vary,
             tags=tags,
-            born=asked_at - max(0.0, self._wall() - content.born),
+            born=asked_at - max(0.0, self.wall() - content.born),
             asked_at=asked_at,
         )
         return SharedAnswer(stored, found)
@@ -98,25 +91,25 @@ class SecondLevel:
     async def withdraw(self, key: Key, tags: tuple[str, ...]) -> None:
         """Let nothing that is stored under ``key`` count any more."""
         try:
-            found = await self._entries.get(_name(key), (*tags, EVERYTHING))
+            found = await self.entries.get(_name(key), (*tags, EVERYTHING))
             if found.content:
-                await self._entries.put(_name(key), b"", found, WITHDRAWAL_SECONDS)
+                await self.entries.put(_name(key), b"", found, WITHDRAWAL_SECONDS)
         except OSError:
             await self._forget(tags)
 
     async def _forget(self, tags: tuple[str, ...]) -> None:
         """Forget all answers with ``tags``: a store without memory takes no entry, but it forgets."""
         try:
-            await self._entries.forget(tags or (EVERYTHING,))
+            await self.entries.forget(tags or (EVERYTHING,))
         except OSError:
             logger.debug("an answer was not withdrawn at the second level")
-            self._owe(tags or (EVERYTHING,))
+            self.owe(tags or (EVERYTHING,))
 
     async def put(self, key: Key, stored: Stored, asked: SharedAnswer) -> None:
         """Store an answer that was fetched after ``asked`` was returned."""
         if asked.found is None:
             return
-        age = stored.age(self._monotonic())
+        age = stored.age(self.monotonic())
         content = _Content(
             stored.status,
             stored.shown_status,
@@ -124,10 +117,10 @@ class SecondLevel:
             stored.body,
             stored.terms,
             stored.vary,
-            self._wall() - age,
+            self.wall() - age,
         )
         try:
-            await self._entries.put(
+            await self.entries.put(
                 _name(key), msgspec.msgpack.encode(content), asked.found, reuse.useful_for(stored.terms) - age
             )
         except OSError:

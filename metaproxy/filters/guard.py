@@ -8,12 +8,12 @@ are trusted downstream, so a client's are taken off.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
 from starlette.types import ASGIApp, Scope
 
 from metaproxy.check import Check, TargetCheck, no_application
 from metaproxy.exchange import Exchange
+from metaproxy.memo import Memo
 from metaproxy.protocol import forwarded, identity_headers, proxy_fields
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import METHOD_OVERRIDES, Header, Headers, get, get_all, via_names
@@ -44,10 +44,6 @@ SINGLE = frozenset(
 _NOTEWORTHY = frozenset(
     {b"transfer-encoding", b"expect", b"max-forwards", b"via"} | METHOD_OVERRIDES | identity_headers.RESERVED
 )
-T = TypeVar("T")
-
-MEMO_ENTRIES = 1024
-MEMO_BYTES = 512
 
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 
@@ -92,8 +88,9 @@ class Guard(Check):
         self._pseudonym = pseudonym
         self._max_passes = max_passes
         self._spellings = Spellings(templates)
-        self._plain_paths: set[bytes] = set()
-        self._plain_names: set[tuple[bytes, ...]] = set()
+        # What was found in order, so that it need not be looked at again.
+        self._plain_paths: Memo[bytes, None] = Memo()
+        self._plain_names: Memo[tuple[bytes, ...], None] = Memo()
 
     def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
         """Check the request and clean its headers."""
@@ -104,7 +101,7 @@ class Guard(Check):
             problem = self._ambiguity(raw_path, scope["path"])
             if problem is not None:
                 return Fault(400, f"The request is ambiguous: {problem}.", reason="path_ambiguous")
-            _remember(raw_path, len(raw_path), self._plain_paths)
+            self._plain_paths.keep(raw_path, None, len(raw_path))
         headers: list[Header] = scope["headers"]
         names = tuple([name for name, _ in headers])
         size = 0
@@ -139,7 +136,7 @@ class Guard(Check):
         if not _NOTEWORTHY.isdisjoint(names) or any(map(proxy_fields.is_told_by_proxies, names)):
             return self._look_closer(exchange, scope, headers)
         if not is_odd:
-            _remember(names, sum(map(len, names)), self._plain_names)
+            self._plain_names.keep(names, None, sum(map(len, names)))
         return None
 
     def _look_closer(self, exchange: Exchange, scope: Scope, headers: list[Header]) -> Fault | None:
@@ -184,14 +181,6 @@ def _is_unix(scope: Scope) -> bool:
     """Say whether the peer is on a unix socket, as ASGI tells it: no client, and a server without a port."""
     server = scope.get("server")
     return not scope.get("client") and server is not None and server[1] is None
-
-
-def _remember(seen: T, size: int, plain: set[T]) -> None:
-    """Keep what was found in order, so that it need not be looked at again; bounded in number and size."""
-    if size <= MEMO_BYTES:
-        if len(plain) >= MEMO_ENTRIES:
-            plain.clear()
-        plain.add(seen)
 
 
 def _check_repeated(names: Sequence[bytes]) -> Fault | None:

@@ -31,6 +31,7 @@ class ServiceToken:
     lifetime: float
 
 
+@dataclass(slots=True, eq=False)
 class ServiceLogin:
     """Holds the service token, renews it, and asks identity under it.
 
@@ -40,28 +41,21 @@ class ServiceLogin:
         monotonic: measures the token's life.
     """
 
-    def __init__(
-        self,
-        wire: IdentityWire,
-        log_in: Callable[[], Awaitable[ServiceToken]],
-        *,
-        monotonic: Clock = monotonic,
-    ) -> None:
-        self._wire = wire
-        self._log_in = log_in
-        self._monotonic = monotonic
-        self._lock = asyncio.Lock()
-        self._tasks = TaskSet()
-        self._token = b""
-        self._renew_at = 0.0
-        self._expires_at = 0.0
-        self._refusals = 0
-        self._refused_until = float("-inf")
-        self._refusal = ""
+    wire: IdentityWire
+    log_in: Callable[[], Awaitable[ServiceToken]]
+    monotonic: Clock = monotonic
+    _lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _tasks: TaskSet = field(init=False, default_factory=TaskSet)
+    _token: bytes = field(init=False, default=b"")
+    _renew_at: float = field(init=False, default=0.0)
+    _expires_at: float = field(init=False, default=0.0)
+    _refusals: int = field(init=False, default=0)
+    _refused_until: float = field(init=False, default=float("-inf"))
+    _refusal: str = field(init=False, default="")
 
     async def token(self) -> bytes:
         """Return a token that has not expired; raises IdentityUnavailable."""
-        now = self._monotonic()
+        now = self.monotonic()
         if not self._token or now >= self._expires_at:
             await self._renew(self._token)
         elif now >= self._renew_at and not len(self._tasks):
@@ -74,12 +68,12 @@ class ServiceLogin:
         Raises IdentityUnavailable where there is no answer, or no login.
         """
         token = await self.token()
-        answered = await self._wire.get(path, token, headers)
+        answered = await self.wire.get(path, token, headers)
         if answered.status != 401:
             self._refusals = 0
             return answered
         await self._renew(token)
-        answered = await self._wire.get(path, self._token, headers)
+        answered = await self.wire.get(path, self._token, headers)
         if answered.status == 401:
             raise self._refused("a new service token is refused")
         return answered
@@ -92,10 +86,10 @@ class ServiceLogin:
         async with self._lock:
             if self._token != dead:
                 return  # another request has renewed it while this one waited
-            if self._monotonic() < self._refused_until:
+            if self.monotonic() < self._refused_until:
                 raise IdentityUnavailable(Trouble.LOGIN_REFUSED, self._refusal)
             try:
-                fresh = await self._log_in()
+                fresh = await self.log_in()
             except IdentityUnavailable as error:
                 if error.trouble is Trouble.LOGIN_REFUSED:
                     self._refused(error.detail)
@@ -106,14 +100,14 @@ class ServiceLogin:
         """Pause the logins, and return the error for ``cause``, which is repeated during the pause."""
         pause = min(REFUSAL_PAUSE * 2**self._refusals, LONGEST_PAUSE)
         self._refusals = min(self._refusals + 1, 10)
-        self._refused_until = self._monotonic() + pause
+        self._refused_until = self.monotonic() + pause
         self._refusal = cause
         return IdentityUnavailable(Trouble.LOGIN_REFUSED, cause)
 
     def _take(self, fresh: ServiceToken) -> None:
         if not fresh.token or not fresh.lifetime > 0:
             raise IdentityUnavailable(Trouble.NONSENSE, "the login returned no token that lives")
-        now = self._monotonic()
+        now = self.monotonic()
         self._token = fresh.token
         self._expires_at = now + fresh.lifetime
         self._renew_at = self._expires_at - min(RENEW_BEFORE, fresh.lifetime / 10)
@@ -123,4 +117,4 @@ class ServiceLogin:
             await self._renew(current)
         except IdentityUnavailable:
             # The token at hand still works; push the next attempt away from this one.
-            self._renew_at = self._monotonic() + REFUSAL_PAUSE
+            self._renew_at = self.monotonic() + REFUSAL_PAUSE

@@ -11,6 +11,7 @@ import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import structlog
 
 from metaproxy.clock import Clock, wall
@@ -90,14 +91,10 @@ class RevocationEventPolling:
             self._validator.shared.know_events()
 
     def _apply(self, event: RevocationEvent) -> None:
+        named = msgspec.structs.asdict(event)
+        del named["issued_before"]
         try:
-            revocation = Revocation(
-                audit_id=event.audit_id or "",
-                audit_chain_id=event.audit_chain_id or "",
-                user_id=event.user_id or "",
-                project_id=event.project_id or "",
-                domain_id=event.domain_id or "",
-            )
+            revocation = Revocation(**{name: value or "" for name, value in named.items()})
         except RevocationError:
             self._validator.doubt()
         else:

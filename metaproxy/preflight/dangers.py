@@ -13,6 +13,7 @@ from metaproxy.config.model.upstream import Upstream
 from metaproxy.config.problems import dotted
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
+from metaproxy.preflight.oversights import by_address
 from metaproxy.protocol import cross_origin
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.forwarded import UNIX
@@ -150,13 +151,7 @@ def peers_without_addresses(machine: Machine, server: Server, limits: Limits) ->
     """Yield a limit by address that takes all who connect over a unix socket for one client."""
     if UNIX in server.trusted_proxies or not any(address.path for address in server.listen):
         return
-    concurrent = limits.absolute.concurrent
-    by_address: list[KeyPath] = [
-        ("limits", "rates", index, "per") for index, rate in enumerate(limits.rates) if "address" in rate.per
-    ]
-    if concurrent is not None and concurrent.per == "address":
-        by_address.append(("limits", "absolute", "concurrent", "per"))
-    for path in by_address:
+    for path in by_address(limits):
         yield warning(
             path,
             "counts all who connect over the unix socket as one: they have no address; name unix in "

@@ -11,7 +11,7 @@ characters and all between, as in ``.*/a/.*/b/.*/c``, have ways by the cube of t
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from metaproxy.preflight.machine import Machine
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol.expressions import BACKTRACKING, ExpressionError, compiled, unmarked
+from metaproxy.protocol.limits.samples import stands_for
 from metaproxy.settings.section import KeyPath
 
 Items = list[Any]
@@ -101,20 +102,20 @@ def _constraints(template: str) -> list[str]:
 
 def is_slow(expression: str) -> bool:
     """Say whether ``expression`` may need exponential time."""
-    try:
-        tree = _parser.parse(expression)
-    except (re.error, RecursionError, OverflowError):
-        return False
-    return _is_slow(list(tree))
+    return _is_slow(_parsed(expression))
 
 
 def has_repeats_in_a_row(expression: str) -> bool:
     """Say whether ``expression`` may need time that grows with the cube of the text."""
+    return any(_longest_row(row) >= IN_A_ROW for row in _rows(_parsed(expression)))
+
+
+def _parsed(expression: str) -> Items:
+    """Return the items of ``expression``; none of one that cannot be parsed."""
     try:
-        tree = _parser.parse(expression)
+        return list(_parser.parse(expression))
     except (re.error, RecursionError, OverflowError):
-        return False
-    return any(_longest_row(row) >= IN_A_ROW for row in _rows(list(tree)))
+        return []
 
 
 def _rows(items: Items) -> Iterator[Items]:
@@ -214,42 +215,7 @@ def _first(items: Items) -> frozenset[str]:
 
 
 def _first_of(item: Any) -> frozenset[str]:
-    kind, value = item
     insides = list(_inside(item))
     if insides:
         return frozenset().union(*map(_first, insides))
-    if kind is _constants.LITERAL:
-        return frozenset(SAMPLES) & {chr(value)}
-    if kind is _constants.NOT_LITERAL:
-        return frozenset(SAMPLES) - {chr(value)}
-    if kind is _constants.ANY:
-        return frozenset(SAMPLES)
-    if kind is _constants.IN:
-        return _in_class(value)
-    return frozenset()
-
-
-def _in_class(members: Sequence[Any]) -> frozenset[str]:
-    found: frozenset[str] = frozenset()
-    for kind, value in members:
-        if kind is _constants.LITERAL:
-            found |= frozenset(SAMPLES) & {chr(value)}
-        elif kind is _constants.RANGE:
-            found |= {sample for sample in SAMPLES if value[0] <= ord(sample) <= value[1]}
-        elif kind is _constants.CATEGORY:
-            found |= _in_category(value)
-    return frozenset(SAMPLES) - found if members and members[0][0] is _constants.NEGATE else found
-
-
-CATEGORIES = {
-    _constants.CATEGORY_DIGIT: r"\d",
-    _constants.CATEGORY_NOT_DIGIT: r"\D",
-    _constants.CATEGORY_SPACE: r"\s",
-    _constants.CATEGORY_NOT_SPACE: r"\S",
-    _constants.CATEGORY_WORD: r"\w",
-    _constants.CATEGORY_NOT_WORD: r"\W",
-}
-
-
-def _in_category(category: object) -> frozenset[str]:
-    return frozenset(sample for sample in SAMPLES if re.fullmatch(CATEGORIES[category], sample))
+    return frozenset(sample for sample in SAMPLES if stands_for(item, sample))

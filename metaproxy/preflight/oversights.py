@@ -151,7 +151,10 @@ def unknown_clients(
     is_remote = any(not address.is_local for address in server.listen)
     if server.tls is not None or not is_remote or "trusted_proxies" in server.model_fields_set:
         return
-    for path in _by_address(limits, identity):
+    counted = list(by_address(limits))
+    if isinstance(identity, Keystone) and identity.guesses.rate and "guesses" in identity.model_fields_set:
+        counted.append(("identity", "guesses"))
+    for path in counted:
         yield warning(
             path,
             "counts by address, and all clients of a load balancer have one: name it in "
@@ -159,14 +162,13 @@ def unknown_clients(
         )
 
 
-def _by_address(limits: Limits, identity: Tokens | NoIdentity) -> Iterator[KeyPath]:
+def by_address(limits: Limits) -> Iterator[KeyPath]:
+    """Yield every key of ``limits`` that counts by address."""
     for index, rate in enumerate(limits.rates):
         if "address" in rate.per:
             yield "limits", "rates", index, "per"
     if limits.absolute.concurrent is not None and limits.absolute.concurrent.per == "address":
         yield "limits", "absolute", "concurrent", "per"
-    if isinstance(identity, Keystone) and identity.guesses.rate and "guesses" in identity.model_fields_set:
-        yield "identity", "guesses"
 
 
 def _same(url: str) -> str:

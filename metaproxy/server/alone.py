@@ -1,6 +1,7 @@
 """Reloads of a process that serves without a supervisor."""
 
 import asyncio
+from dataclasses import KW_ONLY, dataclass, field
 
 import structlog
 
@@ -14,6 +15,7 @@ from metaproxy.server.watch import Watch
 logger = structlog.get_logger("metaproxy")
 
 
+@dataclass(slots=True, eq=False)
 class Alone:
     """Reads the configuration and takes it into use in this process.
 
@@ -25,44 +27,36 @@ class Alone:
         time: the wall clock.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        reloader: Reloader,
-        *,
-        watch: Watch | None = None,
-        notifier: Notifier,
-        time: Clock = wall,
-    ) -> None:
-        self._source = source
-        self.reloader = reloader
-        self._watch = watch
-        self._notifier = notifier
-        self._time = time
-        self._one_at_a_time = asyncio.Lock()
+    source: Source
+    reloader: Reloader
+    _: KW_ONLY
+    watch: Watch | None = None
+    notifier: Notifier
+    time: Clock = wall
+    _one_at_a_time: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     async def reload(self, cause: str) -> ConfigState:
         """Reload; raises ReloadRefused, and then nothing has changed."""
         async with self._one_at_a_time:
-            self._notifier.reloading()
+            self.notifier.reloading()
             try:
                 return await self._reload(cause)
             finally:
-                self._notifier.ready()
+                self.notifier.ready()
 
     async def _reload(self, cause: str) -> ConfigState:
         reloader = self.reloader
         try:
-            config, needs_restart = await asyncio.to_thread(self._source.read)
+            config, needs_restart = await asyncio.to_thread(self.source.read)
             unchanged = config.files.are_as_in(reloader.application.config.files)
             if unchanged and cause == "file" and not reloader.state.problems:
                 return reloader.state  # another reload has just read the same change
             prepared = await reloader.prepare(config)
         except ReloadRefused as error:
-            reloader.refuse(refused(reloader.state, error.problems, self._time()))
+            reloader.refuse(refused(reloader.state, error.problems, self.time()))
             log_refusal(cause, error.problems)
             raise
-        reloader.take(prepared, taken(reloader.state, needs_restart, self._time(), unchanged=unchanged))
+        reloader.take(prepared, taken(reloader.state, needs_restart, self.time(), unchanged=unchanged))
         log_reload(cause, reloader.state)
         return reloader.state
 
@@ -75,11 +69,11 @@ class Alone:
 
     async def follow_files(self) -> None:
         """Reload whenever a file has changed, for ever."""
-        while self._watch is not None:
-            await asyncio.sleep(self._watch.pause)
+        while self.watch is not None:
+            await asyncio.sleep(self.watch.pause)
             async with self._one_at_a_time:
                 # In a thread: a file system of the network may hang.
-                changed = await asyncio.to_thread(self._watch.look)
+                changed = await asyncio.to_thread(self.watch.look)
             if changed:
                 await self.try_to_reload("file")
 

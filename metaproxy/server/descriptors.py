@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import structlog
 
 from metaproxy.assembly.identity import IDENTITY_CONNECTIONS
-from metaproxy.clock import Clock
-from metaproxy.clock import monotonic as monotonic_clock
+from metaproxy.clock import Clock, monotonic
 from metaproxy.config.model import Config
 from metaproxy.config.model.identity import Keystone
 from metaproxy.telemetry.metrics import Metrics, Samples
+from metaproxy.telemetry.repeats import Repeats
 
 logger = structlog.get_logger("metaproxy")
 
@@ -125,30 +125,19 @@ def samples() -> Samples:
 
 
 class Refusals:
-    """Counts the client connections that are refused, and logs them, a line in ten seconds at most.
+    """Counts the client connections that are refused, and logs them, a line in ten seconds at most."""
 
-    Args:
-        metrics: where they are counted.
-        monotonic: the clock.
-    """
-
-    def __init__(self, metrics: Metrics | None = None, monotonic: Clock = monotonic_clock) -> None:
+    def __init__(self, metrics: Metrics | None = None, monotonic: Clock = monotonic) -> None:
         self._counter = (metrics or Metrics()).counter(
             "metaproxy_connections_refused", "Connections of clients that were refused.", ("reason",)
         )
         for reason in ("too_many_connections", "too_many_connections_of_address"):
             self._counter.cell((reason,))  # a rate has to see the first one
-        self._monotonic = monotonic
-        self._next_line = float("-inf")
-        self._unlogged = 0
+        self._events = Repeats(
+            logger.warning, interval=SECONDS_BETWEEN_LINES, number="refused", clock=monotonic
+        )
 
     def add(self, reason: str, *, connections: int) -> None:
         """Count one that is refused for ``reason``, while there are so many ``connections``."""
         self._counter.add((reason,))
-        self._unlogged += 1
-        now = self._monotonic()
-        if now >= self._next_line:
-            logger.warning(
-                "connections are refused", reason=reason, refused=self._unlogged, connections=connections
-            )
-            self._next_line, self._unlogged = now + SECONDS_BETWEEN_LINES, 0
+        self._events.log("connections are refused", reason=reason, connections=connections)

@@ -15,8 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from metaproxy.clock import Clock
-from metaproxy.clock import monotonic as monotonic_clock
+from metaproxy.telemetry.repeats import Repeats
 
 logger = structlog.get_logger("metaproxy")
 
@@ -27,25 +26,18 @@ BACKLOG = 16
 REQUEST_SECONDS = 10.0
 """For a whole request, its body included, and for a peer that does not read."""
 HEAD_BYTES = 64 * 1024
-SECONDS_BETWEEN_LINES = 60.0
 
 
 class Operators:
     """The open connections of one listener, the oldest first.
 
-    Args:
-        request_seconds: how long a request may take to come, and a peer to read.
-        monotonic: the clock.
+    ``request_seconds`` is how long a request may take to come, and a peer to read.
     """
 
-    def __init__(
-        self, *, request_seconds: float = REQUEST_SECONDS, monotonic: Clock = monotonic_clock
-    ) -> None:
+    def __init__(self, *, request_seconds: float = REQUEST_SECONDS) -> None:
         self.request_seconds = request_seconds
         self._open: dict[OperatorProtocol, None] = {}
-        self._monotonic = monotonic
-        self._next_line = float("-inf")
-        self._unlogged = 0
+        self._events = Repeats(logger.warning, number="closed")
 
     def __len__(self) -> int:
         """The number of open connections."""
@@ -56,22 +48,11 @@ class Operators:
         self._open[connection] = None
         if len(self._open) > MOST_OPERATORS:
             next((one for one in self._open if one.gives_way), connection).give_up()
-            self._log()
+            self._events.log("connections to the admin listener are closed early", connections=MOST_OPERATORS)
 
     def disconnected(self, connection: "OperatorProtocol") -> None:
         """Forget a connection."""
         self._open.pop(connection, None)
-
-    def _log(self) -> None:
-        self._unlogged += 1
-        now = self._monotonic()
-        if now >= self._next_line:
-            logger.warning(
-                "connections to the admin listener are closed early",
-                closed=self._unlogged,
-                connections=MOST_OPERATORS,
-            )
-            self._next_line, self._unlogged = now + SECONDS_BETWEEN_LINES, 0
 
 
 class OperatorProtocol(HttpToolsProtocol):
@@ -111,15 +92,15 @@ class OperatorProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The peer has connected."""
         super().connection_made(transport)
-        self._reading = self.loop.call_later(self._operators.request_seconds, self.give_up)
+        self._reading = self._timer()
         self._operators.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         super().connection_lost(exc)
         self._operators.disconnected(self)
-        self._has_read()
-        self._has_written()
+        _cancel(self._reading)
+        _cancel(self._writing)
 
     def data_received(self, data: bytes) -> None:
         """Octets have come."""
@@ -133,8 +114,7 @@ class OperatorProtocol(HttpToolsProtocol):
         """The first octet of a request has come."""
         super().on_message_begin()
         self._in_head = True
-        if self._reading is None:
-            self._reading = self.loop.call_later(self._operators.request_seconds, self.give_up)
+        self._reading = self._reading or self._timer()
 
     def on_headers_complete(self) -> None:
         """The head of a request is complete."""
@@ -144,24 +124,24 @@ class OperatorProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is complete."""
         super().on_message_complete()
-        self._has_read()
+        _cancel(self._reading)
+        self._reading = None
 
     def pause_writing(self) -> None:
         """The peer reads more slowly than we write."""
-        self._writing = self.loop.call_later(self._operators.request_seconds, self.give_up)
+        self._writing = self._timer()
         super().pause_writing()
 
     def resume_writing(self) -> None:
         """The peer has caught up."""
-        self._has_written()
+        _cancel(self._writing)
+        self._writing = None
         super().resume_writing()
 
-    def _has_read(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None
+    def _timer(self) -> asyncio.TimerHandle:
+        return self.loop.call_later(self._operators.request_seconds, self.give_up)
 
-    def _has_written(self) -> None:
-        if self._writing is not None:
-            self._writing.cancel()
-            self._writing = None
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

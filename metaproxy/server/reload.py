@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from metaproxy.admin.service import ConfigState, ReloadRefused
@@ -44,6 +44,7 @@ class Prepared:
     apply: Apply
 
 
+@dataclass(slots=True, eq=False)
 class Reloader:
     """A running metaproxy for its operator: the application in use, its configuration, and how to change it.
 
@@ -55,25 +56,17 @@ class Reloader:
         ask: reads the files anew, in every worker; raises ReloadRefused.
     """
 
-    def __init__(
-        self,
-        switch: Switch,
-        state: ConfigState,
-        *,
-        worker: int = 0,
-        outside: Callable[[Config], Apply] = lambda _config: lambda _application: None,
-    ) -> None:
-        self.worker = worker
-        self.state = state
-        self.ask: Callable[[str], Awaitable[ConfigState]] | None = None
-        """Reads the files anew and takes them into use in every worker; ``str`` is the cause for the log."""
-        self._switch = switch
-        self._outside = outside
+    switch: Switch
+    state: ConfigState
+    worker: int = 0
+    outside: Callable[[Config], Apply] = lambda _config: lambda _application: None
+    ask: Callable[[str], Awaitable[ConfigState]] | None = field(init=False, default=None)
+    """Reads the files anew and takes them into use in every worker; ``str`` is the cause for the log."""
 
     @property
     def application(self) -> Application:
         """The application that gets the next request."""
-        return self._switch.application
+        return self.switch.application
 
     async def reload(self) -> ConfigState:
         """Reload in every worker; return the state of this one, or raise ReloadRefused."""
@@ -84,7 +77,7 @@ class Reloader:
     async def prepare(self, config: Config) -> Prepared:
         """Build and start the application of ``config``; raises ReloadRefused."""
         try:
-            apply = self._outside(config)
+            apply = self.outside(config)
             application = create_app(config, self.application)
             await application.start()
         except (TlsError, OSError, ValueError) as error:
@@ -101,7 +94,7 @@ class Reloader:
         prepared.application.draining = self.application.draining
         prepared.apply(prepared.application)
         prepared.application.take_over()
-        self._switch.replace(prepared.application)
+        self.switch.replace(prepared.application)
         self.state = state
 
     async def drop(self, prepared: Prepared) -> None:

@@ -51,6 +51,7 @@ class _Wanted:
     asked: list[tuple[Link, int]] = field(default_factory=list)
 
 
+@dataclass(slots=True, eq=False)
 class Rollout:
     """The supervisor's part in reloads. Workers are known by their numbers.
 
@@ -63,28 +64,18 @@ class Rollout:
         wall: the wall clock.
     """
 
-    def __init__(
-        self,
-        source: Readable,
-        current: Generation,
-        *,
-        at_change: Callable[[Generation], None] = lambda _: None,
-        notifier: Notifier | None = None,
-        clock: Clock = time.monotonic,
-        wall: Clock = wall,
-    ) -> None:
-        self.current = current
-        """The configuration that every worker uses; a worker that is started begins with it."""
-        self._source = source
-        self._at_change = at_change
-        self._notifier = notifier
-        self._clock = clock
-        self._wall = wall
-        self._links: dict[int, Link] = {}
-        self._round: _Round | None = None
-        self._wanted: _Wanted | None = None
-        self._stopped = False
-        self._rounds = 0
+    source: Readable
+    current: Generation
+    """The configuration that every worker uses; a worker that is started begins with it."""
+    at_change: Callable[[Generation], None] = lambda _: None
+    notifier: Notifier | None = None
+    clock: Clock = time.monotonic
+    wall: Clock = wall
+    _links: dict[int, Link] = field(init=False, default_factory=dict)
+    _round: _Round | None = field(init=False, default=None)
+    _wanted: _Wanted | None = field(init=False, default=None)
+    _stopped: bool = field(init=False, default=False)
+    _rounds: int = field(init=False, default=0)
 
     @property
     def under_way(self) -> bool:
@@ -95,7 +86,7 @@ class Rollout:
     def seconds_left(self) -> float | None:
         """Seconds until ``advance`` has to be called; None if nothing is due."""
         if self._round is not None:
-            return max(self._round.deadline - self._clock(), 0.0)
+            return max(self._round.deadline - self.clock(), 0.0)
         return 0.0 if self._wanted is not None else None
 
     def want(self, cause: str) -> None:
@@ -143,7 +134,7 @@ class Rollout:
         while not self._stopped:
             under_way = self._round
             if under_way is not None:
-                if under_way.waiting and not under_way.problems and self._clock() < under_way.deadline:
+                if under_way.waiting and not under_way.problems and self.clock() < under_way.deadline:
                     return
                 self._end(under_way)
             elif self._wanted is not None:
@@ -160,10 +151,10 @@ class Rollout:
 
     def _begin(self, wanted: _Wanted) -> None:
         self._wanted = None
-        if self._notifier is not None and self._links:
-            self._notifier.reloading()
+        if self.notifier is not None and self._links:
+            self.notifier.reloading()
         try:
-            config, needs_restart = self._source.read()
+            config, needs_restart = self.source.read()
         except ReloadRefused as error:
             self._refuse(wanted.cause, error.problems, wanted.asked)
             return
@@ -179,7 +170,7 @@ class Rollout:
             wanted.cause,
             wanted.asked,
             waiting=set(self._links),
-            deadline=self._clock() + PREPARE_SECONDS,
+            deadline=self.clock() + PREPARE_SECONDS,
             unchanged=unchanged,
         )
         for link in self._links.values():
@@ -190,16 +181,16 @@ class Rollout:
         if ended.problems:
             self._refuse(ended.cause, ended.problems, ended.asked)
             return
-        state = taken(self.current.state, ended.needs_restart, self._wall(), unchanged=ended.unchanged)
+        state = taken(self.current.state, ended.needs_restart, self.wall(), unchanged=ended.unchanged)
         self.current = Generation(ended.config, state)
         for link in self._links.values():
             link.send(Take(state))
-        self._at_change(self.current)
+        self.at_change(self.current)
         log_reload(ended.cause, state)
         self._tell(ended.asked, ())
 
     def _refuse(self, cause: str, problems: tuple[str, ...], asked: list[tuple[Link, int]]) -> None:
-        state = refused(self.current.state, problems, self._wall())
+        state = refused(self.current.state, problems, self.wall())
         self.current = Generation(self.current.config, state)
         for link in self._links.values():
             link.send(Show(state))
@@ -208,8 +199,8 @@ class Rollout:
 
     def _tell(self, asked: list[tuple[Link, int]], problems: tuple[str, ...]) -> None:
         _answer(asked, problems)
-        if self._notifier is not None and self._links:
-            self._notifier.ready()
+        if self.notifier is not None and self._links:
+            self.notifier.ready()
 
 
 def _answer(asked: list[tuple[Link, int]], problems: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
+from metaproxy.memo import Memo
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header, Headers, combined, get_all, list_members
 
@@ -18,9 +19,7 @@ _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+=%]+|\[[0-9A-Fa-f:.]+\])(?:
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?(\?[^#]*)?", re.IGNORECASE)
 _DEFAULT_PORTS = {b"http:": b":80", b"https": b":443"}
 
-_MEMO_ENTRIES = 1024
-_MEMO_BYTES = 256
-_known_hosts: set[bytes] = set()
+_known_hosts: Memo[bytes, None] = Memo(max_size=256)
 
 FREE_FRAMING_BYTES = 16384
 """The bound of a body's chunk sizes, extensions and trailers may take together, whatever the body's size …"""
@@ -92,10 +91,7 @@ def _check_old(version: str, fields: Mapping[bytes, bytes]) -> None:
 def _check_host(host: bytes) -> None:
     if not _AUTHORITY.fullmatch(host.strip(b" \t")):
         raise _fault(400, "The Host field is no host.", "host_invalid")
-    if len(host) <= _MEMO_BYTES:
-        if len(_known_hosts) >= _MEMO_ENTRIES:
-            _known_hosts.clear()
-        _known_hosts.add(host)
+    _known_hosts.keep(host, None, len(host))
 
 
 def _check_codings(headers: Headers) -> None:

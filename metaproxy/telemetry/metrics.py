@@ -60,6 +60,8 @@ class Counter:
 class Gauge:
     """A number read at scrape time: ``read`` returns pairs of label values and number."""
 
+    kind: type[GaugeMetricFamily] | type[CounterMetricFamily] = GaugeMetricFamily
+
     def __init__(
         self, name: str, documentation: str, labels: Sequence[str], read: Callable[[], Samples]
     ) -> None:
@@ -67,7 +69,7 @@ class Gauge:
 
     def family(self) -> Metric:
         """Return what Prometheus is told."""
-        family = GaugeMetricFamily(self.name, self.documentation, labels=self.labels)
+        family = self.kind(self.name, self.documentation, labels=self.labels)
         for labels, value in self._read():
             family.add_metric(labels, value)
         return family
@@ -76,12 +78,7 @@ class Gauge:
 class Total(Gauge):
     """A number that only grows and is kept elsewhere, read at scrape time."""
 
-    def family(self) -> Metric:
-        """Return what Prometheus is told."""
-        family = CounterMetricFamily(self.name, self.documentation, labels=self.labels)
-        for labels, value in self._read():
-            family.add_metric(labels, value)
-        return family
+    kind = CounterMetricFamily
 
 
 class Row:

@@ -15,18 +15,25 @@ class Repeats:
     Args:
         log: takes the event, such as ``logger.warning``.
         interval: seconds.
+        number: the field of the event that says how often it came.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, log: Callable[..., Any], *, interval: float = INTERVAL_SECONDS, clock: Clock = monotonic
+        self,
+        log: Callable[..., Any],
+        *,
+        interval: float = INTERVAL_SECONDS,
+        number: str = "times",
+        clock: Clock = monotonic,
     ) -> None:
         self._log = log
         self._interval = interval
+        self._number = number
         self._clock = clock
         self._kinds: dict[tuple[str, ...], list[float]] = {}
 
-    def log(self, event: str, kind: tuple[str, ...], **fields: object) -> None:
+    def log(self, event: str, kind: tuple[str, ...] = (), **fields: object) -> None:
         """Log ``event``, unless one of the same ``kind`` was logged within the interval."""
         now = self._clock()
         last = self._kinds.get(kind)
@@ -37,4 +44,4 @@ class Repeats:
             del self._kinds[next(iter(self._kinds))]
         times = 1 if last is None else int(last[1]) + 1
         self._kinds[kind] = [now, 0]
-        self._log(event, times=times, **fields)
+        self._log(event, **{self._number: times}, **fields)

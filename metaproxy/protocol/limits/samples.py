@@ -68,23 +68,25 @@ def _of_item(item: Any, texts: Sequence[str]) -> Iterator[str]:
     elif operator in (_constants.AT, _constants.ASSERT, _constants.ASSERT_NOT):
         yield ""
     else:
-        yield from islice(filter(lambda character: _matches(item, character), CHARACTERS), 1)
+        yield from islice(filter(lambda character: stands_for(item, character), CHARACTERS), 1)
 
 
 def _of_repeat(argument: Any, texts: Sequence[str]) -> Iterator[str]:
     least, most, repeated = argument
     items = list(repeated)
     if most >= ENDLESS and len(items) == 1 and items[0][0] in ONE_OF_MANY:
-        yield from (text for text in texts if all(_matches(items[0], character) for character in text))
+        yield from (text for text in texts if all(stands_for(items[0], character) for character in text))
     for text in _of_row(items, texts):
         yield text * min(max(least, 1), most)
     if least == 0:
         yield ""
 
 
-def _matches(item: Any, character: str) -> bool:
-    """Say whether ``item``, which stands for one character, may stand for ``character``."""
+def stands_for(item: Any, character: str) -> bool:
+    """Say whether ``item`` of a parsed expression, which stands for one character, may be ``character``."""
     operator, argument = item
+    if operator is _constants.LITERAL:
+        return bool(ord(character) == argument)
     if operator is _constants.NOT_LITERAL:
         return bool(ord(character) != argument)
     if operator is not _constants.IN:
