@@ -27,11 +27,10 @@ from metaproxy.filters.guard import Guard
 from metaproxy.filters.limit import RateLimit
 from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.rates import Rates
-from metaproxy.filters.stage_spans import TimedStage
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.proxy import Forward
 from metaproxy.identity.revocations import Revocations
-from metaproxy.line import Line
+from metaproxy.line import Line, TimedStage
 from metaproxy.protocol.compute_api import OPERATIONS, known_operations
 from metaproxy.protocol.headers import via_element
 from metaproxy.protocol.mount import Mount

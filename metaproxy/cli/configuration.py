@@ -14,8 +14,7 @@ from metaproxy.cli.answers import InUse
 from metaproxy.cli.files import EXIT_BAD_CONFIG, load_or_exit, print_problems
 from metaproxy.cli.terminal import printable, say
 from metaproxy.config import Config, Problem, effective
-from metaproxy.config.reference import key_reference
-from metaproxy.config.schema import json_schema
+from metaproxy.config.reference import json_schema, key_reference
 from metaproxy.preflight import Report, inspect
 from metaproxy.preflight.machine import this_machine
 

@@ -1,4 +1,4 @@
-"""The key reference: a table of every key of the configuration, as Markdown."""
+"""The JSON Schema of the configuration, for editors, and the key reference, a table of every key."""
 
 import json
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import Any
 
 from metaproxy.config.keys import Key, every_key
+from metaproxy.config.load import FREE_PREFIX
 from metaproxy.config.model import Config
-from metaproxy.config.schema import json_schema, written_defaults
 from metaproxy.settings.section import Section
 
 INTRODUCTION = """\
@@ -29,6 +29,27 @@ TYPES = {
     "string": "text",
 }
 """The reference's names of the types and formats of JSON Schema that have a plainer name."""
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of the YAML file, defaults as an operator would write them."""
+    schema = Config.model_json_schema()
+    definitions = {Config.__name__: schema, **schema["$defs"]}
+    for section in {key.section for key in every_key()}:
+        properties = definitions[section.__name__]["properties"]
+        for name, default in written_defaults(section).items():
+            properties[name]["default"] = default
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "metaproxy.yaml",
+        "patternProperties": {f"^{FREE_PREFIX}": {"description": "For YAML anchors; nothing reads it."}},
+    }
+
+
+def written_defaults(section: type[Section]) -> dict[str, Any]:
+    """Return the defaults of ``section`` by key, in the form that stands in YAML."""
+    return section.model_construct().model_dump(mode="json")
 
 
 def key_reference() -> str:

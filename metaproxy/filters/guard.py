@@ -88,7 +88,7 @@ class Guard(Check):
         self._pseudonym = pseudonym
         self._max_passes = max_passes
         self._spellings = Spellings(templates)
-        # What was found in order, so that it need not be looked at again.
+        # Paths and names that were found in order, so that they need not be looked at again.
         self._plain_paths: Memo[bytes, None] = Memo()
         self._plain_names: Memo[tuple[bytes, ...], None] = Memo()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from metaproxy.config.addresses import ListenAddress
-from metaproxy.config.model.identity import NoIdentity, Tokens
+from metaproxy.config.model.identity import AnyProvider
 from metaproxy.config.model.server import Admin, Server
 from metaproxy.config.model.upstream import Upstream
 from metaproxy.preflight.machine import Machine
@@ -21,7 +21,7 @@ MOST_SOCKET_PATH = 107
 """Bytes of sun_path (unix(7)), without the NUL at its end."""
 
 
-def overlaps(machine: Machine, server: Server, admin: Admin) -> Iterator[Note]:
+def overlaps(server: Server, admin: Admin) -> Iterator[Note]:
     """Yield every address that cannot be listened on because another one has it."""
     taken: list[tuple[ListenAddress, str]] = []  # with the list that names it
     for path, address, worker in _bound(server, admin):
@@ -42,9 +42,7 @@ def on_this_machine(machine: Machine, server: Server, admin: Admin) -> Iterator[
             yield Note(path, f"{address}: {problem}")
 
 
-def loops(
-    machine: Machine, server: Server, admin: Admin, upstream: Upstream, identity: Tokens | NoIdentity
-) -> Iterator[Note]:
+def loops(server: Server, admin: Admin, upstream: Upstream, identity: AnyProvider) -> Iterator[Note]:
     """Yield every upstream that is metaproxy itself."""
     for index, target in enumerate(upstream.targets):
         path = ("upstream", "targets", index)

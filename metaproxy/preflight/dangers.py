@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.identity import Keystone, NoIdentity, Tokens
+from metaproxy.config.model.identity import AnyProvider, Keystone, NoIdentity
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Admin, Server
 from metaproxy.config.model.upstream import Upstream
@@ -37,7 +37,7 @@ DESCRIPTORS_FOR_THE_REST = 64
 
 
 def clear_passwords(
-    machine: Machine, identity: Tokens | NoIdentity, store: Store, headers: HeaderSettings, upstream: Upstream
+    machine: Machine, identity: AnyProvider, store: Store, headers: HeaderSettings, upstream: Upstream
 ) -> Iterator[Note]:
     """Yield what sends secrets over connections that others can read."""
     for url in identity.url if isinstance(identity, Keystone) else ():
@@ -85,9 +85,7 @@ def _clear_store(url: str) -> Iterator[Note]:
         yield warning(("store", "url"), "ssl_cert_reqs switches the check of the store's certificate off")
 
 
-def unchecked_certificates(
-    machine: Machine, upstream: Upstream, identity: Tokens | NoIdentity
-) -> Iterator[Note]:
+def unchecked_certificates(upstream: Upstream, identity: AnyProvider) -> Iterator[Note]:
     """Yield every check of certificates that is switched off."""
     message = "false: whoever is on the way can answer in the server's place; set ca, and verify: true"
     if not upstream.tls.verify:
@@ -97,10 +95,9 @@ def unchecked_certificates(
 
 
 def open_doors(
-    machine: Machine,
     server: Server,
     admin: Admin,
-    identity: Tokens | NoIdentity,
+    identity: AnyProvider,
     limits: Limits,
     cors: CorsSettings,
 ) -> Iterator[Note]:
@@ -132,7 +129,7 @@ def open_doors(
             yield warning(("cors", "origin_patterns", index), "fits every origin: any page can read answers")
 
 
-def _open_paths(identity: Tokens | NoIdentity) -> Iterator[Note]:
+def _open_paths(identity: AnyProvider) -> Iterator[Note]:
     if isinstance(identity, NoIdentity):
         yield warning(("identity", "provider"), "none: no request needs a token")
         return
@@ -147,7 +144,7 @@ def _open_paths(identity: Tokens | NoIdentity) -> Iterator[Note]:
         )
 
 
-def peers_without_addresses(machine: Machine, server: Server, limits: Limits) -> Iterator[Note]:
+def peers_without_addresses(server: Server, limits: Limits) -> Iterator[Note]:
     """Yield a limit by address that takes all who connect over a unix socket for one client."""
     if UNIX in server.trusted_proxies or not any(address.path for address in server.listen):
         return
@@ -159,7 +156,7 @@ def peers_without_addresses(machine: Machine, server: Server, limits: Limits) ->
         )
 
 
-def long_trust(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:
+def long_trust(identity: AnyProvider) -> Iterator[Note]:
     """Yield every time for which a token is believed that is longer than a revocation may take."""
     if not isinstance(identity, Keystone):
         return
@@ -183,7 +180,7 @@ def above_the_machine(
     upstream: Upstream,
     cache: Cache,
     limits: Limits,
-    identity: Tokens | NoIdentity,
+    identity: AnyProvider,
 ) -> Iterator[Note]:
     """Yield every bound that is higher than what the machine has."""
     targets = upstream.max_connections * len(upstream.targets)

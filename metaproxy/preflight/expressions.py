@@ -11,14 +11,12 @@ characters and all between, as in ``.*/a/.*/b/.*/c``, have ways by the cube of t
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
-from pydantic import BaseModel
-
-from metaproxy.preflight.machine import Machine
+from metaproxy.config.load import Reading
 from metaproxy.preflight.note import Note, warning
 from metaproxy.protocol.expressions import BACKTRACKING, ExpressionError, compiled, unmarked
 from metaproxy.protocol.limits.samples import stands_for
@@ -60,17 +58,15 @@ MESSAGE_IN_A_ROW = (
 )
 
 
-def backtracking(name: str) -> Callable[[Machine, BaseModel], Iterator[Note]]:
-    """Return a rule that yields every expression in section ``name`` that Python's ``re`` matches."""
-
-    def rule(machine: Machine, section: BaseModel) -> Iterator[Note]:
-        for key, text in _texts((name,), section.model_dump()):
+def backtracking(reading: Reading) -> Iterator[Note]:
+    """Yield every expression that Python's ``re`` matches."""
+    for name in SECTIONS:
+        section = reading.sections.get(name)
+        for key, text in _texts((name,), section.model_dump()) if section is not None else ():
             if BACKTRACKING in text:
                 for expression in [text, *_constraints(text)]:
                     if expression.startswith(BACKTRACKING):
                         yield warning(key, _said_of(unmarked(expression)))
-
-    return rule
 
 
 def _texts(key: KeyPath, value: object) -> Iterator[tuple[KeyPath, str]]:

@@ -7,43 +7,43 @@ from pathlib import Path
 
 from metaproxy.config import Config, ConfigError, Problem
 from metaproxy.config.files import Files
-from metaproxy.config.load import NO_OVERRIDES, Overrides, Reading, read_config
+from metaproxy.config.load import NO_OVERRIDES, Overrides, read_config
 from metaproxy.preflight import addresses, dangers, named_files, oversights
-from metaproxy.preflight.expressions import SECTIONS, backtracking
+from metaproxy.preflight.expressions import backtracking
 from metaproxy.preflight.machine import Machine, this_machine
 from metaproxy.preflight.note import Note
-from metaproxy.preflight.odd_paths import odd_paths
-from metaproxy.preflight.unreachable import unreachable
+from metaproxy.preflight.unreachable import odd_paths, unreachable
+from metaproxy.settings.section import ask
 
-Rule = tuple[tuple[str, ...], Callable[..., Iterator[Note]]]
-
-RULES: tuple[Rule, ...] = (
-    (("server",), named_files.listener_tls),
-    (("upstream",), named_files.upstream_tls),
-    (("identity",), named_files.identity_tls),
-    (("store", "tracing", "identity"), named_files.extras),
-    (("server", "admin"), addresses.overlaps),
-    (("server", "admin"), addresses.on_this_machine),
-    (("server", "admin", "upstream", "identity"), addresses.loops),
-    (("identity", "store", "headers", "upstream"), dangers.clear_passwords),
-    (("upstream", "identity"), dangers.unchecked_certificates),
-    (("server", "admin", "identity", "limits", "cors"), dangers.open_doors),
-    (("server", "limits"), dangers.peers_without_addresses),
-    (("identity",), dangers.long_trust),
-    (("server", "upstream", "cache", "limits", "identity"), dangers.above_the_machine),
-    (("upstream", "limits"), oversights.early_tenants),
-    (("identity",), oversights.identity_urls),
-    (("identity", "cache"), oversights.nothing_to_share),
-    (("identity", "store"), oversights.tokens_without_store),
-    (("upstream",), oversights.targets_twice),
-    (("identity",), oversights.expired_tokens),
-    (("limits", "cors"), oversights.careless_expressions),
-    (("server", "limits", "identity"), oversights.unknown_clients),
-    *(((name,), backtracking(name)) for name in SECTIONS),
-    (("identity", "authorization", "limits", "cache"), odd_paths),
-    (("authorization", "limits", "cache"), unreachable),
+RULES: tuple[Callable[..., Iterator[Note]], ...] = (
+    named_files.listener_tls,
+    named_files.upstream_tls,
+    named_files.identity_tls,
+    named_files.extras,
+    addresses.overlaps,
+    addresses.on_this_machine,
+    addresses.loops,
+    dangers.clear_passwords,
+    dangers.unchecked_certificates,
+    dangers.open_doors,
+    dangers.peers_without_addresses,
+    dangers.long_trust,
+    dangers.above_the_machine,
+    oversights.early_tenants,
+    oversights.identity_urls,
+    oversights.nothing_to_share,
+    oversights.tokens_without_store,
+    oversights.targets_twice,
+    oversights.expired_tokens,
+    oversights.careless_expressions,
+    oversights.unknown_clients,
+    backtracking,
+    odd_paths,
+    unreachable,
+    named_files.open_secrets,
+    named_files.open_key_files,
 )
-"""Each rule with the sections that it reads: it is left out if one of them cannot be used."""
+"""The parameters of a rule name the sections that it reads: it is left out if one of them cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +98,8 @@ def inspect(
     reading = read_config(path, environ, overrides, files, content)
     # A key with an error in it was left out of what the rules looked at.
     wrong = [problem.key for problem in reading.problems]
-    found = [reading.document.problem(*note) for note in _notes(reading, machine or this_machine(environ))]
+    known = {**reading.sections, "machine": machine or this_machine(environ), "reading": reading}
+    found = [reading.document.problem(*note) for note in ask(RULES, known)]
     found = [problem for problem in found if not any(key.startswith(problem.key) for key in wrong)]
     problems = sorted((*reading.problems, *found), key=lambda problem: (problem.file, problem.line))
     return Report(reading.config, tuple(dict.fromkeys(problems)))
-
-
-def _notes(reading: Reading, machine: Machine) -> Iterator[Note]:
-    for names, rule in RULES:
-        if all(name in reading.sections for name in names):
-            yield from rule(machine, *(reading.sections[name] for name in names))
-    yield from named_files.open_secrets(reading)
-    yield from named_files.open_key_files(reading)

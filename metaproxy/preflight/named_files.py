@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from metaproxy.config.document import Document
 from metaproxy.config.load import Reading
-from metaproxy.config.model.identity import Keystone, NoIdentity, Tokens
+from metaproxy.config.model.identity import AnyProvider, Keystone
 from metaproxy.config.model.operations import Store, Tracing
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.upstream import Upstream
@@ -34,13 +34,13 @@ def upstream_tls(machine: Machine, upstream: Upstream) -> Iterator[Note]:
     yield from client_tls(upstream.tls, ("upstream", "tls"), machine.time)
 
 
-def identity_tls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:
+def identity_tls(machine: Machine, identity: AnyProvider) -> Iterator[Note]:
     """Yield what is wrong with the TLS files for the identity service."""
     if isinstance(identity, Keystone):
         yield from client_tls(identity.tls, ("identity", "tls"), machine.time)
 
 
-def extras(machine: Machine, store: Store, tracing: Tracing, identity: Tokens | NoIdentity) -> Iterator[Note]:
+def extras(store: Store, tracing: Tracing, identity: AnyProvider) -> Iterator[Note]:
     """Yield every extra that is needed and not installed."""
     if store.url is not None:
         try:

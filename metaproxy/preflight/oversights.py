@@ -7,7 +7,7 @@ from datetime import UTC
 from urllib.parse import urlsplit
 
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.identity import Keystone, KeystoneV3Settings, NoIdentity, Static, Tokens
+from metaproxy.config.model.identity import AnyProvider, Keystone, KeystoneV3Settings, NoIdentity, Static
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Server
 from metaproxy.config.model.upstream import Upstream
@@ -29,7 +29,7 @@ UNLIKE_PATHS = ("/v2.1/p1/servers/s1", "/v2/p2/images", "/-")
 """Paths that have nothing in common but what every path has."""
 
 
-def early_tenants(machine: Machine, upstream: Upstream, limits: Limits) -> Iterator[Note]:
+def early_tenants(upstream: Upstream, limits: Limits) -> Iterator[Note]:
     """Yield every rate before identity that some names of a resource would lead past."""
     mount = Mount(upstream.strip_prefix)
     for index, rule in enumerate(limits.rates):
@@ -39,7 +39,7 @@ def early_tenants(machine: Machine, upstream: Upstream, limits: Limits) -> Itera
             yield Note(("limits", "rates", index, "before"), problem)
 
 
-def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:
+def identity_urls(identity: AnyProvider) -> Iterator[Note]:
     """Yield every URL at which no Keystone of this version answers, or that stands twice.
 
     A URL may end with its version or lack it (``KeystoneV3``).
@@ -65,7 +65,7 @@ def identity_urls(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[N
         )
 
 
-def tokens_without_store(machine: Machine, identity: Tokens | NoIdentity, store: Store) -> Iterator[Note]:
+def tokens_without_store(identity: AnyProvider, store: Store) -> Iterator[Note]:
     """Yield a warning if tokens are to be shared and there is no store to share them in."""
     if isinstance(identity, Keystone) and identity.shared_tokens.keys and store.url is None:
         yield warning(
@@ -74,7 +74,7 @@ def tokens_without_store(machine: Machine, identity: Tokens | NoIdentity, store:
         )
 
 
-def nothing_to_share(machine: Machine, identity: Tokens | NoIdentity, cache: Cache) -> Iterator[Note]:
+def nothing_to_share(identity: AnyProvider, cache: Cache) -> Iterator[Note]:
     """Yield a warning if everybody shares stored answers, and those to requests with a token are not stored.
 
     RFC 9111 §3.5: only the origin can say that an answer to a request with credentials is for all.
@@ -92,7 +92,7 @@ def nothing_to_share(machine: Machine, identity: Tokens | NoIdentity, cache: Cac
         )
 
 
-def targets_twice(machine: Machine, upstream: Upstream) -> Iterator[Note]:
+def targets_twice(upstream: Upstream) -> Iterator[Note]:
     """Yield every target that is another one in another spelling."""
     spelled = [
         f"unix:{posixpath.normpath(target.socket)}" if target.socket else _same(target.url)
@@ -105,7 +105,7 @@ def targets_twice(machine: Machine, upstream: Upstream) -> Iterator[Note]:
         )
 
 
-def expired_tokens(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[Note]:
+def expired_tokens(machine: Machine, identity: AnyProvider) -> Iterator[Note]:
     """Yield every static token that is refused already."""
     for index, token in enumerate(identity.tokens if isinstance(identity, Static) else ()):
         if token.expires is not None and token.expires.timestamp() <= machine.time():
@@ -116,7 +116,7 @@ def expired_tokens(machine: Machine, identity: Tokens | NoIdentity) -> Iterator[
             )
 
 
-def careless_expressions(machine: Machine, limits: Limits, cors: CorsSettings) -> Iterator[Note]:
+def careless_expressions(limits: Limits, cors: CorsSettings) -> Iterator[Note]:
     """Yield every expression that is empty, or that gives every path a counter of its own."""
     for index, rule in enumerate(limits.rates):
         at: KeyPath = ("limits", "rates", index, "regex")
@@ -140,9 +140,7 @@ def _counts_each_path(rule: RateRule) -> bool:
     return bool(captured_apart(rule)) and None not in found and len(set(found)) == len(UNLIKE_PATHS)
 
 
-def unknown_clients(
-    machine: Machine, server: Server, limits: Limits, identity: Tokens | NoIdentity
-) -> Iterator[Note]:
+def unknown_clients(server: Server, limits: Limits, identity: AnyProvider) -> Iterator[Note]:
     """Yield every limit by address that takes all clients of a load balancer for one.
 
     Only what is written counts, on a listener that other machines reach without TLS, and only if

@@ -1,8 +1,9 @@
-"""Rules and routes that no request ever meets.
+"""Templates that no path fits, and rules and routes that no request ever meets.
 
-The tables that serve requests are asked with a path made from each template. A text that no literal equals
-stands for a segment without a constraint, and the first usual name that fits for one with a constraint. If
-none fits, nothing is reported.
+No path fits a template if it would be refused, or is compared in another form. Of rules and routes, the
+tables that serve requests are asked with a path made from each template. A text that no literal equals stands
+for a segment without a constraint, and the first usual name that fits for one with a constraint. If none
+fits, nothing is reported.
 """
 
 import re
@@ -11,9 +12,8 @@ from urllib.parse import urlencode
 
 from metaproxy.cache.routes import CacheRoutes
 from metaproxy.cache.settings import Cache
-from metaproxy.preflight.machine import Machine
+from metaproxy.config.model.identity import AnyProvider, Tokens
 from metaproxy.preflight.note import Note, warning
-from metaproxy.preflight.odd_paths import oddity
 from metaproxy.protocol.access_rules import AccessRules, Authorization
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.settings import Limits
@@ -21,6 +21,7 @@ from metaproxy.protocol.limits.table import RateTable
 from metaproxy.protocol.names import of_resource
 from metaproxy.protocol.resource_table import ResourceTable
 from metaproxy.protocol.routes import parse_template
+from metaproxy.settings.section import KeyPath
 
 ANY_NAME = "any-name-\N{BLACK SQUARE}"
 USUAL_NAMES = (
@@ -43,9 +44,55 @@ DEEP = ("", f"/{ANY_NAME}", f"/{ANY_NAME}/{ANY_NAME}")
 """The samples below a template that ends in ``**``."""
 
 
-def unreachable(
-    machine: Machine, authorization: Authorization, limits: Limits, cache: Cache
+def odd_paths(
+    identity: AnyProvider,
+    authorization: Authorization,
+    limits: Limits,
+    cache: Cache,
 ) -> Iterator[Note]:
+    """Yield every template that no request matches, whatever else is configured."""
+    for key, template in _templates(identity, authorization, limits, cache):
+        if reason := oddity(template):
+            yield warning(key, f"{template} can never match: {reason}")
+
+
+def oddity(template: str) -> str:
+    """Return why no path fits ``template``; "" if one may."""
+    segments, _ = parse_template(template)
+    literals = [segment.literal for segment in segments if segment.literal is not None]
+    if any(re.search(r"[?#]", literal) for literal in literals):
+        return "a path has no query; name its parameters in query"
+    if any(re.search(r"%[0-9A-Fa-f]{2}", literal) for literal in literals):
+        return "paths are compared after decoding: write the character in place of its %XX"
+    if "" in [segment.literal for segment in segments[:-1]]:
+        return "a path with an empty segment is refused"
+    if not {".", ".."}.isdisjoint(literals):
+        return "a path with a dot segment is refused"
+    if any(";" in literal for literal in literals):
+        return "a path with parameters is refused"
+    return ""
+
+
+def _templates(
+    identity: AnyProvider, authorization: Authorization, limits: Limits, cache: Cache
+) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(identity, Tokens):
+        for index, template in enumerate(identity.anonymous):
+            yield ("identity", "anonymous", index), template
+    for index, template in enumerate(authorization.tenant_paths):
+        yield ("authorization", "tenant_paths", index), template
+    for index, rule in enumerate(authorization.rules):
+        yield ("authorization", "rules", index, "path"), rule.path
+    for index, rate in enumerate(limits.rates):
+        if rate.path is not None:
+            yield ("limits", "rates", index, "path"), rate.path
+    if limits.endpoint is not None:
+        yield ("limits", "endpoint"), limits.endpoint
+    for index, route in enumerate(cache.routes):
+        yield ("cache", "routes", index, "path"), route.path
+
+
+def unreachable(authorization: Authorization, limits: Limits, cache: Cache) -> Iterator[Note]:
     """Yield every rule and route that no request ever meets."""
     yield from _shadowed_rules(authorization)
     yield from _idle_rates(limits)

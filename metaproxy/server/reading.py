@@ -5,8 +5,10 @@ limits are held here and in ``strictness``. Octets behind the last request, or b
 a request (RFC 9112 §9.6). httptools wraps what a callback raises, and parses nothing more.
 """
 
+from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
@@ -14,12 +16,11 @@ from starlette.types import Scope
 
 from metaproxy.exchange import EMPTY_QUERY
 from metaproxy.protocol.faults import Fault
-from metaproxy.protocol.headers import Header
+from metaproxy.protocol.headers import Header, Headers
 from metaproxy.protocol.interim import EXTENSIONS
 from metaproxy.protocol.received import BLANKS
 from metaproxy.server.edge import EdgeLimits
 from metaproxy.server.strictness import is_mostly_framing, is_offer, origin_form, with_host
-from metaproxy.server.unswitched import framing_of, parser_of_body, request_parser
 
 HEAD_END = b"\r\n\r\n"
 
@@ -219,3 +220,44 @@ class Reader:
 
 def _invalid() -> Fault:
     return Fault(400, "The request is not valid HTTP/1.1.", reason="http_invalid")
+
+
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+def framing_of(headers: Headers) -> bytes:
+    """Return the header lines that tell where the body of a request ends; b"" where it has none."""
+    return b"".join(b"%b: %b\r\n" % field for field in headers if field[0] in _FRAMING)
+
+
+def request_parser(callbacks: Any) -> httptools.HttpRequestParser:
+    """Return a parser that reads requests, and reports what follows the last one as the begin of another."""
+    parser = httptools.HttpRequestParser(callbacks)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
+def parser_of_body(reader: Any, framing: bytes) -> httptools.HttpRequestParser:
+    """Return a parser that reads a body with ``framing`` next, then requests.
+
+    httptools stops behind the head of a request that offers another protocol, whatever its fields say of a
+    body: what follows would be read as the next request. ``reader`` gets httptools' callbacks, but none for
+    the head of the request whose body it is.
+    """
+    parser = request_parser(callbacks := _Callbacks(reader))
+    parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+    callbacks.is_told_of_heads = True
+    return parser
+
+
+class _Callbacks:
+    def __init__(self, reader: Any) -> None:
+        self.is_told_of_heads = False
+        self.on_body = reader.on_body
+        self.on_message_complete = reader.on_message_complete
+        for name in ("on_message_begin", "on_url", "on_header", "on_headers_complete"):
+            setattr(self, name, partial(self._tell, getattr(reader, name)))
+
+    def _tell(self, callback: Callable[..., None], *of_head: bytes) -> None:
+        if self.is_told_of_heads:
+            callback(*of_head)

@@ -1,10 +1,12 @@
 """The configuration as it is on the disk, read once for all workers."""
 
 import os
-from collections.abc import Iterable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -15,6 +17,7 @@ from metaproxy.config.document import read_document
 from metaproxy.config.files import Files
 from metaproxy.config.model.server import ServerTls
 from metaproxy.preflight import inspect, this_machine
+from metaproxy.store.hub.hub import Hub
 
 logger = structlog.get_logger("metaproxy")
 
@@ -111,3 +114,35 @@ def with_listeners_of(old: Config, new: Config) -> tuple[Config, tuple[str, ...]
 def _files_of(tls: ServerTls | None) -> list[Path]:
     named = (tls.certificate, tls.key, tls.client_ca) if tls is not None else ()
     return [path for path in named if path is not None]
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Attended:
+    """A source that the supervisor reads in a thread, while workers go on asking the hub.
+
+    A large configuration takes a second to read: expressions are compiled, certificates are read. Requests
+    would wait for the hub meanwhile.
+    """
+
+    source: Readable
+    hub: Hub
+
+    def read(self) -> tuple[Config, tuple[str, ...]]:
+        """Return the configuration, and the keys that only a restart can bring into use."""
+        return attend(self.hub, self.source.read)
+
+
+def attend(hub: Hub, call: Callable[[], T]) -> T:
+    """Return what ``call`` returns, or raise what it raises; serve ``hub`` until then.
+
+    The thread has ended before this returns, because a process that forks may have no threads.
+    """
+    ended, end = socket.socketpair()
+    with ended, end, ThreadPoolExecutor(1, thread_name_prefix="read-configuration") as thread:
+        job = thread.submit(call)
+        job.add_done_callback(lambda _: end.send(b"\0"))
+        hub.serve([ended.fileno()], None)
+    return job.result()

@@ -1,6 +1,7 @@
 """The base of every section of the configuration."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from inspect import signature
 from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -35,6 +36,7 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+T = TypeVar("T")
 
 
 def chosen(kind: type[S], settings: S | None, options: Mapping[str, object]) -> S:
@@ -47,6 +49,14 @@ def chosen(kind: type[S], settings: S | None, options: Mapping[str, object]) -> 
     if options:
         raise TypeError(f"give a {kind.__name__} or its options, not both: {', '.join(options)}")
     return settings
+
+
+def ask(rules: Iterable[Callable[..., Iterator[T]]], known: Mapping[str, object]) -> Iterator[T]:
+    """Yield what ``rules`` yield, each called with what its parameters name; leave out one that lacks any."""
+    for rule in rules:
+        names = signature(rule).parameters
+        if names.keys() <= known.keys():
+            yield from rule(**{name: known[name] for name in names})
 
 
 def alone(key: str, values: tuple[str, ...], word: str) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """The same line for WSGI: a filter around any WSGI application, and factories for PasteDeploy."""
 
-from metaproxy.wsgi.filter import Filter, Proxy
-from metaproxy.wsgi.paste import app_factory, filter_factory
+from metaproxy.wsgi.filter import Filter, Proxy, app_factory, filter_factory
 
 __all__ = ["Filter", "Proxy", "app_factory", "filter_factory"]

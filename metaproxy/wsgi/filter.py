@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from metaproxy.app import Application, create_app
@@ -107,3 +107,31 @@ class _Answer:
 
     def __next__(self) -> bytes:
         return next(self._pieces)
+
+
+DEFAULT_THREADS = "32"
+
+
+def filter_factory(
+    global_conf: Mapping[str, str], config: str, threads: str = DEFAULT_THREADS
+) -> Callable[[WSGIApp], Filter]:
+    """Return what puts the line around an application (``paste.filter_factory``), for an ``api-paste.ini``.
+
+    ``[filter:metaproxy] use = egg:metaproxy``, ``config = metaproxy.yaml``: paths start from its folder.
+
+    Args:
+        global_conf: what PasteDeploy tells of the ini file; ``here`` is its folder.
+        config: the configuration's path.
+        threads: how many requests the application answers at the same time.
+    """
+    path = _path(global_conf, config)
+    return lambda app: Filter(app, path, threads=int(threads))
+
+
+def app_factory(global_conf: Mapping[str, str], config: str) -> Proxy:
+    """Return the whole line with its upstream as an application (``paste.app_factory``)."""
+    return Proxy(_path(global_conf, config))
+
+
+def _path(global_conf: Mapping[str, str], config: str) -> Path:
+    return Path(global_conf.get("here", ".")) / config

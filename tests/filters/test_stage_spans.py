@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from metaproxy.app import Application, create_app
 from metaproxy.exchange import SCOPE_KEY, Exchange, StageTime
-from metaproxy.filters.stage_spans import TimedStage
+from metaproxy.line import TimedStage
 from tests.asgi_driver import drive
 from tests.unit.assembly.configured import STATIC, config
 

@@ -14,8 +14,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from metaproxy.cli import GROUPS, application
-from metaproxy.config.reference import key_reference
-from metaproxy.config.schema import json_schema
+from metaproxy.config.reference import json_schema, key_reference
 from metaproxy.version import __version__
 
 ROOT = Path(__file__).parents[2]

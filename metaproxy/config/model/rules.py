@@ -1,28 +1,24 @@
 """Rules between sections: what one needs of another.
 
-Each rule names the sections that it reads, so that it also runs while some third section is broken:
-an operator sees everything that is wrong at once.
+The parameters of each rule name the sections that it reads, so that it also runs while some third section is
+broken: an operator sees everything that is wrong at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 
 from metaproxy.cache.settings import Cache
-from metaproxy.config.model.identity import NoIdentity, Tokens
+from metaproxy.config.model.identity import AnyProvider, NoIdentity
 from metaproxy.config.model.operations import Store
 from metaproxy.config.model.server import Server
 from metaproxy.protocol.access_rules import Authorization
 from metaproxy.protocol.limits.consumers import OF_TOKENS
 from metaproxy.protocol.limits.settings import Limits
-from metaproxy.settings.section import Finding, Section
-
-Provider = Tokens | NoIdentity
+from metaproxy.settings.section import Finding, Section, ask
 
 
 def cross_findings(sections: Mapping[str, Section]) -> Iterator[Finding]:
     """Yield what is wrong between ``sections``, by name; rules about absent ones are left out."""
-    for names, rule in RULES:
-        if all(name in sections for name in names):
-            yield from rule(*(sections[name] for name in names))
+    return ask(RULES, sections)
 
 
 def _shared_concurrency_is_shared(limits: Limits, store: Store, server: Server) -> Iterator[Finding]:
@@ -35,7 +31,7 @@ def _shared_concurrency_is_shared(limits: Limits, store: Store, server: Server) 
         )
 
 
-def _rules_need_tokens(identity: Provider, authorization: Authorization) -> Iterator[Finding]:
+def _rules_need_tokens(identity: AnyProvider, authorization: Authorization) -> Iterator[Finding]:
     if not isinstance(identity, NoIdentity):
         return
     for index, rule in enumerate(authorization.rules):
@@ -46,7 +42,7 @@ def _rules_need_tokens(identity: Provider, authorization: Authorization) -> Iter
             )
 
 
-def _rates_need_tokens(identity: Provider, limits: Limits) -> Iterator[Finding]:
+def _rates_need_tokens(identity: AnyProvider, limits: Limits) -> Iterator[Finding]:
     if not isinstance(identity, NoIdentity):
         return
     for index, rule in enumerate(limits.rates):
@@ -60,7 +56,7 @@ def _rates_need_tokens(identity: Provider, limits: Limits) -> Iterator[Finding]:
             yield (*place, "groups"), "with identity.provider: none nobody has a role or group; remove it"
 
 
-def _scopes_need_tokens(identity: Provider, cache: Cache) -> Iterator[Finding]:
+def _scopes_need_tokens(identity: AnyProvider, cache: Cache) -> Iterator[Finding]:
     if isinstance(identity, NoIdentity) and cache.routes and cache.scope != "shared":
         yield (
             ("cache", "scope"),
@@ -69,9 +65,9 @@ def _scopes_need_tokens(identity: Provider, cache: Cache) -> Iterator[Finding]:
         )
 
 
-RULES: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Finding]]], ...] = (
-    (("limits", "store", "server"), _shared_concurrency_is_shared),
-    (("identity", "authorization"), _rules_need_tokens),
-    (("identity", "limits"), _rates_need_tokens),
-    (("identity", "cache"), _scopes_need_tokens),
+RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
+    _shared_concurrency_is_shared,
+    _rules_need_tokens,
+    _rates_need_tokens,
+    _scopes_need_tokens,
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metaproxy.server.banner import facts
+from metaproxy.server.run import facts
 from tests.unit.assembly.configured import STATIC, config
 
 

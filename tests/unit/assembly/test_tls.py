@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metaproxy.assembly.expiry import not_after
-from metaproxy.assembly.tls import TlsError, client_context, expiries, server_context
+from metaproxy.assembly.tls import TlsError, client_context, expiries, not_after, server_context
 from metaproxy.config import Config
 from metaproxy.config.files import Files
 from metaproxy.config.model.server import ServerTls

@@ -18,8 +18,7 @@ from metaproxy.config.keys import Key, every_key
 from metaproxy.config.model.identity import KeystoneV3Settings
 from metaproxy.config.model.operations import Logging, Store, Tracing
 from metaproxy.config.model.server import Admin, Server, Via
-from metaproxy.config.reference import key_reference
-from metaproxy.config.schema import json_schema
+from metaproxy.config.reference import json_schema, key_reference
 from metaproxy.protocol.cross_origin import CorsSettings
 from metaproxy.protocol.header_edits import HeaderSettings
 from metaproxy.protocol.limits.settings import Limits

@@ -12,12 +12,11 @@ from structlog.testing import capture_logs
 from metaproxy.exchange import Assignment, Identity
 from metaproxy.identity import stored_identity
 from metaproxy.identity.digests import fingerprint
-from metaproxy.identity.revocation import Revocation
+from metaproxy.identity.revocation import MARGIN_SECONDS, Revocation
 from metaproxy.identity.sealing import Sealer
 from metaproxy.identity.shared_tokens import MAX_BYTES, USE
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected
-from metaproxy.identity.voids import MARGIN_SECONDS
 from metaproxy.protocol.credential_rules import CredentialRule
 from metaproxy.store.values import Reading
 from tests.identities import ALICE, NOW, FakeClock

@@ -1,7 +1,7 @@
 """The moments up to which validations count no more."""
 
 from metaproxy.exchange import Identity
-from metaproxy.identity.voids import MARGIN_SECONDS, Voids
+from metaproxy.identity.revocation import MARGIN_SECONDS, Voids
 from tests.identities import FakeClock
 
 ALICE = Identity(user_id="u1", project_id="p1", tenant_ids=("p2",), user_domain_id="d1")

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from metaproxy.admin.service import ReloadRefused
-from metaproxy.server.attended import attend
+from metaproxy.server.source import attend
 from metaproxy.store.hub.frames import Frames
 from metaproxy.store.hub.hub import Hub
 from metaproxy.store.hub.messages import Beat, Number, framed, read_from_hub
