@@ -46,13 +46,16 @@ class Check(Stage):
         """Decide about the request; write what was found out into ``exchange`` and ``scope``."""
         raise NotImplementedError
 
+    passes_any_target = False
+    """True if any target passes once ``decide`` has let a read pass, or is held by what is ``prepared``."""
+
     def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck | None:
         """Return which targets pass, given a read whose header fields ``decide`` has let pass before.
 
         ``scope`` may have another method and target than that request. The Exchange is as ``decide`` left
         it. None if ``decide`` must be asked about this target.
         """
-        return None
+        return always if self.passes_any_target else None
 
     def prepared(self, exchange: Exchange, scope: Scope) -> "Prepared | None":
         """Return the decision about later requests with the head and the token's record of this one.

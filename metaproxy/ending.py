@@ -35,7 +35,6 @@ class EndingCache(Generic[K, E]):
     Args:
         maxsize: the bound on the sizes of all entries together.
         ttu: returns the moment until which an entry lives, given its key, the entry and the present.
-        timer: the clock.
         getsizeof: returns the size of an entry; 1 by default.
         was_used: says whether a holder has used the entry since it was asked last: then others leave first.
         at_end: called with each entry that leaves.

@@ -115,7 +115,6 @@ class Exchange:
     (0.4 us against 1.0 us for a dataclass with slots).
 
     Args:
-        request_id: names the request.
         started: monotonic seconds at which the request's head was read.
         fields: any of the fields below.
     """

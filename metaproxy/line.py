@@ -24,7 +24,6 @@ class Line(Stage):
         checks: in the order in which they are asked, each with its name in a trace. Neighbours of one name
             are one span.
         origin: answers a request that every check lets pass.
-        clock: monotonic seconds; times the spans of sampled requests.
     """
 
     def __init__(
@@ -75,11 +74,6 @@ class TimedStage:
     A stage calls the next one inside itself, so its time contains that of those after it, and its span is
     their parent. A request whose spans are not sampled passes through a plain call: no coroutine, no clock, a
     fifth of a microsecond for each stage.
-
-    Args:
-        name: names the stage in its span.
-        app: the stage.
-        clock: monotonic seconds.
     """
 
     def __init__(self, name: str, app: ASGIApp, *, clock: Clock = monotonic) -> None:

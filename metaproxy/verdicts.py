@@ -40,7 +40,6 @@ class Wait:
 
     Args:
         ask: begins to ask; its result is the verdict.
-        send: does what ``send`` says.
     """
 
     __slots__ = ("_ask", "_send")

@@ -45,11 +45,7 @@ class Held(Generic[P]):
 
 
 class Keeper:
-    """Gives an application its parts: those of the application before it if they were made from the same.
-
-    Args:
-        previous: the keeper of the application before.
-    """
+    """Gives an application its parts: those of the application before it if they were made from the same."""
 
     def __init__(self, previous: "Keeper | None" = None) -> None:
         self._previous = previous._parts if previous is not None else {}

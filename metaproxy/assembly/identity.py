@@ -108,12 +108,9 @@ class Tokens:
         self.revocations = Revocations(self.validator, broadcast, record)
         self._parts: list[Resource] = [self.validator, self.revocations]
         if isinstance(section, KeystoneV3Settings) and isinstance(inner, KeystoneV3):
-            self._poll(section, inner)
-
-    def _poll(self, section: KeystoneV3Settings, keystone: KeystoneV3) -> None:
-        events = section.revocation_events
-        if events.enabled:
-            self._parts.append(RevocationEventPolling(keystone, self.validator, interval=events.interval))
+            events = section.revocation_events
+            if events.enabled:
+                self._parts.append(RevocationEventPolling(inner, self.validator, interval=events.interval))
 
     def renew_tls(self, context: ssl.SSLContext) -> None:
         """Open connections with ``context`` from now on, and retire those that are open."""
@@ -177,9 +174,9 @@ def _cached(
     guesses: Guesses | None,
     shared: SharedTokens | None,
 ) -> CachedValidator:
-    cache = section.cache if isinstance(section, Keystone) else TokenCacheSettings()
-    headers = IdentityHeaders(section.headers, metrics=metrics)
+    cache, headers = TokenCacheSettings(), IdentityHeaders(section.headers, metrics=metrics)
     if isinstance(section, Keystone):
+        cache = section.cache
         headers = IdentityHeaders(
             section.headers,
             send_catalog=section.send_catalog,
@@ -187,13 +184,7 @@ def _cached(
             metrics=metrics,
         )
     return CachedValidator(
-        inner,
-        cache,
-        headers=headers,
-        guesses=guesses,
-        metrics=metrics,
-        revoked=revoked,
-        shared=shared,
+        inner, cache, headers=headers, guesses=guesses, metrics=metrics, revoked=revoked, shared=shared
     )
 
 

@@ -41,7 +41,6 @@ class Shared:
     extra.
 
     Args:
-        section: the store.
         hub: the connection to the supervisor. The worker closes it.
 
     Raises StoreNotInstalled if a store is configured and redis-py is missing or too old.

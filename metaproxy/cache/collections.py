@@ -52,12 +52,7 @@ class _Metadata(msgspec.Struct):
 
 
 class Collections:
-    """Makes items of stored collections, and says when a collection is worth fetching.
-
-    Args:
-        store: where collections are found, and items put.
-        monotonic: the clock of their ages.
-    """
+    """Makes items of stored collections, and says when a collection is worth fetching."""
 
     def __init__(self, store: MemoryStore, monotonic: Clock) -> None:
         self._store = store

@@ -15,12 +15,7 @@ FindStale = Callable[[int], Hit | None]
 
 
 class Fallback:
-    """Passes a request on, and answers with what is stored if the origin fails.
-
-    Args:
-        app: the next application.
-        find: returns what may be sent instead.
-    """
+    """Passes a request on, and answers with what is stored if the origin fails."""
 
     def __init__(self, app: ASGIApp, find: FindStale) -> None:
         self._app = app

@@ -1,6 +1,5 @@
 """The cache as operators see it: what is in it, how full it is, and purging by hand."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
@@ -65,87 +64,69 @@ class NotTold(OSError):
         self.keys = keys
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
 class Inventory:
     """Looks into the cache, and purges for every replica.
-
-    Args:
-        store: the stored answers of this process.
-        routes: which answers a path concerns.
-        flights: what is being fetched.
-        purges: what was purged here.
-        replicas: where purges are told.
-        metrics: where the numbers are shown.
 
     Each purge raises NotTold if the others could not be told; here it is done even then, and they are told as
     soon as they can be reached.
     """
 
-    def __init__(
-        self,
-        *,
-        store: MemoryStore,
-        routes: CacheRoutes,
-        flights: Flights,
-        purges: Purges,
-        replicas: Replicas,
-        metrics: Metrics,
-    ) -> None:
-        self._store = store
-        self._routes = routes
-        self._flights = flights
-        self._purges = purges
-        self._replicas = replicas
-        readings: tuple[tuple[str, str, Callable[[], float]], ...] = (
-            ("metaproxy_cache_keys", "Keys with stored answers.", lambda: len(store)),
-            ("metaproxy_cache_bytes", "Memory that stored answers take.", lambda: store.bytes),
-            ("metaproxy_cache_flights", "Reads being fetched.", lambda: len(flights)),
-            ("metaproxy_cache_in_touch", "1 while writes of other replicas are heard of.", self._in_touch),
-        )
-        totals: tuple[tuple[str, str, Callable[[], float]], ...] = (
-            ("metaproxy_cache_evicted_keys", "Keys that went to make room.", lambda: store.evictions),
-            ("metaproxy_cache_purged_keys", "Keys purged by writes and operators.", lambda: purges.count),
-        )
-        for name, documentation, read in readings:
-            metrics.gauge(name, documentation, (), partial(_samples, read))
-        for name, documentation, read in totals:
-            metrics.total(name, documentation, (), partial(_samples, read))
+    store: MemoryStore
+    routes: CacheRoutes
+    flights: Flights
+    purges: Purges
+    replicas: Replicas
+    metrics: Metrics
+
+    def __post_init__(self) -> None:
+        gauge, total = self.metrics.gauge, self.metrics.total
+        for show, name, documentation, number in (
+            (gauge, "metaproxy_cache_keys", "Keys with stored answers.", "keys"),
+            (gauge, "metaproxy_cache_bytes", "Memory that stored answers take.", "bytes"),
+            (gauge, "metaproxy_cache_flights", "Reads being fetched.", "flights"),
+            (gauge, "metaproxy_cache_in_touch", "1 while writes of other replicas are heard of.", "in_touch"),
+            (total, "metaproxy_cache_evicted_keys", "Keys that went to make room.", "evictions"),
+            (total, "metaproxy_cache_purged_keys", "Keys purged by writes and operators.", "purged"),
+        ):
+            show(name, documentation, (), partial(self._samples, number))
 
     def statistics(self) -> Statistics:
         """Return the state of the cache in numbers."""
         return Statistics(
-            keys=len(self._store),
-            bytes=self._store.bytes,
-            max_bytes=self._store.max_bytes,
-            evictions=self._store.evictions,
-            purged=self._purges.count,
-            flights=len(self._flights),
-            in_touch=self._in_touch(),
+            keys=len(self.store),
+            bytes=self.store.bytes,
+            max_bytes=self.store.max_bytes,
+            evictions=self.store.evictions,
+            purged=self.purges.count,
+            flights=len(self.flights),
+            in_touch=self.replicas.is_in_touch,
         )
 
     def images(self, number: int) -> list[StoredImage]:
         """Return the ``number`` images of which most keys are stored in this process, most first."""
-        most = nlargest(number, self._store.tags(image_tag("")), key=lambda tag: tag[1])
+        most = nlargest(number, self.store.tags(image_tag("")), key=lambda tag: tag[1])
         return [
             StoredImage(
                 tag.removeprefix(image_tag("")),
                 keys,
-                sum(stored.size for _, stored in self._store.tagged(tag)),
+                sum(stored.size for _, stored in self.store.tagged(tag)),
             )
             for tag, keys in most
         ]
 
     def entries(self, image_id: str) -> list[Entry]:
         """Return what is stored of an image in this process, for every tenant."""
-        now = self._replicas.now()
-        return [_entry(key, stored, now) for key, stored in self._store.tagged(image_tag(image_id))]
+        now = self.replicas.now()
+        return [_entry(key, stored, now) for key, stored in self.store.tagged(image_tag(image_id))]
 
     async def purge_image(self, image_id: str) -> int:
         """Purge what is stored of an image, and lists that tell of it; return how many keys were here."""
-        return _told(await self._replicas.purge((image_tag(image_id), LISTS_TAG)))
+        return _told(await self.replicas.purge((image_tag(image_id), LISTS_TAG)))
 
     async def purge_tenant(self, project_id: str) -> int:
         """Purge what is stored for a tenant; return how many keys this process had."""
-        return _told(await self._replicas.purge((tenant_tag(project_id),)))
+        return _told(await self.replicas.purge((tenant_tag(project_id),)))
 
     async def purge_path(self, path: str) -> int:
         """Purge what a write on ``path`` concerns; return how many keys this process had.
@@ -153,29 +134,25 @@ class Inventory:
         That is the whole image where the path names one, else the path's resource under all its names, with
         any query.
         """
-        return _told(await self._replicas.purge(self._routes.concerned_by(unquote(path))))
+        return _told(await self.replicas.purge(self.routes.concerned_by(unquote(path))))
 
     async def purge_all(self) -> int:
         """Purge everything; return how many keys this process had."""
-        return _told(await self._replicas.purge_all())
+        return _told(await self.replicas.purge_all())
 
     @property
     def is_cut_off(self) -> bool:
         """True if it is out of touch with the other replicas, and not only because it has just started."""
-        return self._replicas.is_cut_off
+        return self.replicas.is_cut_off
 
-    def _in_touch(self) -> bool:
-        return self._replicas.is_in_touch
+    def _samples(self, number: str) -> Samples:
+        return [((), float(getattr(self.statistics(), number)))]
 
 
 def _told(purged: Purged) -> int:
     if not purged.is_told:
         raise NotTold(purged.keys)
     return purged.keys
-
-
-def _samples(read: Callable[[], float]) -> Samples:
-    return [((), float(read()))]
 
 
 def _entry(key: Key, stored: Stored, now: float) -> Entry:

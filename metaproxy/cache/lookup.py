@@ -17,22 +17,14 @@ from metaproxy.protocol.caching.directives import NOTHING_ASKED
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Lookup:
-    """Finds what a read gets from memory.
-
-    Args:
-        store: what is stored.
-        collections: what items may be made of.
-        routes: what may be stored.
-        trust: whether what is stored may be trusted.
-        name: our name in Cache-Status.
-        monotonic: the clock of ages.
-    """
+    """Finds what a read gets from memory."""
 
     store: MemoryStore
     collections: Collections
     routes: CacheRoutes
     trust: Trust
     name: str
+    """Our name in Cache-Status."""
     monotonic: Clock
 
     def find(self, request: CacheRequest, scope: Scope) -> Hit | None:
@@ -73,10 +65,6 @@ class PreparedRead:
     An answer is the same until its Age changes: for a second, or until it is fresh no longer. Until then
     it is known, if only its entry is still in the store and to be trusted. The entry's content belongs to
     the store: here is only where it stands.
-
-    Args:
-        lookup: finds it anew.
-        request, scope: the read.
     """
 
     __slots__ = (

@@ -168,7 +168,6 @@ class Completion:
     """An ASGI application that answers with the whole, and asks ``app`` only for what is missing.
 
     Args:
-        app: the next application.
         held: the parts that need not be fetched.
     """
 

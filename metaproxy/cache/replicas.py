@@ -78,10 +78,7 @@ class Replicas:
     """Tells the other replicas of writes and purges, and does what they tell.
 
     Args:
-        broadcast: reaches the others.
-        purges: what they and this process have purged here.
         entries: what replicas have stored together, if they do; told first.
-        monotonic: the clock of leases.
         debts: what a cache before this one had to tell; None if there was none.
         lease_seconds: how long memory is trusted after a sign that messages arrive.
     """

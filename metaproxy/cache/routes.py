@@ -34,10 +34,6 @@ class CacheRoutes:
 
     A route is for every name of its resource. An answer stored under one name is not found under another: the
     key has the path as it came. A write through one name concerns the answers of all of them.
-
-    Args:
-        routes: what may be stored.
-        mount: the prefix that was taken off paths.
     """
 
     def __init__(self, routes: Iterable[CacheRoute], mount: Mount = NOT_MOUNTED) -> None:

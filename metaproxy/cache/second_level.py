@@ -54,9 +54,6 @@ class SecondLevel:
     """Stored answers in a store that replicas share; slow or away, it is as if it were empty.
 
     Args:
-        entries: the store.
-        monotonic: the clock of stored answers' ages.
-        wall: the clock of their dates.
         owe: called with the tags of an answer that could not be withdrawn.
     """
 

@@ -19,7 +19,6 @@ class Sign:
     """Leaves and finds the sign.
 
     Args:
-        entries: the shared store.
         lease_seconds: how often the sign is left.
     """
 

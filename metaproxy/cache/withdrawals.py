@@ -19,14 +19,7 @@ from metaproxy.tasks import TaskSet
 
 @dataclass(slots=True, eq=False)
 class Withdrawals:
-    """Removes what must not be sent any more, wherever it is stored.
-
-    Args:
-        store: the memory of this process.
-        collections: know what items are made of.
-        second_level: what replicas share, or None.
-        monotonic: the clock of ages.
-    """
+    """Removes what must not be sent any more, wherever it is stored."""
 
     store: MemoryStore
     collections: Collections

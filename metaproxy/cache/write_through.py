@@ -14,12 +14,7 @@ UNCERTAIN = frozenset({202})
 
 
 class WriteThrough:
-    """Passes writes on.
-
-    Args:
-        routes: know what a write concerns.
-        replicas: are told of it, this one included.
-    """
+    """Passes writes on."""
 
     def __init__(self, routes: CacheRoutes, replicas: Replicas) -> None:
         self._routes = routes

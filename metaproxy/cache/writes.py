@@ -18,7 +18,6 @@ class Writes:
     """The tags that writes under way concern.
 
     Args:
-        monotonic: the clock.
         unsettled_seconds: how long a write of uncertain effect goes on to count.
         max_tags: how many tags are held; beyond that the oldest go, whose writes are the likeliest over.
     """

@@ -24,10 +24,7 @@ def interpolate(text: str, environ: Mapping[str, str], folder: Path, files: File
     """Return ``text`` with its references filled in.
 
     Args:
-        text: the value as it stands in the file.
-        environ: the environment variables.
         folder: what relative paths of ``${file:…}`` start from.
-        files: reads the files.
 
     Raises InterpolationError for a variable that is not set, a file that cannot be read, or a
     reference of no known form.

@@ -52,7 +52,6 @@ def load_config(
     """Return the configuration in the YAML file ``path``.
 
     Args:
-        path: the file.
         environ: what ``${NAME}`` is taken from.
         overrides: values by section and key that go before those of the file, as the command line gives them.
         files: reads the file and all that it names, certificates included; ``Config.files`` afterwards.

@@ -57,7 +57,6 @@ class Authenticate(Check):
     ``exchange.identity`` and ``exchange.service_identity``, and replaces ``scope["headers"]``.
 
     Args:
-        app: the next application.
         validator: knows tokens, or asks; one that is no CachedValidator gets a token cache with its defaults.
         advertise: the identity service that WWW-Authenticate names, if any.
         anonymous: path templates that need no token.
@@ -69,7 +68,6 @@ class Authenticate(Check):
         max_token_bytes: longer tokens are rejected without asking.
         over_limit_status: the answer to an address that has tried too many tokens, 413 or 429.
         removes_forged: False if an earlier check has taken the client's own identity headers off.
-        monotonic: measures what was waited.
     """
 
     def __init__(

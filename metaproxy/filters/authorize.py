@@ -66,11 +66,8 @@ class Authorize(Check):
     several tenants acts from here on for the one in the path (``exchange.identity``, headers).
 
     Args:
-        app: the next application.
-        settings: who may do what; by default what ``options`` say.
+        settings: who may do what; or else its options by name: ``rules``, ``tenant_paths``, …
         tenant_prefixes: prefixes of the token's tenants that paths leave out.
-        mount: the prefix that was taken off paths.
-        options: the options of ``settings`` by name, in its place: ``rules``, ``tenant_paths``, …
     """
 
     def __init__(

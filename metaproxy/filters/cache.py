@@ -66,17 +66,12 @@ class MetadataCache(Stage):
     Raises Fault 504 (``only_if_cached``) for a client that wants memory or nothing.
 
     Args:
-        app: the next application.
-        settings: what may be stored and for whom; by default what ``options`` say.
+        settings: what may be stored and for whom; or else its options by name: ``routes``, ``scope``, …
         name: our name in Cache-Status.
         broadcast: reaches the other replicas; by default there are none.
         entries: a second level of stored answers that replicas share.
         debts: what a cache before this one had to tell the other replicas.
-        mount: the prefix that was taken off paths.
         metrics: where hits, purges and the store's size are counted.
-        monotonic: the clock of ages and leases.
-        wall: the clock of dates.
-        options: the options of ``settings`` by name, in its place: ``routes``, ``max_bytes``, ``scope``, …
     """
 
     def __init__(

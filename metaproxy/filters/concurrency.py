@@ -6,7 +6,7 @@ from functools import partial
 from starlette.types import ASGIApp, Scope
 
 from metaproxy import clock
-from metaproxy.check import GOES_ON, Check, Decided, Prepared, TargetCheck, always, no_application
+from metaproxy.check import GOES_ON, Check, Decided, Prepared, no_application
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.rates import STORE_UNAVAILABLE
@@ -64,18 +64,17 @@ class ConcurrencyLimit(Check):
     client has gone. Only consumers with a running request are remembered.
 
     Args:
-        app: the next stage.
-        settings: how many may run at once of which consumer; by default what ``options`` say. A global limit
-            answers 503.
+        settings: how many may run at once of which consumer; or else its options by name: ``max`` and
+            ``per``. A global limit answers 503.
         limits: the limits among which this one is: the status of a refusal, and what holds while ``shared``
             is away.
         running: the numbers of running requests, if another stage had them before.
         shared: the running requests of all processes; None counts those of this one.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
-        monotonic: measures how long the store kept a request waiting.
         metrics: counts refusals, and tells how many requests run.
-        options: the options of ``settings`` by name, in its place: ``max`` and ``per``.
     """
+
+    passes_any_target = True
 
     def __init__(
         self,
@@ -132,10 +131,6 @@ class ConcurrencyLimit(Check):
     def decide(self, exchange: Exchange, scope: Scope) -> Verdict:
         """Refuse a request whose consumer has enough running; count any other for as long as it runs."""
         return self.begin(exchange, self._consumer_of(exchange))
-
-    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
-        """Let any target pass: each is held by what is ``prepared``."""
-        return always
 
     def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
         """Return the decision about requests of the same consumer."""

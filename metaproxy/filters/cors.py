@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Scope
 
-from metaproxy.check import Check, TargetCheck, always, no_application
+from metaproxy.check import Check, no_application
 from metaproxy.exchange import Exchange
 from metaproxy.protocol.cross_origin import CorsSettings, CrossOriginPolicy
 from metaproxy.protocol.faults import Fault
@@ -20,10 +20,10 @@ class Cors(Check):
     too. Writes ``exchange.response_edits``.
 
     Args:
-        app: the next application.
-        settings: who may ask for what; by default what ``options`` say.
-        options: the options of ``settings`` by name, in its place: ``origins``, ``credentials``, …
+        settings: who may ask for what; or else its options by name: ``origins``, ``credentials``, …
     """
+
+    passes_any_target = True  # what its answer gets does not depend on the target
 
     def __init__(
         self, app: ASGIApp = no_application, /, settings: CorsSettings | None = None, **options: object
@@ -38,10 +38,6 @@ class Cors(Check):
             return self._preflight(origin)
         exchange.edit_response(self._policy.answer_edits(origin))
         return PASS
-
-    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
-        """Let any read pass: what its answer gets does not depend on the target."""
-        return always
 
     def _preflight(self, origin: bytes) -> Verdict:
         fields = self._policy.preflight(origin)

@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Scope
 
-from metaproxy.check import Check, TargetCheck, always, no_application
+from metaproxy.check import Check, no_application
 from metaproxy.exchange import Exchange
 from metaproxy.protocol.header_edits import HeaderSettings, header_edits
 from metaproxy.settings.section import chosen
@@ -16,10 +16,10 @@ class EditHeaders(Check):
     so. The answer's edits are left in ``exchange.response_edits``, so that refusals get them, too.
 
     Args:
-        app: the next application.
-        settings: the edits; by default those of ``options``.
-        options: the options of ``settings`` by name, in its place: ``request`` and ``response``.
+        settings: the edits; or else its options by name: ``request`` and ``response``.
     """
+
+    passes_any_target = True  # the edits do not depend on the target
 
     def __init__(
         self, app: ASGIApp = no_application, /, settings: HeaderSettings | None = None, **options: object
@@ -36,7 +36,3 @@ class EditHeaders(Check):
         if self._request:
             scope["headers"] = self._request.apply(scope["headers"])
         return PASS
-
-    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
-        """Let any read pass: the edits do not depend on the target."""
-        return always

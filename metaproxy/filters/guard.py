@@ -55,7 +55,6 @@ class Guard(Check):
     Writes ``client_address``, ``scheme`` and ``told_by_proxy``.
 
     Args:
-        app: the next application.
         trusted_proxies: networks whose fields about the client are believed, ``unix`` for peers on a unix
             socket; anybody else's are taken off (``proxy_fields``).
         forwarded_header: the family of fields that they write: ``x-forwarded`` or ``forwarded``. The other

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.types import ASGIApp, Scope
 
 from metaproxy import clock
-from metaproxy.check import Check, Prepared, TargetCheck, always, no_application
+from metaproxy.check import Check, Prepared, no_application
 from metaproxy.clock import Clock
 from metaproxy.exchange import Exchange
 from metaproxy.filters.metered import MeteredRate, prepared_limit
@@ -40,14 +40,14 @@ class RateLimit(Check):
     so: an attempt counts whether its token is valid or not.
 
     Args:
-        app: the next stage.
         rates: the rules with their counters, if others need them, too; else
         rules: the rules, counted in this process.
         before_identity: whether the stage holds the rules before identity, or those behind it.
         metrics: counts refusals by rule.
-        monotonic: measures how long the store kept a request waiting.
         options: the options of ``Rates`` by name, beside ``rules``: ``over_limit_status``, ``headers``, …
     """
+
+    passes_any_target = True
 
     def __init__(
         self,
@@ -96,10 +96,6 @@ class RateLimit(Check):
         """Hold the request to its rates, in memory or in the shared store."""
         charges = self.charges_of(exchange, scope)
         return self.charge(exchange, charges) if charges else PASS
-
-    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
-        """Let any target pass: each is held by what is ``prepared``."""
-        return always
 
     def prepared(self, exchange: Exchange, scope: Scope) -> Prepared:
         """Return the decision about requests like this one: the counters that they meet are known."""

@@ -39,7 +39,6 @@ class LimitsEndpoint(Stage):
         rates: the rules and counters, which exempt ``path`` so that asking is never charged.
         path: one or several path templates.
         absolute: our absolute limits by their name in the API (``maxImageMeta``).
-        mount: the prefix that was taken off paths.
         wall: the clock that ``next-available`` is told by.
     """
 

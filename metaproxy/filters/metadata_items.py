@@ -32,10 +32,8 @@ class MetadataItemLimit(Stage):
     Requests for single items, and all other paths, pass untouched.
 
     Args:
-        app: the next stage.
         returned: the most items of an answer; None is any number.
         held: the most items of a PUT or POST; None is any number.
-        metrics: counts refusals.
     """
 
     concerns_kinds = True

@@ -34,13 +34,7 @@ def prepared_limit(limit: "RateLimit", exchange: Exchange, scope: Scope) -> Prep
 
 
 class MeteredRate(Prepared):
-    """A rate rule as one consumer meets it, with whatever request.
-
-    Args:
-        limit: the stage.
-        charge: what a request is charged to.
-        meter: its counter.
-    """
+    """A rate rule as one consumer meets it, with whatever request."""
 
     __slots__ = (
         "_admitted",

@@ -40,13 +40,10 @@ class Rates:
 
     Args:
         rules: the rates to hold, those before identity and those behind it, if there are no ``settings``.
-        settings: the rates with all that holds for them; by default what ``rules`` and ``options`` say.
+        settings: the rates with all that holds for them; or else ``rules`` and its options by name.
         shared: the counters that replicas share; None counts in this process.
         counters: the counters of this process; None makes ``max_counters`` of them.
-        mount: the prefix that was taken off paths.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
-        monotonic: the clock that counts.
-        options: the options of ``settings`` by name, in its place: ``algorithm``, ``endpoint``, …
 
     GET and HEAD of ``endpoint`` are never counted, but by rules that are held before identity.
     Raises RuleError for rules that would count names of one resource apart.

@@ -4,7 +4,7 @@ from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from metaproxy.check import Check, TargetCheck, always, no_application
+from metaproxy.check import Check, no_application
 from metaproxy.exchange import Exchange
 from metaproxy.filters.refusals import refusals
 from metaproxy.protocol.faults import Fault
@@ -23,12 +23,9 @@ class RequestBodyLimit(Check):
     HTTP/2) is counted as it streams: over the limit, reading it raises, which ends the request to the
     upstream half-way. The connection is closed, since the rest of the body is still under way. Writes
     ``exchange.around`` for such a body.
-
-    Args:
-        app: the next stage.
-        max_bytes: the largest body that is let through.
-        metrics: counts refusals.
     """
+
+    passes_any_target = True  # there is nothing to hold if there is no body
 
     def __init__(
         self, app: ASGIApp = no_application, *, max_bytes: int, metrics: Metrics | None = None
@@ -48,10 +45,6 @@ class RequestBodyLimit(Check):
         elif len(length) > MAX_DIGITS or int(length) > self._max_bytes:  # Python reads no longer numbers
             return self._refusal()
         return PASS
-
-    def target_check(self, exchange: Exchange, scope: Scope) -> TargetCheck:
-        """Let any read pass: there is nothing to hold if there is no body."""
-        return always
 
     def _counting(self, app: ASGIApp) -> ASGIApp:
         return partial(self._counted, app)

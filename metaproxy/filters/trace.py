@@ -27,13 +27,9 @@ class Trace:
     the upstream sent none (RFC 9110 §6.6.1).
 
     Args:
-        app: the next application.
-        signature: has the fields of every answer.
         routes: templates of known operations; the template names the route in metrics and log.
         record: where the end of a request is told.
         spans: makes spans for OpenTelemetry; None makes none.
-        date: makes the Date field.
-        clock: monotonic seconds.
         mount: the prefix of paths. It is taken off before any stage sees the request.
     """
 
@@ -134,13 +130,7 @@ class Trace:
 
 
 class PreparedEnd:
-    """The end of requests that differ in nothing but when they come and what memory answers.
-
-    Args:
-        trace: the stage.
-        spans: makes spans of them; None makes none.
-        exchange, scope: one of them.
-    """
+    """The end of requests that differ in nothing but when they come and what memory answers."""
 
     __slots__ = ("_clock", "_ended", "_exchange", "_scope", "_spans")
 

@@ -46,8 +46,7 @@ class CachedValidator(TokenValidator):
     """Remembers the verdicts of another validator.
 
     Args:
-        inner: who is asked.
-        settings: for how long verdicts are kept, and how many; by default what ``options`` say.
+        settings: for how long verdicts are kept, and how many; or else its options by name: ``ttl``, …
         headers: renders an identity for the upstream, once, when its token is validated.
         max_validations: bound of validations under way; above it is IdentityUnavailable (busy).
         probe_interval: seconds between two probes while identity fails.
@@ -55,10 +54,8 @@ class CachedValidator(TokenValidator):
         metrics: where lookups and entries are counted.
         monotonic, wall: the clocks; ``wall`` is there for others, too.
         chance: returns numbers from 0 to 1.
-        sleep: waits for so many seconds.
         revoked: what was revoked for good; one memory for all validators that follow each other.
         shared: the verdicts of other replicas, which are looked up before identity is asked.
-        options: the options of ``settings`` by name, in its place: ``ttl``, ``max_entries``, …
     """
 
     def __init__(

@@ -106,7 +106,6 @@ class Guesses:
         max_waiting: questions of one address that wait at most; one more is refused.
         patience: seconds for which a question waits at most.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one address here.
-        metrics: where guesses are counted by their outcome.
     """
 
     def __init__(

@@ -64,9 +64,6 @@ class KeystoneV2(TokenValidator):
         groups: whether the user's groups are fetched as well.
         catalog: whether identities bring the service catalog.
         timeout: seconds for one call.
-        metrics: where calls are counted.
-        monotonic, wall: the clocks.
-        sleep: waits for so many seconds before another try.
     """
 
     def __init__(

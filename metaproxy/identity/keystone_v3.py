@@ -106,9 +106,6 @@ class KeystoneV3(TokenValidator):
             rejects every token with such rules.
         interface, region: which endpoint of the identity service in the catalog is asked about tokens, once
             the login has brought it; None asks at ``url``. Without a region, that of any region is taken.
-        metrics: where calls are counted.
-        monotonic, wall: the clocks.
-        sleep: waits for so many seconds before another try.
     """
 
     def __init__(

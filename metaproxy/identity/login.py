@@ -36,9 +36,7 @@ class ServiceLogin:
     """Holds the service token, renews it, and asks identity under it.
 
     Args:
-        wire: carries the questions.
         log_in: fetches a new token; raises IdentityUnavailable.
-        monotonic: measures the token's life.
     """
 
     wire: IdentityWire

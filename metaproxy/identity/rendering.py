@@ -58,8 +58,6 @@ class IdentityHeaders:
         send_catalog: whether the service catalog goes along.
         max_catalog_bytes: the largest value of a field with the catalog. A larger one is left out, logged and
             counted: no server reads a head with it, so every request of its user would fail.
-        metrics: where fields that are left out are counted.
-        monotonic: measures the time between two lines of the log.
     """
 
     def __init__(

@@ -35,8 +35,6 @@ class RevocationEventPolling:
     """Asks Keystone again and again what it revoked.
 
     Args:
-        keystone: who is asked.
-        validator: whose verdicts are forgotten.
         interval: seconds between two questions.
         wall: the clock that questions are dated by.
     """

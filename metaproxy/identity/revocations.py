@@ -58,8 +58,6 @@ class Revocations:
     """Revokes tokens here and in every other process.
 
     Args:
-        validator: whose verdicts are forgotten.
-        broadcast: reaches the other processes.
         record: where revocations are recorded for processes that are away.
         lease_seconds: how long verdicts are trusted after the broadcast was lost.
         start_seconds: how long ``start`` waits for the record.

@@ -19,7 +19,7 @@ Anything else is as if there were no value: identity is asked. Only valid tokens
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -80,65 +80,40 @@ class SealingNotInstalled(ValueError):
     """Tokens are to be shared, and what seals them is not installed."""
 
 
+@dataclass(eq=False)
 class SharedTokens:
     """Verdicts on valid tokens in a store that replicas share.
 
     Args:
-        values: the store.
-        sealer: seals values, and opens them.
-        revoked: what was revoked.
         ttl: seconds for which a verdict counts.
         timeout: seconds for which a request waits at most.
-        needs_events: whether nothing counts until ``know_events`` was called.
-        metrics: where look-ups and writes are counted.
-        monotonic: measures what a request waits.
+        needs_events: True until the events of identity are known, if they must be (``know_events``).
         wall: the clock that validations are dated by.
     """
 
-    def __init__(
-        self,
-        values: SharedValues,
-        sealer: "Sealer",
-        *,
-        revoked: RevocationMemory,
-        ttl: float,
-        timeout: float,
-        needs_events: bool = False,
-        metrics: Metrics | None = None,
-        monotonic: Clock = monotonic,
-        wall: Clock = wall,
-    ) -> None:
-        metrics = metrics or Metrics()
-        self._values = values
-        self._sealer = sealer
-        self._revoked = revoked
-        self._ttl = ttl
-        self._timeout = timeout
-        self._lacks_events = needs_events
-        self._is_in_touch = False
-        self._life = b""
-        self._monotonic = monotonic
-        self._wall = wall
+    values: SharedValues
+    sealer: "Sealer"
+    revoked: RevocationMemory
+    ttl: float
+    timeout: float
+    needs_events: bool = False
+    metrics: Metrics = field(default_factory=Metrics)
+    monotonic: Clock = monotonic
+    wall: Clock = wall
+    _is_in_touch: bool = field(init=False, default=False)
+    _life: bytes = field(init=False, default=b"")
+    _events: Repeats = field(init=False, default_factory=lambda: Repeats(logger.warning))
+
+    def __post_init__(self) -> None:
         self._reading, self._writing = TaskSet(), TaskSet()
-        self._events = Repeats(logger.warning)
-        self._look_ups = metrics.counter(
+        self._look_ups = self.metrics.counter(
             "metaproxy_shared_token_lookups",
             "Look-ups of tokens that other replicas have validated.",
             ("result",),
         )
-        self._writes = metrics.counter(
+        self._writes = self.metrics.counter(
             "metaproxy_shared_token_writes", "Validated tokens that were to be shared.", ("result",)
         )
-
-    @property
-    def needs_events(self) -> bool:
-        """True until the events of identity are known, if they must be."""
-        return self._lacks_events
-
-    @property
-    def ttl(self) -> float:
-        """Seconds for which a verdict counts."""
-        return self._ttl
 
     def trust(self, life: bytes) -> None:
         """Use the store from now on: what was revoked is known. ``life`` is that of the store's record."""
@@ -150,7 +125,7 @@ class SharedTokens:
 
     def know_events(self) -> None:
         """Note that the events of identity are known."""
-        self._lacks_events = False
+        self.needs_events = False
 
     async def written(self) -> None:
         """Wait until everything that is on its way to the store has arrived or failed."""
@@ -175,8 +150,8 @@ class SharedTokens:
         life = self._life
         if not self._may_be_used(life):
             return self._counted("not_in_touch", NOTHING)
-        seals = self._sealer.seals(token, USE_PAST_EXPIRY if past_expiry else USE)
-        asked_at = self._wall()
+        seals = self.sealer.seals(token, USE_PAST_EXPIRY if past_expiry else USE)
+        asked_at = self.wall()
         reading = await self._read([seal.name for seal in seals])
         if reading is None:
             return self._counted("unavailable", NOTHING)
@@ -211,7 +186,7 @@ class SharedTokens:
             self._writing.start(self._remove(look_up.held), name="share a token no longer")
 
     def _may_be_used(self, life: bytes) -> bool:
-        return self._is_in_touch and not self._lacks_events and life == self._life
+        return self._is_in_touch and not self.needs_events and life == self._life
 
     def _counted(self, result: str, look_up: LookUp) -> LookUp:
         self._look_ups.add((result,))
@@ -223,18 +198,18 @@ class SharedTokens:
         A store that is late is asked to its end, so that it is known to be away.
         """
         reading = self._reading.start(self._attempt(names), name="look a shared token up")
-        due = self._monotonic() + self._timeout
-        await asyncio.wait((reading,), timeout=self._timeout)
+        due = self.monotonic() + self.timeout
+        await asyncio.wait((reading,), timeout=self.timeout)
         if not reading.done():
             # This process may be late itself. The answer is then in the socket, and is read next.
-            late = self._monotonic() - due
-            await asyncio.wait((reading,), timeout=min(max(late, 0.0), self._timeout))
+            late = self.monotonic() - due
+            await asyncio.wait((reading,), timeout=min(max(late, 0.0), self.timeout))
         has_ended = reading.done() and not reading.cancelled() and reading.exception() is None
         return reading.result() if has_ended else None
 
     async def _attempt(self, names: Sequence[str]) -> Reading | None:
         try:
-            return await self._values.read(names)
+            return await self.values.read(names)
         except OSError:
             return None
 
@@ -253,9 +228,9 @@ class SharedTokens:
             return "clocks_differ", look_up
         age = max(0.0, look_up.asked_at - asked_at, look_up.store_time - store_time)
         has_expired = 0.0 != identity.expires_at <= look_up.asked_at and not look_up.is_past_expiry
-        if age >= min(ttl, self._ttl) or has_expired:
+        if age >= min(ttl, self.ttl) or has_expired:
             return "too_old", look_up
-        if self._revoked.void(identity, fingerprint, age=age):
+        if self.revoked.void(identity, fingerprint, age=age):
             return "revoked", look_up
         return "found", replace(look_up, identity=identity, age=age)
 
@@ -263,15 +238,15 @@ class SharedTokens:
         self._events.log("a shared token cannot be used; identity is asked", (reason,), reason=reason)
 
     def _seconds_left(self, look_up: LookUp, identity: Identity) -> float:
-        now = self._wall()
-        seconds = self._ttl - (now - look_up.asked_at)
+        now = self.wall()
+        seconds = self.ttl - (now - look_up.asked_at)
         if identity.expires_at and not look_up.is_past_expiry:
             seconds = min(seconds, identity.expires_at - now)
         return seconds
 
     async def _write(self, name: str, value: bytes, seconds: float) -> None:
         try:
-            await self._values.write(name, value, seconds)
+            await self.values.write(name, value, seconds)
         except OSError:
             self._writes.add(("not_stored",))
         else:
@@ -279,7 +254,7 @@ class SharedTokens:
 
     async def _remove(self, names: Sequence[str]) -> None:
         try:
-            await self._values.remove(names)
+            await self.values.remove(names)
         except OSError:
             logger.debug("a shared token was not removed")
 

@@ -38,7 +38,6 @@ class StaticTokens(TokenValidator):
 
     Args:
         tokens: the tokens; the same token twice is a ValueError.
-        wall: the clock that expiries are held against.
     """
 
     def __init__(self, tokens: Iterable[StaticToken], *, wall: Clock = wall) -> None:

@@ -83,7 +83,6 @@ class TokenCache:
 
     Args:
         settings: for how long, and how many. A verdict that is larger than ``max_bytes`` is not kept.
-        monotonic, wall: the clocks.
         chance: returns numbers from 0 to 1.
     """
 

@@ -35,10 +35,8 @@ class Tries(Generic[T]):
     """Calls one service, which has one URL or several, until it answers.
 
     Args:
-        urls: where it is.
         timeout: seconds for one call, all tries included.
         has_failed: whether an answer says that another URL should be asked, if there is one.
-        sleep: waits for so many seconds.
     """
 
     def __init__(

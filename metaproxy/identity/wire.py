@@ -96,7 +96,6 @@ class IdentityWire:
         url: what every path is appended to; or several, of which one is asked (``tries``).
         timeout: seconds for one call, body and further tries included.
         metrics: where calls are counted, by operation and outcome.
-        sleep: waits for so many seconds before another try.
     """
 
     def __init__(

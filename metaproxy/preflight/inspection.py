@@ -88,7 +88,6 @@ def inspect(
     """Read the configuration in ``path`` and look at all that it needs of this machine.
 
     Args:
-        path: the file.
         environ: what ``${NAME}`` is taken from.
         overrides: values by section and key that go before those of the file.
         files: reads the file and all that it names.

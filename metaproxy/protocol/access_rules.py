@@ -101,12 +101,7 @@ PathRules: TypeAlias = tuple[tuple[_Compiled, ...], ...]
 
 
 class AccessRules:
-    """Rules in the order in which they are written.
-
-    Args:
-        rules: the rules.
-        mount: the prefix that was taken off paths.
-    """
+    """Rules in the order in which they are written."""
 
     def __init__(self, rules: Iterable[AccessRule], mount: Mount = NOT_MOUNTED) -> None:
         self._table: ResourceTable[_Compiled] = ResourceTable(mount)

@@ -20,8 +20,6 @@ class OpenPaths:
     """Path templates that need no token.
 
     Args:
-        templates: the templates.
-        mount: the prefix that was taken off paths.
         exact: whether templates speak for paths as they are written alone: for no other version or form, no
             format and no final slash.
     """

@@ -67,7 +67,6 @@ class ResourceTable(Generic[T]):
     A template is found once, however many names it matches. Raises TemplateError from ``add``.
 
     Args:
-        mount: the prefix that was taken off the paths.
         memo_entries: how many shapes of paths are remembered; 0 if whoever asks remembers.
         wide: whether names count that only an origin mounted at a version serves (``names``).
     """

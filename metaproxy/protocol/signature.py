@@ -6,11 +6,7 @@ from metaproxy.protocol.headers import Header
 
 
 class Signature:
-    """Ends the head of every answer. Every writer of heads adds the request's id and Date behind it.
-
-    Args:
-        via: our element of Via.
-    """
+    """Ends the head of every answer. Every writer of heads adds the request's id and Date behind it."""
 
     def __init__(self, via: bytes) -> None:
         self._via = via

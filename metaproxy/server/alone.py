@@ -20,11 +20,7 @@ class Alone:
     """Reads the configuration and takes it into use in this process.
 
     Args:
-        source: reads the configuration.
-        reloader: this process's application.
         watch: notices changes of the files; None if they are not watched.
-        notifier: tells systemd.
-        time: the wall clock.
     """
 
     source: Source

@@ -63,13 +63,9 @@ class Answers:
     """Gives each request its turn, refuses what is not a request, and closes after the last answer.
 
     Args:
-        flow: the connection.
-        edge: what all connections share.
         reader: reads the requests; it is stopped where no further one is answered.
         deadlines: begin to count again when everything is answered.
-        address: the client's.
         linger: closes the connection when the client has read the last answer.
-        tasks: those of the server.
     """
 
     def __init__(

@@ -24,7 +24,6 @@ class Deadlines:
     """The moments by which one client must have acted, in the loop's seconds; 0 for never.
 
     Args:
-        limits: how long each may take.
         now: the moment at which the client connected.
     """
 

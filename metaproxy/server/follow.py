@@ -36,8 +36,6 @@ class Follower:
     """The worker's end of the connection to its supervisor.
 
     Args:
-        end: the socket.
-        reloader: this worker's application.
         break_off: ends this worker at once.
     """
 

@@ -22,9 +22,6 @@ class LingeringProtocol(asyncio.Protocol):
 
     Args:
         former: gets ``connection_lost``.
-        transport: the connection.
-        edge: counts it.
-        connections: those of the server.
     """
 
     def __init__(

@@ -69,9 +69,7 @@ class EdgeProtocol(asyncio.Protocol):
     """One client connection; see above. uvicorn makes it, and holds its tasks.
 
     Args:
-        config, server_state: uvicorn's.
         app_state, loop: what uvicorn gives to every protocol; not used.
-        edge: what all connections share.
     """
 
     transport: asyncio.Transport

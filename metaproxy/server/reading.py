@@ -60,8 +60,6 @@ class Reader:
     """Reads requests from octets.
 
     Args:
-        taker: gets the requests.
-        limits: of heads and targets.
         peers: what the scope of every request says of the connection: ``client``, ``server`` and ``scheme``.
     """
 

@@ -49,11 +49,8 @@ class Reloader:
     """A running metaproxy for its operator: the application in use, its configuration, and how to change it.
 
     Args:
-        switch: hands requests to the application in use.
-        state: the configuration in use.
         worker: the number of this process among the workers.
         outside: returns what brings a configuration into use outside the application; raises TlsError.
-        ask: reads the files anew, in every worker; raises ReloadRefused.
     """
 
     switch: Switch

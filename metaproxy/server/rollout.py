@@ -56,12 +56,8 @@ class Rollout:
     """The supervisor's part in reloads. Workers are known by their numbers.
 
     Args:
-        source: reads the configuration.
-        current: what the workers begin with.
         at_change: called when a configuration is in use.
         notifier: tells systemd; None tells nobody.
-        clock: monotonic.
-        wall: the wall clock.
     """
 
     source: Readable

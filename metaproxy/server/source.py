@@ -42,7 +42,6 @@ class Source:
     """Reads the configuration file and all files that it names.
 
     Args:
-        path: the configuration file.
         bound: the configuration of the start, which the listeners are bound for.
         warnings: what was logged of it.
     """

@@ -21,11 +21,7 @@ EXIT_FORCED = 1
 
 
 class Presses:
-    """Counts the signals that ask for the end.
-
-    Args:
-        clock: monotonic.
-    """
+    """Counts the signals that ask for the end."""
 
     def __init__(self, clock: Clock = monotonic) -> None:
         self._clock = clock
@@ -43,11 +39,7 @@ class Presses:
 
 
 class Stopping:
-    """The answer to SIGTERM and SIGINT of a process that serves alone.
-
-    Args:
-        break_off: breaks requests off.
-    """
+    """The answer to SIGTERM and SIGINT of a process that serves alone."""
 
     def __init__(self, break_off: Callable[[], None]) -> None:
         self.asked = asyncio.Event()

@@ -33,9 +33,6 @@ class AppTurn:
     """One request and its answer.
 
     Args:
-        app: answers the request of ``scope``.
-        flow: the connection.
-        tasks: holds the task.
         completed: called when the answer is written.
         keep_alive: whether another request may follow on the connection.
         expects_continue: whether the client waits for 100 (Continue) before it sends the body.

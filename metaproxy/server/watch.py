@@ -43,9 +43,7 @@ class Watch:
     """Compares files with what was read of them. The caller waits for ``pause`` between two looks.
 
     Args:
-        source: has read the files.
         read: returns the digest of a file now, None if it cannot be read.
-        clock: monotonic.
     """
 
     def __init__(

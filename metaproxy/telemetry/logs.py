@@ -34,7 +34,6 @@ def configure(log_format: str = "json", level: str = "info", *, time: Clock = wa
     Args:
         log_format: ``json`` or ``console``.
         level: ``debug``, ``info``, ``warning`` or ``error``.
-        time: the wall clock of the field ``time``.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

@@ -39,7 +39,6 @@ class Feed:
     ``dropped`` counts the lines that were lost, for good; ``missing`` those since the last that was written.
 
     Args:
-        outlet: carries the lines.
         name: the log, as the metric names it.
         reserve: bytes that this log may add where the outlet is full.
         report: is called when lines begin to be dropped, and when lines are written again.
@@ -81,7 +80,6 @@ class Outlet:
     """A file descriptor that lines are written to. Bounded in bytes; several threads may use it.
 
     Args:
-        descriptor: where the lines go.
         max_bytes: how much may wait for the reader.
     """
 

@@ -14,9 +14,7 @@ class Repeats:
 
     Args:
         log: takes the event, such as ``logger.warning``.
-        interval: seconds.
         number: the field of the event that says how often it came.
-        clock: monotonic seconds.
     """
 
     def __init__(

@@ -45,10 +45,8 @@ class RequestRecord:
     """Counts requests by route, method, status, outcome and reason, times them, and logs them.
 
     Args:
-        metrics: where the counts go.
         access_log: where the lines go; None writes none.
         sample: the share of requests answered below 400 that get a line, 0 to 1.
-        time: the wall clock of the log.
         chance: returns numbers from 0 to 1.
     """
 
@@ -172,12 +170,7 @@ class RequestRecord:
 
 
 class PreparedRecord:
-    """Records requests that differ in nothing but when they come and what memory answers.
-
-    Args:
-        record: what they are recorded in.
-        exchange, method, path: one of them.
-    """
+    """Records requests that differ in nothing but when they come and what memory answers."""
 
     __slots__ = ("_bound", "_client", "_kind", "_method", "_path", "_project", "_record", "_route", "_user")
 

@@ -34,7 +34,6 @@ class Spans:
         exporter: an OpenTelemetry ``SpanExporter``; see ``otlp_exporter``.
         sample: the share of requests that get a span where the client has not decided, 0 to 1.
         chance: returns numbers from 0 to 1.
-        time: the wall clock.
 
     Raises SpansUnavailable without the extra ``otel``.
     """

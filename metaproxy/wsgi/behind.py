@@ -23,7 +23,6 @@ class Behind:
     """An ASGI application that answers with what a WSGI application answers.
 
     Args:
-        app: the application.
         threads: how many requests it answers at the same time; further ones wait.
     """
 

@@ -28,13 +28,7 @@ Command: TypeAlias = Message | str | BaseException | None
 
 
 class Call:
-    """A request and its answer, between the server's thread and the loop.
-
-    Args:
-        app: answers.
-        environ: the request.
-        thread: runs the application.
-    """
+    """A request and its answer, between the server's thread and the loop."""
 
     def __init__(self, app: ASGIApp, environ: Environ, thread: LoopThread) -> None:
         self._app = app

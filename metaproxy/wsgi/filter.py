@@ -82,7 +82,6 @@ class Filter(Line):
     """The line around a WSGI application, which answers where otherwise the upstream would be asked.
 
     Args:
-        app: the application.
         config: the configuration, or the path of its file; its section upstream is not used.
         threads: how many requests the application answers at the same time in this process.
 
@@ -121,8 +120,6 @@ def filter_factory(
 
     Args:
         global_conf: what PasteDeploy tells of the ini file; ``here`` is its folder.
-        config: the configuration's path.
-        threads: how many requests the application answers at the same time.
     """
     path = _path(global_conf, config)
     return lambda app: Filter(app, path, threads=int(threads))

@@ -83,7 +83,6 @@ def count_items(body: bytes, content_types: Iterable[bytes]) -> int:
     """Return the number of items in a metadata collection; raises Uncountable.
 
     Args:
-        body: the document.
         content_types: the value of each Content-Type field.
     """
     types = [

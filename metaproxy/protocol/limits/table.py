@@ -122,11 +122,9 @@ class RateTable:
     """Finds the rules that a request meets.
 
     Args:
-        rules: every rule; names are unique.
         algorithm: ``gcra`` or ``fixed-window``.
         exempt: path templates whose GET and HEAD are never counted (the limits endpoint), but by rules that
             are held before identity.
-        mount: the prefix that was taken off paths.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one consumer.
 
     Raises RuleError for two rules of one name, or an unknown algorithm.

@@ -192,4 +192,4 @@ async def test_a_fetch_that_is_under_way_when_the_cache_closes_ends() -> None:
         await front.line.cache.close()
         await front.forward.close()
 
-        await until(lambda: not front.line.cache.inventory._flights)
+        await until(lambda: not front.line.cache.inventory.flights)
