@@ -8,6 +8,7 @@ from metaproxy.admin.operation import Operation
 from metaproxy.admin.service import Service
 from metaproxy.assembly.readiness import Check, degraded, is_ready
 from metaproxy.clock import Clock, monotonic
+from metaproxy.telemetry.metrics import SECONDS
 from metaproxy.version import __version__
 
 CONSUMERS = 10
@@ -112,7 +113,7 @@ def operations(service: Service, clock: Clock = monotonic) -> list[Operation]:
             loaded_at=service.state.loaded_at,
             requests=record.by_outcome(),
             refusals=record.by_reason(),
-            latency_bounds=list(record.seconds.bounds),
+            latency_bounds=list(SECONDS),
             latency={
                 outcome: Latency(list(row.counts), row.total)
                 for (outcome,), row in record.seconds.rows.items()

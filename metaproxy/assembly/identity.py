@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from hashlib import sha256
 from typing import Literal, NamedTuple
@@ -273,18 +274,9 @@ def _login_v3(login: LoginV3) -> Password | ApplicationCredential:
         return ApplicationCredential(
             login.application_credential_id, login.application_credential_secret.get_secret_value()
         )
-    return Password(
-        password=login.password.get_secret_value() if login.password else "",
-        username=login.username or "",
-        user_id=login.user_id or "",
-        user_domain_name=login.user_domain_name or "",
-        user_domain_id=login.user_domain_id or "",
-        project_name=login.project_name or "",
-        project_id=login.project_id or "",
-        project_domain_name=login.project_domain_name or "",
-        project_domain_id=login.project_domain_id or "",
-        system_scope=login.system_scope,
-    )
+    said = {each.name: getattr(login, each.name) for each in fields(Password)}
+    said["password"] = login.password.get_secret_value() if login.password else ""
+    return Password(**{name: value for name, value in said.items() if value is not None})
 
 
 def _login_v2(login: LoginV2) -> PasswordV2:

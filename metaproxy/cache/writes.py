@@ -3,7 +3,7 @@
 Between the moment a write is sent and the moment its effect is certain, the origin may answer a read
 with the old value or with the new one. Were either stored, a later read could see the older of two
 values that clients have already seen. So reads of what is being written go to the origin, each by
-itself. A write whose effect stays uncertain (no answer, or 202) holds on for ``unsettled_seconds``.
+itself. A write whose effect stays uncertain (no answer, or 202) holds on for ``UNSETTLED_SECONDS``.
 """
 
 from collections.abc import Hashable, Iterable
@@ -12,20 +12,17 @@ from metaproxy.clock import Clock
 
 WRITE_SECONDS = 120.0
 """After so long without an end, a write that another replica told of is taken for over."""
+UNSETTLED_SECONDS = 30.0
+"""How long a write of uncertain effect goes on to count."""
+MAX_TAGS = 65536
+"""How many tags are held; beyond that the oldest go, whose writes are the likeliest over."""
 
 
 class Writes:
-    """The tags that writes under way concern.
+    """The tags that writes under way concern."""
 
-    Args:
-        unsettled_seconds: how long a write of uncertain effect goes on to count.
-        max_tags: how many tags are held; beyond that the oldest go, whose writes are the likeliest over.
-    """
-
-    def __init__(self, monotonic: Clock, *, unsettled_seconds: float = 30.0, max_tags: int = 65536) -> None:
+    def __init__(self, monotonic: Clock) -> None:
         self._monotonic = monotonic
-        self._unsettled_seconds = unsettled_seconds
-        self._max_tags = max_tags
         # By the hashes of tags, because a tag may hold a whole path. After a collision more is held back.
         self._until: dict[int, dict[Hashable, float]] = {}
 
@@ -36,7 +33,7 @@ class Writes:
     def end(self, write: Hashable, tags: Iterable[str], *, settled: bool) -> None:
         """Note that ``write`` is over; ``settled``: that its effect is certain."""
         if not settled:
-            self._hold(write, tags, self._unsettled_seconds)
+            self._hold(write, tags, UNSETTLED_SECONDS)
             return
         for tag in map(hash, tags):
             writes = self._until.get(tag, {})
@@ -54,7 +51,7 @@ class Writes:
             writes = self._until.pop(tag, {})
             writes[write] = until
             self._until[tag] = writes
-        while len(self._until) > self._max_tags:
+        while len(self._until) > MAX_TAGS:
             del self._until[next(iter(self._until))]
 
     def _under_way(self, tag: int) -> bool:

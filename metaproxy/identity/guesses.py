@@ -27,6 +27,8 @@ from metaproxy.protocol.addresses import IPV6_PREFIX, counted_as
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Metrics
 
+MAX_WAITING = 4096
+"""Questions of one address that wait at most; one more is refused."""
 MAX_VOUCHED = 32_768
 """Digests of tokens that were valid: 90 bytes each."""
 
@@ -103,7 +105,6 @@ class Guesses:
         counter: counts guesses; None sets no limit.
         at_once: places that one address may have at most.
         places: questions that are asked at the same time, of all addresses.
-        max_waiting: questions of one address that wait at most; one more is refused.
         patience: seconds for which a question waits at most.
         ipv6_prefix: IPv6 addresses that have so many bits in common are one address here.
     """
@@ -114,7 +115,6 @@ class Guesses:
         *,
         at_once: int = 32,
         places: int = 60,
-        max_waiting: int = 4096,
         patience: float = 5.0,
         ipv6_prefix: int = IPV6_PREFIX,
         metrics: Metrics | None = None,
@@ -122,7 +122,6 @@ class Guesses:
         self._counter = counter
         self._at_once = at_once
         self._free = places
-        self._max_waiting = max_waiting
         self._patience = patience
         self._ipv6_prefix = ipv6_prefix
         self._lanes: dict[str, _Lane] = {}
@@ -207,7 +206,7 @@ class Guesses:
         if not lane.waiting and lane.places < self._at_once and self._free:
             self._take_place(lane)
             return
-        if len(lane.waiting) >= self._max_waiting:
+        if len(lane.waiting) >= MAX_WAITING:
             raise self._exceeded(1)
         mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         lane.waiting.append(mine)
@@ -237,7 +236,7 @@ class Guesses:
 
     async def _parked(self, lane: _Lane, seconds: int) -> bool:
         """Wait until a charge of the address is given back: True; False if all were rejected."""
-        if len(lane.parked) >= self._max_waiting:
+        if len(lane.parked) >= MAX_WAITING:
             raise self._exceeded(seconds)
         mine: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         lane.parked.append(mine)

@@ -157,15 +157,12 @@ def _owners(identity: Identity) -> Iterator[Name]:
 class RevokedTokens:
     """The tokens that were finally revoked, in case identity has not heard of it or is slow to.
 
-    Args:
-        max_entries: how many; the oldest is forgotten first.
-        ttl: seconds for which one is remembered: no token should live longer.
+    Of more than ``max_entries`` the oldest is forgotten first. No token should live for longer than
+    ``KEPT_SECONDS``.
     """
 
-    def __init__(
-        self, *, max_entries: int = MAX_RECORDED, ttl: float = KEPT_SECONDS, monotonic: Clock = monotonic
-    ) -> None:
-        self._names: TTLCache[Name, None] = TTLCache(maxsize=max_entries, ttl=ttl, timer=monotonic)
+    def __init__(self, *, max_entries: int = MAX_RECORDED, monotonic: Clock = monotonic) -> None:
+        self._names: TTLCache[Name, None] = TTLCache(max_entries, KEPT_SECONDS, timer=monotonic)
 
     def __len__(self) -> int:
         return len(self._names)

@@ -105,10 +105,10 @@ def end_to_end(headers: Headers) -> list[Header]:
     return [header for header in headers if header[0] not in dropped]
 
 
-def via_element(pseudonym: str, version: str | None, protocol_version: str = "1.1") -> bytes:
+def via_element(pseudonym: str, version: str | None) -> bytes:
     """Return our element of a Via field: ``1.1 metaproxy (metaproxy/0.1.0)`` (RFC 9110 §7.6.3)."""
     comment = f" (metaproxy/{version})" if version else ""
-    return f"{protocol_version} {pseudonym}{comment}".encode("ascii")
+    return f"1.1 {pseudonym}{comment}".encode("ascii")
 
 
 def via_names(headers: Headers, pseudonym: str) -> int:

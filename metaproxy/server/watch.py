@@ -40,20 +40,9 @@ class Reader(Protocol):
 
 
 class Watch:
-    """Compares files with what was read of them. The caller waits for ``pause`` between two looks.
+    """Compares files with what was read of them. The caller waits for ``pause`` between two looks."""
 
-    Args:
-        read: returns the digest of a file now, None if it cannot be read.
-    """
-
-    def __init__(
-        self,
-        source: Reader,
-        *,
-        read: Callable[[Path], bytes | None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._read = read or digest
+    def __init__(self, source: Reader, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seen: Digests | None = None
         self._unrest_since = 0.0
@@ -86,7 +75,7 @@ class Watch:
 
     def _now(self, paths: Iterable[Path]) -> Digests:
         """The digests as they are now; of a file that has just gone, the one that is known."""
-        return {path: self._read(path) or self._of_missing(path) for path in paths}
+        return {path: digest(path) or self._of_missing(path) for path in paths}
 
     def _of_missing(self, path: Path) -> bytes | None:
         now = self._clock()

@@ -7,6 +7,7 @@ families at scrape time. Labels are fixed sets of words; nothing a client sends 
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -84,33 +85,30 @@ class Total(Gauge):
 class Row:
     """The counts of one histogram for one combination of label values."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("counts", "total")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.counts[bisect_left(SECONDS, seconds)] += 1
         self.total += seconds
 
 
 class Histogram:
     """Counts of durations by upper bound in seconds, one row per combination of label values."""
 
-    def __init__(
-        self, name: str, documentation: str, labels: Sequence[str] = (), bounds: Sequence[float] = SECONDS
-    ) -> None:
-        self.name, self.documentation, self.labels, self.bounds = name, documentation, tuple(labels), bounds
+    def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
+        self.name, self.documentation, self.labels = name, documentation, tuple(labels)
         self.rows: dict[Labels, Row] = {}
 
     def row(self, labels: Labels = ()) -> Row:
         """Return the counts for the label values ``labels``, given in the order of the names."""
         found = self.rows.get(labels)
         if found is None:
-            found = self.rows[labels] = Row(self.bounds)
+            found = self.rows[labels] = Row()
         return found
 
     def observe(self, labels: Labels, seconds: float) -> None:
@@ -122,11 +120,14 @@ class Histogram:
         family = HistogramMetricFamily(self.name, self.documentation, labels=self.labels)
         for labels, row in list(self.rows.items()):
             total, buckets = 0, []
-            for bound, count in zip([*map(str, self.bounds), "+Inf"], row.counts, strict=True):
+            for bound, count in zip([*map(str, SECONDS), "+Inf"], row.counts, strict=True):
                 total += count
                 buckets.append((bound, total))
             family.add_metric(labels, buckets, sum_value=row.total)
         return family
+
+
+Kept = TypeVar("Kept", Counter, Histogram)
 
 
 class Metrics(Collector):
@@ -151,16 +152,17 @@ class Metrics(Collector):
 
     def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
         """Return the counter ``name`` (without ``_total``), made at the first call."""
-        found = self._instruments.setdefault(name, Counter(name, documentation, labels))
-        if not isinstance(found, Counter):
-            raise TypeError(f"{name} is no counter")
-        return found
+        return self._kept(Counter(name, documentation, labels))
 
     def histogram(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Histogram:
         """Return the histogram ``name`` (in seconds), made at the first call."""
-        found = self._instruments.setdefault(name, Histogram(name, documentation, labels))
-        if not isinstance(found, Histogram):
-            raise TypeError(f"{name} is no histogram")
+        return self._kept(Histogram(name, documentation, labels))
+
+    def _kept(self, made: Kept) -> Kept:
+        """Return the instrument of that name and kind, ``made`` if there is none; raises TypeError."""
+        found = self._instruments.setdefault(made.name, made)
+        if not isinstance(found, type(made)):
+            raise TypeError(f"{made.name} is no {type(made).__name__.lower()}")
         return found
 
     def gauge(

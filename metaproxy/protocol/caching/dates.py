@@ -8,6 +8,7 @@ and a cache must take an answer with an invalid Expires for stale (RFC 9111 §5.
 import re
 from calendar import timegm
 from datetime import UTC, datetime
+from email.utils import formatdate
 from functools import lru_cache
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -56,11 +57,7 @@ def render(seconds: float) -> bytes:
 @lru_cache(maxsize=8)
 def _render(seconds: int) -> bytes:
     """Return the date of a moment; all moments of one second have one date."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return (
-        f"{DAYS[moment.weekday()]}, {moment.day:02} {MONTHS[moment.month - 1]} {moment.year:04} "
-        f"{moment:%H:%M:%S} GMT"
-    ).encode("ascii")
+    return formatdate(seconds, usegmt=True).encode("ascii")
 
 
 def _seconds(found: re.Match[str], this_year: int) -> float | None:
