@@ -1,7 +1,7 @@
 """metaproxy as an operator runs it: a YAML file, a process, real sockets."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +116,19 @@ def requests_seen(service: str) -> int:
     counted = httpx.get(f"{service}/_demo/requests", trust_env=False).json()
     seen: int = counted["total"] - counted["requests"].get("GET /", 0)
     return seen
+
+
+@contextmanager
+def replicas(
+    number: int, folder: Path, *, upstream: str, identity: str, sections: Sections
+) -> Iterator[list[Proxy]]:
+    """Run so many proxies with the same ``sections`` until the end of the block."""
+    with ExitStack() as stack:
+        proxies = []
+        for one in range(number):
+            proxy = Proxy(folder / str(one), upstream=upstream, identity=identity, sections=sections)
+            stack.callback(proxy.server.stop)
+            proxies.append(proxy)
+        for proxy in proxies:
+            proxy.until_ready()
+        yield proxies

@@ -4,7 +4,12 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ import pytest
 
 from metaproxy.demo.world import ALICE
 from metaproxy.store.running import LEASE_SECONDS
+from tests.e2e import deployment
 from tests.e2e.deployment import RED_API, Proxy
 from tests.e2e.processes import wait_until
 from tests.redis_server import RedisServer
@@ -78,10 +84,9 @@ async def counting_origin() -> AsyncIterator[Origin]:
                 await asyncio.sleep(0.01)
 
 
-@contextmanager
 def replicas(
     folder: Path, redis: RedisServer, origin: str, identity: str, **limits: Any
-) -> Iterator[Sequence[Proxy]]:
+) -> AbstractContextManager[Sequence[Proxy]]:
     """Run proxies that share ``redis`` until the end of the block."""
     concurrent = {"max": MAXIMUM, "shared": True}
     sections = {
@@ -89,15 +94,7 @@ def replicas(
         "store": {"url": redis.url, "timeout": "2s"},
         "upstream": {"retries": 0},
     }
-    with ExitStack() as stack:
-        proxies = []
-        for number in range(REPLICAS):
-            proxy = Proxy(folder / str(number), upstream=origin, identity=identity, sections=sections)
-            stack.callback(proxy.server.stop)
-            proxies.append(proxy)
-        for proxy in proxies:
-            proxy.until_ready()
-        yield proxies
+    return deployment.replicas(REPLICAS, folder, upstream=origin, identity=identity, sections=sections)
 
 
 class Client:

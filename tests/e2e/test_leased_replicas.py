@@ -1,14 +1,15 @@
 """Replicas that borrow from one Redis: a limit is one limit, while replicas and servers die under load."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metaproxy.demo.world import ALICE
+from tests.e2e import deployment
 from tests.e2e.burst import Outcome, burst
 from tests.e2e.deployment import METADATA, ROUTE, Proxy
 from tests.redis_sentinel import RedisBehindSentinel
@@ -29,19 +30,10 @@ LIFE = 1.2
 """Seconds after which no slice is out: its life, an eighth for clocks, and its report."""
 
 
-@contextmanager
-def replicas(folder: Path, compute: str, identity: str, store: str) -> Iterator[list[Proxy]]:
+def replicas(folder: Path, compute: str, identity: str, store: str) -> AbstractContextManager[list[Proxy]]:
     """Run them until the end of the block."""
-    with ExitStack() as stack:
-        sections: dict[str, Any] = {"limits": LEASED, "store": {"url": store, "timeout": "2s"}}
-        proxies = []
-        for number in range(REPLICAS):
-            proxy = Proxy(folder / str(number), upstream=compute, identity=identity, sections=sections)
-            stack.callback(proxy.server.stop)
-            proxies.append(proxy)
-        for proxy in proxies:
-            proxy.until_ready()
-        yield proxies
+    sections: dict[str, Any] = {"limits": LEASED, "store": {"url": store, "timeout": "2s"}}
+    return deployment.replicas(REPLICAS, folder, upstream=compute, identity=identity, sections=sections)
 
 
 async def admitted(proxies: Sequence[Proxy], requests: int, connections: int = CONNECTIONS) -> int:

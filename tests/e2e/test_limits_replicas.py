@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from metaproxy.demo.world import ALICE
+from tests.e2e import deployment
 from tests.e2e.burst import Outcome, burst
 from tests.e2e.deployment import METADATA, ROUTE, Proxy
 from tests.e2e.processes import wait_until
@@ -84,17 +85,12 @@ def _store_state(proxy: Proxy) -> str:
 @contextmanager
 def replicas(folder: Path, compute: str, identity: str, limits: dict[str, Any]) -> Iterator[Replicas]:
     """Run them until the end of the block."""
-    with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer())
+    with RedisServer() as redis:
         sections = {"limits": limits, "store": {"url": redis.url, "timeout": f"{STORE_TIMEOUT}s"}}
-        proxies = []
-        for number in range(REPLICAS):
-            proxy = Proxy(folder / str(number), upstream=compute, identity=identity, sections=sections)
-            stack.callback(proxy.server.stop)
-            proxies.append(proxy)
-        for proxy in proxies:
-            proxy.until_ready()
-        yield Replicas(redis, proxies)
+        with deployment.replicas(
+            REPLICAS, folder, upstream=compute, identity=identity, sections=sections
+        ) as proxies:
+            yield Replicas(redis, proxies)
 
 
 def longest_wait(outcomes: Sequence[Outcome]) -> float:

@@ -102,6 +102,17 @@ async def test_one_of_two_readers_may_leave(fast: bool, leaves_first: bool) -> N
     assert "client_disconnected" not in of_stayer
 
 
+async def two_readers_wait(proxy: Wired, origin: Origin) -> tuple[list[int], list[str]]:
+    """Let two readers wait for one flight; return the statuses that they get, and their lines of the log."""
+    origin.open.clear()
+    readers = [await begun(proxy), await begun(proxy)]
+    await proxy.flying(2)
+    proxy.wait(2)
+    origin.open.set()
+    statuses = [(await reader.answer()).status for reader in readers]
+    return statuses, (await logged(proxy, 3))[1:]
+
+
 @BOTH_WAYS
 async def test_all_who_wait_for_a_flight_that_fails_have_waited_for_its_target(fast: bool) -> None:
     origin = Origin(b"no HTTP\r\n\r\n")
@@ -109,16 +120,10 @@ async def test_all_who_wait_for_a_flight_that_fails_have_waited_for_its_target(f
         origin.answer = response()
         await proxy.ask(path=WARM_UP)
         origin.answer = b"no HTTP\r\n\r\n"
-        origin.open.clear()
-        readers = [await begun(proxy), await begun(proxy)]
-        await proxy.flying(2)
-        proxy.wait(2)
-        origin.open.set()
-        answers = [await reader.answer() for reader in readers]
-        lines = (await logged(proxy, 3))[1:]
+        statuses, lines = await two_readers_wait(proxy, origin)
         counted = number_of_waits(proxy)
 
-    assert [answer.status for answer in answers] == [502, 502]
+    assert statuses == [502, 502]
     for line in lines:
         assert proxy.upstream.origin in line
         assert WAITS in line
@@ -132,15 +137,9 @@ async def test_readers_of_a_stale_answer_have_waited_for_the_upstream_that_fails
         await proxy.ask()
         proxy.wait(2)
         origin.answer = response(status="503 Service Unavailable")
-        origin.open.clear()
-        readers = [await begun(proxy), await begun(proxy)]
-        await proxy.flying(2)
-        proxy.wait(2)
-        origin.open.set()
-        answers = [await reader.answer() for reader in readers]
-        lines = (await logged(proxy, 3))[1:]
+        statuses, lines = await two_readers_wait(proxy, origin)
 
-    assert [answer.status for answer in answers] == [200, 200]
+    assert statuses == [200, 200]
     for line in lines:
         assert "'stale'" in line
         assert proxy.upstream.origin in line

@@ -23,6 +23,13 @@ from tests.identities import ALICE, NOW, FakeClock
 from tests.unit.identity.sharing_replicas import KEY, KNOWN, LIFE, OTHER_KEY, TOKEN, World
 
 
+async def validated_world(**tokens: Identity) -> World:
+    """Return a world in which one replica has validated the token."""
+    world = World(**tokens)
+    await world.replica().resolve()
+    return world
+
+
 async def test_identity_is_asked_once_for_all_replicas() -> None:
     world = World()
     replicas = [world.replica() for _ in range(3)]
@@ -36,8 +43,7 @@ async def test_identity_is_asked_once_for_all_replicas() -> None:
 
 
 async def test_a_token_that_was_found_is_known_and_not_looked_up_again() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     other = world.replica()
 
     for _ in range(3):
@@ -72,8 +78,7 @@ async def test_everything_that_identity_said_is_shared() -> None:
 
 @pytest.mark.parametrize("rules", [None, ()])
 async def test_no_rules_and_rules_that_allow_nothing_stay_apart(rules: tuple[()] | None) -> None:
-    world = World(alice=replace(KNOWN, access_rules=rules))
-    await world.replica().resolve()
+    world = await validated_world(alice=replace(KNOWN, access_rules=rules))
 
     found = await world.replica().resolve()
 
@@ -82,8 +87,7 @@ async def test_no_rules_and_rules_that_allow_nothing_stay_apart(rules: tuple[()]
 
 
 async def test_a_token_never_lives_longer_than_the_ttl_since_identity_was_asked() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.pass_time(60)
     second = world.replica()
     await second.resolve()
@@ -99,8 +103,7 @@ async def test_a_token_never_lives_longer_than_the_ttl_since_identity_was_asked(
 
 
 async def test_a_replica_with_a_shorter_ttl_asks_earlier() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.pass_time(50)
 
     await world.replica(ttl=50.0).resolve()
@@ -109,8 +112,7 @@ async def test_a_replica_with_a_shorter_ttl_asks_earlier() -> None:
 
 
 async def test_a_store_that_hands_an_old_value_out_again_lengthens_nothing() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     stored = world.store.only
     world.pass_time(101)
     world.store.change(stored)
@@ -121,8 +123,7 @@ async def test_a_store_that_hands_an_old_value_out_again_lengthens_nothing() -> 
 
 
 async def test_a_token_is_not_found_past_its_own_expiry() -> None:
-    world = World(alice=replace(KNOWN, expires_at=NOW + 5))
-    await world.replica().resolve()
+    world = await validated_world(alice=replace(KNOWN, expires_at=NOW + 5))
     world.pass_time(5)
     second = world.replica()
 
@@ -161,8 +162,7 @@ async def test_the_time_that_identity_took_counts() -> None:
 
 
 async def test_jitter_has_one_replica_ask_before_the_value_ends() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.pass_time(95)
 
     early = world.replica(jitter=0.1, chance=lambda: 1.0)
@@ -194,8 +194,7 @@ async def test_no_verdict_is_not_shared() -> None:
 
 
 async def test_while_identity_fails_a_replica_that_starts_knows_what_others_have_validated() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.identity.trouble = IdentityUnavailable(Trouble.UNREACHABLE)
 
     found = await world.replica().resolve()
@@ -204,8 +203,7 @@ async def test_while_identity_fails_a_replica_that_starts_knows_what_others_have
 
 
 async def test_many_requests_look_a_token_up_once() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     second, before = world.replica(), world.store.reads
 
     await asyncio.gather(*(second.resolve() for _ in range(20)))
@@ -253,8 +251,7 @@ async def test_a_revoked_token_is_rejected_although_its_value_is_handed_out() ->
 )
 @pytest.mark.parametrize("by", ["operator", "identity", "record"])
 async def test_what_was_validated_before_a_revocation_counts_no_more(revocation: Revocation, by: str) -> None:
-    world = World(alice=replace(KNOWN, user_domain_id="d1"))
-    await world.replica().resolve()
+    world = await validated_world(alice=replace(KNOWN, user_domain_id="d1"))
     world.pass_time(10)
     second = world.replica()
 
@@ -284,8 +281,7 @@ async def test_what_was_validated_after_a_revocation_counts() -> None:
 
 
 async def test_a_revocation_of_others_touches_no_value() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.pass_time(10)
     second = world.replica()
     for revocation in (Revocation(user_id="u2"), Revocation(project_id="p2"), Revocation(audit_id="x")):
@@ -297,8 +293,7 @@ async def test_a_revocation_of_others_touches_no_value() -> None:
 
 
 async def test_doubt_lets_nothing_count_that_was_validated_before() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.pass_time(10)
     second = world.replica()
 
@@ -311,8 +306,7 @@ async def test_doubt_lets_nothing_count_that_was_validated_before() -> None:
 
 
 async def test_a_token_that_was_revoked_while_it_was_looked_up_is_asked_about() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.pass_time(10)
     second = world.replica()
     read = world.store.read
@@ -353,8 +347,7 @@ async def test_a_token_that_identity_accepts_and_the_operator_has_revoked_is_not
 
 
 async def test_a_token_that_identity_rejects_is_removed_from_the_store() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.identity.identities = {}
     world.pass_time(10)
     second = world.replica()
@@ -367,8 +360,7 @@ async def test_a_token_that_identity_rejects_is_removed_from_the_store() -> None
 
 
 async def test_revocations_that_are_too_many_void_everything_that_is_as_old() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.pass_time(10)
     second = world.replica()
     second.validator.revoke(Revocation(user_id="u1"))
@@ -384,8 +376,7 @@ async def test_revocations_that_are_too_many_void_everything_that_is_as_old() ->
 
 
 async def test_a_replica_that_is_not_in_touch_neither_reads_nor_writes() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     stored = dict(world.store.values)
     second, reads = world.replica(is_in_touch=False), world.store.reads
 
@@ -396,8 +387,7 @@ async def test_a_replica_that_is_not_in_touch_neither_reads_nor_writes() -> None
 
 
 async def test_a_replica_that_lost_touch_while_it_looked_up_asks_identity() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     second = world.replica()
     read = world.store.read
 
@@ -412,8 +402,7 @@ async def test_a_replica_that_lost_touch_while_it_looked_up_asks_identity() -> N
 
 
 async def test_a_value_from_another_life_of_the_store_is_not_believed() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     second = world.replica(life=b"mark:1 run-2")
 
     await second.resolve()
@@ -422,8 +411,7 @@ async def test_a_value_from_another_life_of_the_store_is_not_believed() -> None:
 
 
 async def test_nothing_is_used_until_the_events_of_identity_are_known() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     early, late = world.replica(needs_events=True), world.replica(needs_events=True)
 
     await early.resolve()
@@ -462,8 +450,7 @@ async def test_clocks_may_differ_a_little_and_the_ttl_holds_all_the_same(seconds
 
 @pytest.mark.parametrize("lie", [-1000.0, -1.0, 1.0, 1000.0, 1e300])
 async def test_a_store_that_lies_about_the_time_lengthens_nothing(lie: float) -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     world.pass_time(100)
     world.store.clock.now += lie
 
@@ -476,8 +463,7 @@ async def test_a_store_that_lies_about_the_time_lengthens_nothing(lie: float) ->
 
 
 async def test_a_store_holds_neither_the_token_nor_its_hash_nor_anything_of_its_owner() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
 
     (name,), value = world.store.values, world.store.only
     for secret in (TOKEN, fingerprint(TOKEN), b"u1", b"p1", b"member", KEY):
@@ -487,8 +473,7 @@ async def test_a_store_holds_neither_the_token_nor_its_hash_nor_anything_of_its_
 
 
 async def test_the_same_verdict_never_looks_the_same_twice() -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     first = world.store.only
     world.store.values.clear()
 
@@ -570,8 +555,7 @@ def damaged(value: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", damaged(bytes(100)))
 async def test_a_damaged_value_counts_as_absent_and_is_counted_and_replaced(kind: str) -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     intact = world.store.only
     world.store.change(damaged(intact)[kind])
     second = world.replica()
@@ -600,8 +584,7 @@ async def test_a_damaged_value_counts_as_absent_and_is_counted_and_replaced(kind
     ],
 )
 async def test_a_sealed_value_of_another_form_counts_as_absent(content: bytes) -> None:
-    world = World()
-    await world.replica().resolve()
+    world = await validated_world()
     seal = Sealer([KEY], b"s" * 32).seals(TOKEN, USE)[0]
     world.store.change(seal.seal(content, LIFE))
     second = world.replica()
