@@ -13,6 +13,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,6 +25,8 @@ from tests.unit.forward.scripted import answers, upstream
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CLIENTS = 8
+PARTS = 100
+"""Of the tokens, one after the other used at the replicas that are not restarted."""
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -121,12 +124,14 @@ async def restarted(replicas: Sequence[Replica], keystone: Keystone, tokens: Seq
 
 @asynccontextmanager
 async def traffic(replicas: Sequence[Replica], tokens: Sequence[str]) -> Any:
-    """Send every token to every replica again and again until the block ends."""
+    """Send a hundredth of the tokens to every replica, then the next, until the block ends."""
     ended = asyncio.Event()
 
     async def go_on(replica: Replica) -> None:
-        while not ended.is_set():
-            await replica.ask(tokens[:: len(replicas)])
+        for part in count():
+            if ended.is_set():
+                return
+            await replica.ask(tokens[part % PARTS :: PARTS])
             await asyncio.sleep(1)
 
     running = [asyncio.ensure_future(go_on(replica)) for replica in replicas]

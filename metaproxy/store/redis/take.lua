@@ -21,7 +21,6 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local fixed_window = ARGV[1] == 'fixed-window'
 local cost = tonumber(ARGV[2])
-local exact = 2 ^ 53
 local stored = redis.call('MGET', unpack(KEYS))
 local is_short = #ARGV == 2 + 3 * #KEYS
 
@@ -36,7 +35,7 @@ local function charge_alone()
       end
     end
     local capacity, pace = tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * i + 2])
-    amount, since = math.min(tonumber(amount), capacity), math.min(tonumber(since), exact)
+    amount, since = math.min(tonumber(amount), capacity), tonumber(since)
     if now < since then
       since = now
     elseif not fixed_window then
@@ -126,13 +125,13 @@ local function read(stored)
     amount, since = nil, nil
   end
   account.amount = math.min(tonumber(amount or 0), account.capacity)
-  account.since = math.min(tonumber(since or 0), exact)
-  account.born = math.min(tonumber(born or 0), exact)
+  account.since = tonumber(since or 0)
+  account.born = tonumber(born or 0)
   account.out, account.lent = 0, {}
   for ending, units in string.gmatch(slices or '', ';(%d+):(%d+)') do
     units = math.min(tonumber(units), account.capacity - account.amount - account.out)
     account.out = account.out + units
-    account.lent[#account.lent + 1] = { math.min(tonumber(ending), exact), units }
+    account.lent[#account.lent + 1] = { tonumber(ending), units }
   end
   settle(account)
   return account
@@ -226,7 +225,7 @@ local function write(key, account)
   redis.call('SET', key, text, 'PX', string.format('%.0f', milliseconds))
 end
 
-local admitted, wanted, changed, fewest = 1, false, cost ~= 0, exact
+local admitted, wanted, changed, fewest = 1, false, cost ~= 0, math.huge
 local accounts = {}
 for i = 1, #KEYS do
   local account = read(stored[i])
