@@ -80,6 +80,17 @@ def processor_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still run."""
+    return [int(child) for line in _lines(f"/proc/{pid}/task/{pid}/children") for child in line.split()]
+
+
+def voluntary_switches(pid: int) -> int:
+    """Return how often a process has gone to sleep so far, and so how often it was woken."""
+    lines = _lines(f"/proc/{pid}/status")
+    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
+
+
 def describe() -> dict[str, str]:
     """Return what the numbers depend on: processor, kernel and versions."""
     models = [
@@ -95,8 +106,7 @@ def describe() -> dict[str, str]:
 
 
 def _family(pid: int) -> list[int]:
-    children = [int(child) for line in _lines(f"/proc/{pid}/task/{pid}/children") for child in line.split()]
-    return [pid, *(member for child in children for member in _family(child))]
+    return [pid, *(member for child in children(pid) for member in _family(child))]
 
 
 def _lines(path: str) -> list[str]:

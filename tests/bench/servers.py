@@ -80,9 +80,9 @@ class Stand:
             self._servers[key] = self._start(name, setup)
         return self._servers[key]
 
-    def fresh(self, name: str) -> Server:
+    def fresh(self, name: str, setup: Setup | None = None) -> Server:
         """Return a server that nothing else has used or will use."""
-        return self._start(name, Setup())
+        return self._start(name, setup or Setup())
 
     def _start(self, name: str, setup: Setup) -> Server:
         match name:
