@@ -62,10 +62,9 @@ class HubBroadcast:
         Returns how many workers listen there.
         """
         try:
-            answer = await self._client.ask(Publish(channel, payload))
+            return (await self._client.ask_for(Number, Publish(channel, payload))).count
         except StoreUnavailable as error:
             raise ConnectionError("the message was not sent") from error
-        return answer.count if isinstance(answer, Number) else 0
 
     def subscribe(self, channel: str, receive: Receive, lost: Lost, confirm: Confirm = ignore) -> Unsubscribe:
         """Call ``receive`` with every payload on ``channel``, until what is returned is called."""

@@ -15,7 +15,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 from metaproxy import clock
 from metaproxy.clock import Clock
@@ -40,6 +40,8 @@ worker that gives up early counts alone, and admits requests that the others kno
 MAX_ASKED = 10_000
 """Requests that wait for an answer. More are refused at once, so that a supervisor that stands still takes no
 memory."""
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
 
 Answered = asyncio.Future[Answer]
 Deliver = Callable[[str, bytes], None]
@@ -101,6 +103,13 @@ class HubClient(asyncio.Protocol):
             self._end.close()
         self._fail()
         await self.reach.close()
+
+    async def ask_for(self, kind: type[AnswerT], request: Request) -> AnswerT:
+        """Send ``request`` and return its answer, which is of this ``kind``; raises StoreUnavailable."""
+        answer = await self.ask(request)
+        if not isinstance(answer, kind):
+            raise StoreUnavailable(f"the supervisor answered with {type(answer).__name__}")
+        return answer
 
     def ask(self, request: Request, *, patiently: bool = False) -> Answered:
         """Send ``request``; the future has the answer, or StoreUnavailable.

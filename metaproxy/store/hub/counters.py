@@ -5,19 +5,8 @@ from typing import TypeVar
 
 from metaproxy.store.counters import UNCOUNTED, Charge, Exchanged, Lent, Return, Taken, Wish
 from metaproxy.store.hub.client import HubClient
-from metaproxy.store.hub.messages import (
-    Answer,
-    Charged,
-    Lending,
-    Number,
-    Reset,
-    SliceReport,
-    SliceWish,
-    Swap,
-    Take,
-)
+from metaproxy.store.hub.messages import Charged, Lending, Number, Reset, SliceReport, SliceWish, Swap, Take
 from metaproxy.store.hub.rated import sent_counter
-from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -45,11 +34,7 @@ class HubCounters:
         if not charges:
             return UNCOUNTED
         request = Take([sent_counter(charge.counter) for charge in charges], cost, wishes)
-        match await self._client.ask(request):
-            case Charged(taken):
-                return taken
-            case answer:
-                raise _unexpected(answer)
+        return (await self._client.ask_for(Charged, request)).taken
 
     async def exchange(self, returns: Sequence[Return], wishes: Sequence[Wish]) -> Exchanged:
         """Take slices back, then lend new ones, each counter by itself; raises StoreUnavailable."""
@@ -78,24 +63,12 @@ class HubCounters:
 
     async def reset(self, consumer: str) -> int:
         """Forget every counter of ``consumer``; return how many there were. Raises StoreUnavailable."""
-        match await self._client.ask(Reset(consumer)):
-            case Number(count):
-                return count
-            case answer:
-                raise _unexpected(answer)
+        return (await self._client.ask_for(Number, Reset(consumer))).count
 
     async def _exchange(self, request: Swap) -> Exchanged:
-        match await self._client.ask(request):
-            case Lending(exchanged):
-                return exchanged
-            case answer:
-                raise _unexpected(answer)
+        return (await self._client.ask_for(Lending, request)).exchanged
 
 
 def _pieces(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
-
-
-def _unexpected(answer: Answer) -> StoreUnavailable:
-    return StoreUnavailable(f"the supervisor answered with {type(answer).__name__}")

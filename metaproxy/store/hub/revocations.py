@@ -44,9 +44,6 @@ class HubRecord:
 
     async def _recall(self, since: int) -> Recalled:
         try:
-            answer = await self._client.ask(Recall(since))
+            return await self._client.ask_for(Recalled, Recall(since))
         except StoreUnavailable as error:
             raise ConnectionError("the recorded revocations cannot be reached") from error
-        if not isinstance(answer, Recalled):
-            raise ConnectionError(f"the supervisor answered with {type(answer).__name__}")
-        return answer

@@ -23,7 +23,8 @@ class HubSlots:
 
     async def enter(self, consumer: str, slot: Slot, maximum: int) -> bool:
         """Make ``slot`` if ``consumer`` has fewer than ``maximum``; raises StoreUnavailable."""
-        return await self._client.ask(Enter(bounded(consumer), slot, maximum)) == Number(1)
+        made = await self._client.ask_for(Number, Enter(bounded(consumer), slot, maximum))
+        return made.count == 1
 
     async def renew(self, batch: Batch) -> None:
         """Have the slots of ``batch`` count for one more lease; raises StoreUnavailable."""
