@@ -47,7 +47,7 @@ class Consumer(msgspec.Struct):
 
 
 class Limits(msgspec.Struct):
-    """The limits that are held, and the consumers that send most, busiest first."""
+    """The limits that are held, and the consumers that send most through this process, busiest first."""
 
     rules: list[Rule]
     concurrent: Concurrent | None

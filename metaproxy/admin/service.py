@@ -28,7 +28,7 @@ class ConfigState:
 
 
 TOLD_LATER = (
-    "they are as soon as the store takes it. Repeat the command only if this process ends, or takes another "
+    "they are as soon as that is possible. Repeat the command only if this process ends, or takes another "
     "configuration into use, before that"
 )
 """The end of an answer about a change that is done in this process and goes on to the others by itself."""

@@ -68,6 +68,8 @@ class Status(msgspec.Struct):
 
     version: str
     worker: int
+    """Which of the workers answers, from 0. Every number is of this process alone."""
+    workers: int
     now: float
     uptime_seconds: float
     ready: bool
@@ -103,6 +105,7 @@ def operations(service: Service, clock: Clock = monotonic) -> list[Operation]:
         return Status(
             version=__version__,
             worker=service.worker,
+            workers=service.application.config.server.workers,
             now=now,
             uptime_seconds=now - started,
             ready=is_ready(checks),

@@ -7,7 +7,6 @@ other: the model of the configuration alone takes longer to import than most com
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -50,9 +49,6 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
 def main() -> None:
     """The ``metaproxy`` command."""
     keep_descriptors()
-    if "serve" in _words()[:1]:
-        # It would end the process, until the server can reload; the server lets it through then.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         # `python -m metaproxy` has the same name, because shells complete that name.
         application(_words())(prog_name="metaproxy")

@@ -75,13 +75,15 @@ class AdminClient:
     Args:
         url: ``host:port``, ``http://host:port``, ``https://host:port`` or ``unix:/path``.
         token: the Bearer token, "" for none.
+        seconds: how long it may take to connect, and between two parts of an answer.
     """
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", seconds: float = TIMEOUT_SECONDS) -> None:
         if not url.startswith("unix:") and "://" not in url:
             url = f"unix:{url}" if url.startswith("/") else f"http://{url}"
         self.url = url
         self._has_token = bool(token)
+        self._seconds = seconds
         socket = url.removeprefix("unix:") if url.startswith("unix:") else None
         headers = {b"accept": b"application/json", b"accept-encoding": b"identity", b"connection": b"close"}
         if token:
@@ -91,7 +93,7 @@ class AdminClient:
                 base_url="http://localhost" if socket else url,
                 transport=httpx.HTTPTransport(uds=socket, verify=_tls(url)),
                 headers=headers,
-                timeout=TIMEOUT_SECONDS,
+                timeout=seconds,
                 trust_env=False,  # a proxy of the environment is not meant for the operator's own machine
             )
         except httpx.InvalidURL as error:
@@ -109,6 +111,8 @@ class AdminClient:
         try:
             with self._client.stream(method, path, **content) as response:
                 body = _body(response)
+        except httpx.ReadTimeout as error:
+            raise _silent(self.url, self._seconds) from error
         except NOT_REACHED as error:
             raise _not_reached(self.url, error) from error
         except httpx.HTTPError as error:
@@ -158,6 +162,14 @@ def _tls(url: str) -> ssl.SSLContext:
 def _not_reached(url: str, error: Exception) -> AdminError:
     return AdminError(
         f"{url} cannot be reached: {error}; --admin or {URL_VARIABLE} names another listener",
+        EXIT_NOT_REACHED,
+    )
+
+
+def _silent(url: str, seconds: float) -> AdminError:
+    return AdminError(
+        f"{url} has taken the question and not answered it within {seconds:g} s; if it was to change "
+        "something, that may be done still: see the event log",
         EXIT_NOT_REACHED,
     )
 

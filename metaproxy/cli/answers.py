@@ -49,6 +49,8 @@ class Status(TypedDict):
     """``/status``, as ``metaproxy status`` reads it."""
 
     version: str
+    worker: NotRequired[int]
+    workers: NotRequired[int]
     ready: bool
     draining: bool
     degraded: NotRequired[list[str]]
@@ -63,6 +65,8 @@ class Look(TypedDict):
     """``/status``, as ``metaproxy top`` reads it."""
 
     version: str
+    worker: NotRequired[int]
+    workers: NotRequired[int]
     ready: bool
     uptime_seconds: float
     generation: int

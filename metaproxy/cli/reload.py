@@ -28,7 +28,7 @@ def register(application: typer.Typer) -> None:
 def reload(url: AdminUrl = DEFAULT_URL) -> None:
     """Take the configuration file into use anew; a bad file changes nothing, and exits 1 with its errors."""
     answer = change_or_exit(url, "/reload", {}, Reloaded)
-    same = "; its files are as they were" if answer.get("unchanged", False) else ""
+    same = "; its files are as they were when they were last read" if answer.get("unchanged", False) else ""
     say(f"{answer['path']}: generation {answer['generation']} is in use{same}")
     for key in answer["needs_restart"]:
         say(f"{key}: a restart is needed to take the change into use", err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminError, AdminUrl, AsJson, admin, leave, understood
-from metaproxy.cli.answers import Status
+from metaproxy.cli.answers import Look, Status
 from metaproxy.cli.terminal import say
 from metaproxy.telemetry.console import shown
 
@@ -43,7 +43,7 @@ def lines(told: Status) -> Iterator[str]:
     state = "draining" if told["draining"] else "ready" if told["ready"] else "not ready"
     if degraded:
         state += f", degraded ({', '.join(degraded)})"
-    yield f"metaproxy {told['version']}: {state}, up {duration(told['uptime_seconds'])}"
+    yield f"metaproxy {told['version']}: {state}, up {duration(told['uptime_seconds'])}{one_of_several(told)}"
     for name, check in told["checks"].items():
         verdict = "ok " if check["well"] else "!! " if name in degraded else "BAD"
         yield f"  {verdict} {name:<10} {check['says']}"
@@ -53,6 +53,12 @@ def lines(told: Status) -> Iterator[str]:
         yield f"  upstream   {target['name']} {health}, breaker {target['breaker']}"
     if (cache := told["cache"]) is not None:
         yield f"  cache      {cache['entries']} answers, {cache['bytes']} of {cache['max_bytes']} bytes"
+
+
+def one_of_several(told: Status | Look) -> str:
+    """Return words for which of several workers has answered; "" for a process alone."""
+    workers = told.get("workers", 1)
+    return f", worker {told.get('worker', 0)} alone, of {workers}" if workers > 1 else ""
 
 
 def _requests(told: Status) -> Iterator[str]:

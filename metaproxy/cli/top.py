@@ -14,7 +14,7 @@ from rich.text import Text
 
 from metaproxy.cli.admin import DEFAULT_URL, AdminClient, AdminError, AdminUrl, admin, leave, understood
 from metaproxy.cli.answers import Look
-from metaproxy.cli.status import duration, hit_ratio
+from metaproxy.cli.status import duration, hit_ratio, one_of_several
 from metaproxy.telemetry.console import shown
 
 Seconds = Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two looks.")]
@@ -75,7 +75,8 @@ def _headline(before: Look, after: Look) -> Text:
     state, style = ("ready", "bold green") if after["ready"] else ("not ready", "bold red")
     ratio = hit_ratio(grown(before["requests"], after["requests"]))
     text = Text.assemble(f"metaproxy {after['version']} ", (state, style))
-    text.append(f"  up {duration(after['uptime_seconds'])}  configuration {after['generation']}")
+    text.append(f"{one_of_several(after)}  up {duration(after['uptime_seconds'])}")
+    text.append(f"  configuration {after['generation']}")
     text.append(f"  hit ratio {'–' if ratio is None else f'{ratio:.1%}'}")
     return text
 

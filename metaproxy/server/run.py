@@ -82,6 +82,8 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
     begin = Generation(config, ConfigState(str(config_path), generation=1, loaded_at=wall()))
 
     def work(number: int, begin: Generation, ends: Ends | None = None) -> int:
+        if ends is not None:
+            structlog.contextvars.bind_contextvars(worker=number)
         for of_another in (*admin_listeners[:number], *admin_listeners[number + 1 :]):
             _close(of_another)
         try:
@@ -156,7 +158,7 @@ def _early_hangups() -> list[int]:
     """Return where each SIGHUP is put until the process can reload: one without a handler would end it."""
     early: list[int] = []
     signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # the command line has held it back
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # held back since the process began
     return early
 
 

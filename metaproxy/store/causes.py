@@ -47,6 +47,9 @@ _INSIDE = re.compile(r"(?:: -|caused error: )([A-Z]+) ")
 _NO_PERMISSION = "The user executing the script can't"
 """The error of a command in a script that the user may not run. In Redis 6 it has no word."""
 
+_ARGUMENTS = re.compile(r"""\((?P<quote>['"])(?P<said>.*)(?P=quote),\)""", re.DOTALL)
+"""An error inside a pipeline's, as redis-py writes it: the tuple of its arguments."""
+
 _VAGUE = ("ConnectionError", "ResponseError")
 
 DETAIL_CHARACTERS = 200
@@ -57,7 +60,10 @@ def cause_of(error: BaseException) -> tuple[str, str]:
     # Redis repeats the arguments of a command that it does not know: names of consumers, for one.
     # redis-py repeats the command before the error of a pipeline: a payload, for one.
     said = str(error).partition(", with args beginning with")[0]
-    detail = said.rpartition("of pipeline caused error: ")[2][:DETAIL_CHARACTERS]
+    detail = said.rpartition("of pipeline caused error: ")[2]
+    if quoted := _ARGUMENTS.fullmatch(detail):
+        detail = quoted["said"]
+    detail = detail[:DETAIL_CHARACTERS]
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:

@@ -1,5 +1,6 @@
 """Several processes behind one port, with what they share in their supervisor or in a real Redis."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -63,6 +64,13 @@ def test_a_write_to_one_worker_is_seen_by_reads_of_the_others(workers: Proxy) ->
     with workers.client(ALICE) as alice:
         alice.put(ITEM, json={"meta": {"label": label}})
     assert (values(), len(before)) == ({label}, 1)
+
+
+def test_an_event_of_a_worker_has_its_number(workers: Proxy) -> None:
+    wait_until(lambda: workers.server.output.count('"serving"') == 2, what="both workers")
+
+    events = [json.loads(line) for line in workers.server.output.splitlines() if '"serving"' in line]
+    assert sorted(event["worker"] for event in events) == [0, 1]
 
 
 def test_all_workers_end_with_the_server(workers: Proxy) -> None:

@@ -19,7 +19,10 @@ def _redis_url(value: SecretStr) -> SecretStr:
     if is_sentinel_url(value.get_secret_value()):
         return _sentinel_url(value)
     if not re.fullmatch(r"(rediss?://[^\s/]+(/[0-9]*)?|unix:///[^\s]+)(\?[^\s]*)?", value.get_secret_value()):
-        raise ValueError("the store is redis://host:port/0, rediss://host:port/0 or unix:///path")
+        raise ValueError(
+            "the store is redis://host:port/0, rediss://host:port/0 or unix:///path, behind Sentinel "
+            "redis+sentinel:// or rediss+sentinel://host1:26379,host2:26379/service/0, and no Redis Cluster"
+        )
     if not _is_read_whole(value.get_secret_value()):
         raise ValueError(
             "the store is redis://user:password@host:port/0; in a password '#', '?', '/', '[' and '%' "

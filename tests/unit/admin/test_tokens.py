@@ -58,5 +58,5 @@ async def test_a_revocation_that_the_store_does_not_take_goes_on_by_itself_and_s
 
     assert answer.status == 503
     error = told(answer)["error"]
-    assert "could not be told yet: they are as soon as the store takes it" in error
+    assert "could not be told yet: they are as soon as that is possible" in error
     assert "try again" not in error

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from metaproxy.cli import application
-from metaproxy.cli.admin import EXIT_NOT_REACHED, EXIT_REFUSED
+from metaproxy.cli.admin import EXIT_NOT_REACHED, EXIT_REFUSED, AdminClient, AdminError
 
 COMMANDS: list[Sequence[str]] = [
     ("status",),
@@ -125,6 +125,15 @@ def test_an_address_that_leads_nowhere_is_told(admin: str) -> None:
 
         assert told.exit_code == EXIT_NOT_REACHED
         assert "cannot be reached" in told.stderr
+
+
+def test_a_listener_that_takes_a_question_and_does_not_answer_may_still_do_what_it_asks() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with (
+        listener,
+        pytest.raises(AdminError, match=r"not answered it within 0\.1 s; if it was to change something"),
+    ):
+        AdminClient(f"127.0.0.1:{listener.getsockname()[1]}", seconds=0.1).change("/reload", {})
 
 
 def test_a_token_with_any_letters_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

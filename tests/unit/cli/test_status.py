@@ -39,6 +39,12 @@ def test_an_answer_is_told_in_lines(line: str) -> None:
     assert line in list(lines(TOLD))
 
 
+def test_one_of_several_workers_says_that_it_speaks_for_itself_alone() -> None:
+    first, *_ = lines(TOLD | {"worker": 1, "workers": 3})
+
+    assert first == "metaproxy 1.0: ready, up 1 min, worker 1 alone, of 3"
+
+
 def test_what_is_not_well_stands_out() -> None:
     told = TOLD | {"ready": False, "checks": {"upstream": {"well": False, "says": "0 of 1 healthy"}}}
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from redis.exceptions import ResponseError
 
@@ -32,7 +34,14 @@ def test_a_failure_of_the_store_has_a_word(error: Exception, word: str) -> None:
     assert cause_of(error) == (word, str(error))
 
 
-def test_the_command_of_a_pipeline_that_failed_is_not_repeated() -> None:
-    error = ResponseError("Command # 1 (SET key secret) of pipeline caused error: MISCONF Redis cannot save")
+@pytest.mark.parametrize(
+    "said", ["MISCONF Redis cannot save", "OOM used memory > 'maxmemory'.", 'OOM "used"']
+)
+@pytest.mark.parametrize("written", [str, lambda said: str((said,))], ids=["as it is", "as arguments"])
+def test_the_command_of_a_pipeline_that_failed_is_not_repeated(
+    said: str, written: Callable[[str], str]
+) -> None:
+    error = ResponseError(f"Command # 1 (SET key secret) of pipeline caused error: {written(said)}")
 
-    assert cause_of(error) == ("cannot_persist", "MISCONF Redis cannot save")
+    assert cause_of(error)[1] == said
+    assert cause_of(error)[0] in ("cannot_persist", "out_of_memory")
