@@ -127,8 +127,7 @@ def operations(service: Service) -> list[Operation]:
         except NotTold as error:
             raise Refusal(
                 503,
-                f"purged {error.keys} answers in this process; the other {service.application.sharers} could "
-                f"not be told yet: {TOLD_LATER}",
+                f"purged {error.keys} answers in this process; the others could not be told yet: {TOLD_LATER}",
             ) from error
 
     return [

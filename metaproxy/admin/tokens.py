@@ -47,14 +47,11 @@ def operations(service: Service) -> list[Operation]:
         except NotRecorded as error:
             raise Refusal(
                 503,
-                f"revoked in the {service.application.sharers} that run; those that start later could not be "
-                f"told yet: {TOLD_LATER}",
+                f"revoked in the processes that run; those that start later could not be told yet: {TOLD_LATER}",
             ) from error
         except OSError as error:
             raise Refusal(
-                503,
-                f"revoked in this process; the other {service.application.sharers} could not be told yet: "
-                f"{TOLD_LATER}",
+                503, f"revoked in this process; the others could not be told yet: {TOLD_LATER}"
             ) from error
 
     return [

@@ -68,7 +68,7 @@ def test_a_path_can_be_purged_by_its_name(page: Page, proxy: Proxy) -> None:
 def test_a_purge_that_the_other_replicas_did_not_get_says_so(
     page: Page, proxy: Proxy, problems: list[str]
 ) -> None:
-    error = "the other replicas could not be told yet"
+    error = "the others could not be told yet"
     page.route("**/cache/purge", lambda route: route.fulfill(status=503, json={"error": error}))
 
     page.get_by_label("Purge", exact=True).select_option("a path")

@@ -103,6 +103,6 @@ async def test_a_purge_that_the_other_replicas_do_not_get_is_done_here_and_answe
     answer = await operated.post("/cache/purge", asked)
 
     assert answer.status == 503
-    assert told(answer)["error"].startswith("purged 1 answers in this process; the other replicas could not")
+    assert told(answer)["error"].startswith("purged 1 answers in this process; the others could not")
     assert told(await operated.get("/cache"))["usage"]["entries"] == 0
     await cache.close()

@@ -89,8 +89,8 @@ def test_a_revocation_names_a_token_or_ids(arguments: list[str]) -> None:
     "command", [["revoke", "--user-id", "u1"], ["purge", "--all"]], ids=lambda each: each[0]
 )
 def test_what_the_other_replicas_were_not_told_ends_with_an_error(command: list[str]) -> None:
-    with admin_listener({"error": "the other replicas could not be told"}, 503) as (address, _):
+    with admin_listener({"error": "the others could not be told"}, 503) as (address, _):
         result = run(*command, "--admin", address)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "metaproxy: the other replicas could not be told\n"
+    assert result.stderr == "metaproxy: the others could not be told\n"
