@@ -127,7 +127,8 @@ def operations(service: Service) -> list[Operation]:
         except NotTold as error:
             raise Refusal(
                 503,
-                f"purged {error.keys} answers in this process; the others could not be told yet: {TOLD_LATER}",
+                f"purged {error.keys} answers in this process; the others could not be told yet: "
+                f"{TOLD_LATER}",
             ) from error
 
     return [

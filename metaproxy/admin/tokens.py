@@ -47,7 +47,8 @@ def operations(service: Service) -> list[Operation]:
         except NotRecorded as error:
             raise Refusal(
                 503,
-                f"revoked in the processes that run; those that start later could not be told yet: {TOLD_LATER}",
+                "revoked in the processes that run; those that start later could not be told yet: "
+                f"{TOLD_LATER}",
             ) from error
         except OSError as error:
             raise Refusal(
