@@ -1,10 +1,15 @@
 """The settings of every test, and the option with which a skipped test fails."""
 
 import os
+import sys
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+
+# Without these files each of the hundreds of processes that tests start would compile the package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Coverage of the processes that tests start would double the time of the suite, which is mostly such starts.
 if "PYTEST_XDIST_WORKER" in os.environ:

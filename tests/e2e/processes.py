@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.e2e.starting import Forked
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0
 STOP_SECONDS = 90.0
@@ -18,8 +20,14 @@ STOP_SECONDS = 90.0
 class ServerProcess:
     """``python -m …`` with its output in a file, so that no pipe can fill up and block it."""
 
+    process: "subprocess.Popen[bytes] | Forked"
+
     def __init__(self, arguments: Sequence[str], output: Path) -> None:
         self._output = output
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        if arguments[0].startswith("metaproxy"):
+            self.process = Forked(arguments, output, environment)
+            return
         with output.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
@@ -27,7 +35,7 @@ class ServerProcess:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=output.parent,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env=environment,
                 start_new_session=True,
             )
 
