@@ -13,6 +13,7 @@ import pytest
 
 from tests.deploy.files import DEPLOY
 from tests.deploy.fronts import haproxy, ports_of
+from tests.e2e import starting
 from tests.e2e.conftest import compute, folder, identity
 from tests.e2e.deployment import Proxy, Sections, running_proxy
 from tests.e2e.processes import ROOT, wait_until
@@ -112,15 +113,8 @@ def test_every_variable_of_ours_stands_in_the_guide() -> None:
 def test_exit_codes_are_those_of_the_guide(arguments: list[str], code: int) -> None:
     assert f"| {code} |" in GUIDE
     environment = {name: value for name, value in os.environ.items() if name != "KEYSTONE_PASSWORD"}
-    ran = subprocess.run(
-        [sys.executable, "-m", "metaproxy", *arguments],
-        cwd=ROOT,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        timeout=300,
-    )
 
-    assert ran.returncode == code
+    assert starting.run(*arguments, environment=environment).returncode == code
 
 
 def test_every_link_of_the_guide_leads_to_a_file() -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from metaproxy.config.model.server import Server
 from tests.deploy.files import DEPLOY
+from tests.e2e import starting
 from tests.e2e.processes import ROOT, ServerProcess, accepts, wait_until
 from tests.ports import HeldPorts
 
@@ -49,13 +50,7 @@ def commands(key: str, config: Path) -> list[str]:
 
 
 def run(arguments: list[str], **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return starting.run(*arguments[1:], environment={**os.environ, **environment})
 
 
 @pytest.mark.e2e

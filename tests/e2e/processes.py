@@ -24,18 +24,19 @@ class ServerProcess:
 
     def __init__(self, arguments: Sequence[str], output: Path) -> None:
         self._output = output
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        if arguments[0].startswith("metaproxy"):
-            self.process = Forked(arguments, output, environment)
-            return
         with output.open("wb") as file:
+            if arguments[0].startswith("metaproxy"):
+                self.process = Forked(
+                    arguments, folder=output.parent, stdout=file.fileno(), stderr=file.fileno()
+                )
+                return
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=output.parent,
-                env=environment,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
                 start_new_session=True,
             )
 

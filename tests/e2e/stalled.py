@@ -17,6 +17,7 @@ import httpx
 import yaml
 
 from tests.e2e.processes import ROOT, STOP_SECONDS, wait_until
+from tests.e2e.starting import Forked
 
 AT_ONCE = 16
 
@@ -48,9 +49,17 @@ class LoggingProxy:
             **sections,
         }
         file.write_text(yaml.safe_dump(config))
+        self.process = self._started(["metaproxy", "serve", "--config", str(file)], folder, stdout, stderr)
+
+    def _started(
+        self, arguments: list[str], folder: Path, stdout: int | None, stderr: int | None
+    ) -> "subprocess.Popen[bytes] | Forked":
+        if stdout is not None and stderr is not None:
+            return Forked(arguments, folder=folder, stdout=stdout, stderr=stderr)
+        # The interpreter itself has to find them closed.
         closing = "".join(f" {number}>&-" for number, end in ((1, stdout), (2, stderr)) if end is None)
-        self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f"exec {sys.executable} -m metaproxy serve --config {file}{closing}"],
+        return subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {sys.executable} -m {' '.join(arguments)}{closing}"],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

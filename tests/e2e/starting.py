@@ -11,14 +11,16 @@ import json
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypedDict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,25 +30,39 @@ IMPORTED = (
     "metaproxy.demo.compute",
     "metaproxy.demo.identity",
 )
+RUN_SECONDS = 300
+MAX_QUESTION_BYTES = 2**17
+STANDARD = 3
+"""The descriptors that every process has, and that a start hands over."""
 
 
 class Start(TypedDict):
-    """What a process is to be: ``python -m arguments``, in the folder of its output."""
+    """``python -m arguments`` in ``folder``."""
 
     arguments: Sequence[str]
-    output: str
-    environment: dict[str, str]
+    folder: str
+    environment: Mapping[str, str]
 
 
 class Forked:
     """A process that the starter has forked, with the part of Popen's interface that tests use."""
 
-    def __init__(self, arguments: Sequence[str], output: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        stdout: int,
+        stderr: int,
+        stdin: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.args = list(arguments)
         self.returncode: int | None = None
-        output.write_bytes(b"")
-        start = Start(arguments=self.args, output=str(output), environment=environment)
-        self.pid = int(_starter().ask(start))
+        start = Start(arguments=self.args, folder=str(folder), environment=dict(environment or os.environ))
+        with Path(os.devnull).open() as nothing:
+            standard = (nothing.fileno() if stdin is None else stdin, stdout, stderr)
+            self.pid = int(_starter().ask(start, standard))
 
     def poll(self) -> int | None:
         """Return the exit status; None while the process runs."""
@@ -54,7 +70,7 @@ class Forked:
             self.returncode = _starter().ask(self.pid)
         return self.returncode
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float = RUN_SECONDS) -> int:
         """Wait for the end and return the exit status; raise subprocess.TimeoutExpired without one."""
         deadline = time.monotonic() + timeout
         while (status := self.poll()) is None:
@@ -73,30 +89,51 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+def run(
+    *arguments: str, folder: Path = ROOT, said: str = "", environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``metaproxy arguments`` to its end; ``said`` is its standard input."""
+    with TemporaryFile("w+") as stdin, TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
+        stdin.write(said)
+        stdin.seek(0)
+        process = Forked(
+            ["metaproxy", *arguments],
+            folder=folder,
+            stdin=stdin.fileno(),
+            stdout=stdout.fileno(),
+            stderr=stderr.fileno(),
+            environment=environment,
+        )
+        status = process.wait()
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(process.args, status, stdout.read(), stderr.read())
+
+
 class _Starter:
-    """The process that forks, asked over its standard input and output."""
+    """The process that forks, asked over a socket, which hands descriptors over."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        self._socket, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its_end:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(its_end.fileno())],
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                pass_fds=[its_end.fileno()],
+            )
         self._one_at_a_time = threading.Lock()
 
-    def ask(self, question: Start | int) -> Any:
+    def ask(self, question: Start | int, descriptors: Sequence[int] = ()) -> Any:
         """Start a process and return its number, or return the exit status of the one with that number."""
         with self._one_at_a_time:
-            if self._process.stdin is None or self._process.stdout is None:
-                raise RuntimeError("the starter has no pipes")
-            print(json.dumps(question), file=self._process.stdin, flush=True)
-            return json.loads(self._process.stdout.readline())
+            socket.send_fds(self._socket, [json.dumps(question).encode()], descriptors)
+            return json.loads(self._socket.recv(MAX_QUESTION_BYTES))
 
     def stop(self) -> None:
-        self._process.communicate()
+        self._socket.close()
+        self._process.wait()
 
 
 @cache
@@ -111,27 +148,30 @@ def _exit_status(process_id: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
-def _next_start() -> Start:
-    """Answer questions; return in each process that is forked, with what it is to be."""
-    for line in sys.stdin:
-        question: Start | int = json.loads(line)
+def _next_start(asked: socket.socket) -> tuple[Start, list[int]]:
+    """Answer questions; return in each process that is forked, with what it is to be and its descriptors."""
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(asked, MAX_QUESTION_BYTES, STANDARD)
+        if not message:
+            sys.exit()
+        question: Start | int = json.loads(message)
         if isinstance(question, int):
             answer = _exit_status(question)
         elif not (answer := os.fork()):
-            return question
-        print(json.dumps(answer), flush=True)
-    sys.exit()
+            return question, descriptors
+        for descriptor in descriptors:
+            os.close(descriptor)
+        asked.send(json.dumps(answer).encode())
 
 
-def _become(start: Start) -> None:
+def _become(start: Start, descriptors: Sequence[int]) -> None:
     os.setsid()
-    os.chdir(Path(start["output"]).parent)
+    os.chdir(start["folder"])
     os.environ.clear()
     os.environ.update(start["environment"])
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(os.open(start["output"], os.O_WRONLY), 1)
-    os.dup2(1, 2)
-    os.closerange(3, 64)
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+    os.closerange(STANDARD, 64)
     module, *sys.argv[1:] = start["arguments"]
     if module != "metaproxy":
         del sys.modules[module]  # runpy warns of a module that has been imported before
@@ -142,4 +182,4 @@ if __name__ == "__main__":
     for name in IMPORTED:
         import_module(name)
     gc.freeze()
-    _become(_next_start())
+    _become(*_next_start(socket.socket(fileno=int(sys.argv[1]))))

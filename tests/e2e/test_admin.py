@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import yaml
 from metaproxy.demo.world import ALICE, RED, RED_IMAGE
 from tests.e2e.deployment import ITEM, Proxy, Sections, running_proxy
 from tests.e2e.operating import Operator, replace
-from tests.e2e.processes import ROOT, wait_until
+from tests.e2e.processes import wait_until
+from tests.e2e.starting import run
 
 pytestmark = pytest.mark.e2e
 
@@ -38,16 +38,8 @@ def operator(admin_proxy: Proxy) -> Iterator[Operator]:
 
 def command(*arguments: str, admin: str, token: str = "", said: str = "") -> subprocess.CompletedProcess[str]:
     """Run ``metaproxy`` with ``arguments`` against the listener ``admin``; ``said`` is its standard input."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "METAPROXY_ADMIN": admin}
-    environment["METAPROXY_ADMIN_TOKEN"] = token
-    return subprocess.run(
-        [sys.executable, "-m", "metaproxy", *arguments],
-        env=environment,
-        input=said,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    environment = {**os.environ, "METAPROXY_ADMIN": admin, "METAPROXY_ADMIN_TOKEN": token}
+    return run(*arguments, said=said, environment=environment)
 
 
 def status_of(proxy: Proxy, path: str) -> int:

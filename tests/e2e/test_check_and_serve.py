@@ -14,6 +14,7 @@ from metaproxy.cli import application
 from tests.e2e.deployment import Proxy, Sections, running_proxy
 from tests.e2e.operating import Operator
 from tests.e2e.processes import ROOT
+from tests.e2e.starting import run
 from tests.unit.forward.certificates import Authority
 
 pytestmark = pytest.mark.e2e
@@ -77,17 +78,8 @@ def written(folder: Path, old: str = "", new: str = "") -> Path:
     return file
 
 
-def served(file: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "metaproxy", "serve", "--config", str(file)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TOKEN": "of-alice", **environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        start_new_session=True,
-    )
+def served(file: Path) -> subprocess.CompletedProcess[str]:
+    return run("serve", "--config", str(file), environment={**os.environ, "TOKEN": "of-alice"})
 
 
 def checked(file: Path) -> tuple[int, str]:
@@ -125,7 +117,13 @@ def test_an_extra_that_is_not_installed_is_refused_at_its_key(
     (folder / "without" / "opentelemetry" / "__init__.py").write_text("raise ImportError('not here')\n")
     file = written(folder, LIMITS, LIMITS + "tracing: {otlp_endpoint: 'http://127.0.0.1:4318'}\n")
 
-    refused = served(file, PYTHONPATH=f"{folder}/without:{ROOT}")
+    refused = subprocess.run(
+        [sys.executable, "-m", "metaproxy", "serve", "--config", str(file)],
+        env={**os.environ, "PYTHONPATH": f"{folder}/without:{ROOT}", "TOKEN": "of-alice"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
     assert refused.returncode == 2
     assert refused.stderr == (

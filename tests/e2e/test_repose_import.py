@@ -1,7 +1,5 @@
 """Folders of Repose's files, converted, served, and held to what they said."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from metaproxy.config.repose import import_folder
 from metaproxy.demo.world import ADMIN, ALICE, BOB, METAPROXY, RED, RED_IMAGE, RED_OTHER_IMAGE, Person
 from tests.e2e.deployment import ITEM, METADATA, RED_API
 from tests.e2e.processes import ROOT, ServerProcess, accepts
+from tests.e2e.starting import run
 from tests.ports import HeldPorts
 
 pytestmark = pytest.mark.e2e
@@ -28,9 +27,8 @@ def converted(name: str, folder: Path, *, compute: str, identity: str) -> Iterat
     """Convert a set, do what its report leaves to the operator, and serve it; yields the proxy's URL."""
     file, held = folder / f"{name}.yaml", HeldPorts()
     port = held.first
-    command = [sys.executable, "-m", "metaproxy", "import-repose", str(SETS / name), "-o", str(file)]
-    command += [f"--accept-open={guard}" for guard in import_folder(SETS / name).not_converted]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    accepted = [f"--accept-open={guard}" for guard in import_folder(SETS / name).not_converted]
+    run("import-repose", str(SETS / name), "-o", str(file), *accepted).check_returncode()
     file.write_text(yaml.safe_dump(moved(yaml.safe_load(file.read_text()), port, compute, identity)))
     server = ServerProcess(["metaproxy", "serve", "--config", str(file)], folder / f"{name}.log")
     try:
