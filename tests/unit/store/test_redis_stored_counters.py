@@ -19,7 +19,7 @@ from tests.unit.store.charges import charge
 pytestmark = pytest.mark.redis
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["gcra", "fixed-window"])
-MOMENTS = [-3600, -61, -59.9, -30, -0.3, -0.0001, 0.5, 30, 61, 3600]
+MOMENTS = [-3600, -61, -59.9, -59.5, -59, -30, -0.3, -0.0001, 0.5, 30, 61, 3600]
 """Seconds from now: since when a counter counts. The last ones are of a server whose clock was ahead."""
 ENDS = [-90, -1, -0.2, 0.3, 0.9, 1.6, 2.5, 3600]
 """Seconds from now: when slices end."""
@@ -152,6 +152,30 @@ async def test_a_report_is_taken_back_as_by_the_pure_functions(
             account.take_back(stored.policy, report.mark, report.spent, report.unused)
             assert state == account.state
             assert stored.expires_as(account, now)
+
+
+@ALGORITHMS
+async def test_a_slice_is_lent_as_by_the_pure_functions(
+    store: SharedStore, redis_server: RedisServer, algorithm: str
+) -> None:
+    with redis_server.client() as client:
+        for seed in range(150):
+            stored = StoredCounter(store, client, algorithm, seed)
+            account = stored.any_account()
+            former = account.born
+            told = await stored.counters.exchange([], [Wish(stored.charge.counter, 50)])
+            [(state, loan)] = told.lent
+            account.settle(stored.policy, told.now)
+            requests = account.lendable(stored.policy, told.now, 50)
+            assert requests == (loan.requests if loan else 0)
+            if loan is not None:
+                assert account.lent or loan.mark[0] > former, "the slice has the name of a former one"
+                assert loan == account.lend(stored.policy, told.now, requests, loan.mark[0])
+                assert stored.expires_as(account, told.now)
+            assert state == account.state
+            state, now = await stored.look()
+            account.settle(stored.policy, now)
+            assert state == account.state or loan is None
 
 
 @ALGORITHMS
