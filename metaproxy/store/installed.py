@@ -4,7 +4,7 @@ from importlib import metadata
 
 from metaproxy.store.unavailable import StoreNotInstalled
 
-OLDEST_REDIS_PY = (6, 4, 0)
+OLDEST_REDIS_PY = (7, 2, 0)
 """The tests of the store pass with this release and with the newest."""
 
 INSTALL = "pip install 'metaproxy[redis]'"

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from metaproxy.clock import Clock
 from metaproxy.store.redis.pipe import Part, Pipe, open_pipe
-from metaproxy.store.redis.primary import Primary, address_of
+from metaproxy.store.redis.primary import NAMELESS, Primary, address_of
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
 
@@ -223,6 +223,7 @@ class Connections:
         return Redis.from_url(
             url,
             protocol=2,  # RESP3 costs two more round trips for each connection, and nothing here needs it
+            driver_info=NAMELESS,
             socket_timeout=None,  # ours bounds the whole call
             socket_connect_timeout=max(self._timeout_seconds, CONNECT_SECONDS),
             retry=Retry(NoBackoff(), 0),

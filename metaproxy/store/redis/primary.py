@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as TimedOut
 
@@ -22,6 +23,9 @@ from metaproxy.tasks import TaskSet
 
 SENTINEL_SECONDS = 0.4
 """The longest time for the answers of sentinels. It fits into ``CONNECT_SECONDS``."""
+
+NAMELESS = DriverInfo(name="", lib_version="")
+"""Sends no CLIENT SETINFO: Redis before 7.2 does not know it, and refuses an ACL that permits it."""
 
 STRAGGLER_SECONDS = 0.02
 """How long the other sentinels are waited for when most have answered."""
@@ -87,6 +91,7 @@ class Sentinels:
             Redis.from_url(
                 url.of_sentinel(sentinel),
                 protocol=2,
+                driver_info=NAMELESS,
                 socket_timeout=SENTINEL_SECONDS,
                 socket_connect_timeout=SENTINEL_SECONDS,
                 retry=Retry(NoBackoff(), 0),

@@ -33,7 +33,7 @@ def test_redis_py_that_is_missing_is_named_with_its_extra(
     assert str(refusal.value) == "store.url needs the extra redis: pip install 'metaproxy[redis]'"
 
 
-@pytest.mark.parametrize("version", ["4.3.4", "5.3.1", "6.4.0b1", "3"])
+@pytest.mark.parametrize("version", ["4.3.4", "6.4.0", "7.2.0b1", "3"])
 def test_redis_py_that_is_too_old_is_named_with_both_versions(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str
 ) -> None:
@@ -41,11 +41,11 @@ def test_redis_py_that_is_too_old_is_named_with_both_versions(
     with pytest.raises(StoreNotInstalled) as refusal:
         require_redis()
     assert str(refusal.value) == (
-        f"store.url needs redis-py 6.4.0 or newer, and {version} is installed: pip install 'metaproxy[redis]'"
+        f"store.url needs redis-py 7.2.0 or newer, and {version} is installed: pip install 'metaproxy[redis]'"
     )
 
 
-@pytest.mark.parametrize("version", ["6.4.0", "6.5.0b2", "7", "8.1.0", "10.0.dev1"])
+@pytest.mark.parametrize("version", ["7.2.0", "7.3.0b2", "8", "8.1.0", "10.0.dev1"])
 def test_redis_py_from_the_oldest_on_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str
 ) -> None:

@@ -1,6 +1,5 @@
 """Shared values in a real Redis, and at servers that answer nonsense."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -124,21 +123,6 @@ async def test_a_reading_leaves_nothing_behind(redis_server: RedisServer) -> Non
 
     with redis_server.client() as client:
         assert client.dbsize() == 0
-    await store.close()
-
-
-async def test_the_documented_permissions_suffice(redis_server: RedisServer) -> None:
-    documented = re.search(r"`on >PASSWORD (.*)`", DEPLOYING.read_text())
-    assert documented is not None
-    with redis_server.client() as client:
-        client.execute_command("ACL", "SETUSER", "own", "on", "nopass", *documented[1].split())
-    store, values = values_at(redis_server.url.replace("//", "//own:any@"))
-
-    await values.write("a", b"1", 100)
-    assert (await values.read(["a"])).values == [b"1"]
-    await values.remove(["a"])
-
-    assert store.troubles == []
     await store.close()
 
 

@@ -5,7 +5,6 @@ asked again; and identity is asked at most once more about each token.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -386,24 +385,6 @@ async def test_a_user_who_may_not_record_revocations_is_logged_once_and_hears_of
             await asyncio.sleep(2 * LEASE_SECONDS)
     refused = [line for line in logs if line["event"] == "revocations are not recorded"]
     assert [line["reason"] for line in refused] == ["permission"] * 2  # one of each replica
-
-
-async def test_a_user_with_the_documented_permissions_suffices(world: World) -> None:
-    rules = re.search(r"`(on .*)`", (ROOT / "config" / "DEPLOYING.md").read_text())
-    assert rules is not None
-    with world.redis.client() as client:
-        client.execute_command("ACL", "SETUSER", "metaproxy", *rules[1].replace("PASSWORD", "pw").split())
-    url = world.forwarders[0].url.replace("redis://", "redis://metaproxy:pw@")
-    with capture_logs() as logs:
-        async with running(replica := Replica(url)):
-            assert await replica.count()
-            assert await replica.counters.reset("project:p") > 0
-            await replica.cache.purge(("image:1",))
-            await replica.revoke(REVOKED)
-            await replica.entries.put(b"k", b"v", await replica.entries.get(b"k", ["t"]), 60)
-            assert (await replica.entries.get(b"k", ["t"])).content == b"v"
-            await asyncio.sleep(2 * LEASE_SECONDS)
-    assert [line["event"] for line in logs] == ["tokens revoked"]
 
 
 async def test_a_replica_that_is_cut_off_asks_identity_about_each_token_once_more(world: World) -> None:

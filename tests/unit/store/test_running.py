@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -157,23 +156,6 @@ async def test_many_slots_are_renewed_in_portions(redis_server: RedisServer) -> 
     await here.close()
     with redis_server.client() as client:
         assert client.keys("metaproxy:running:*") == []
-    await store.close()
-
-
-@pytest.mark.redis
-async def test_the_permissions_that_the_documentation_names_are_enough(redis_server: RedisServer) -> None:
-    documented = re.search(r"^`on >PASSWORD (.*)`$", DEPLOYING.read_text(), re.MULTILINE)
-    assert documented is not None
-    with redis_server.client() as client:
-        client.acl_setuser("own", enabled=True, nopass=True)
-        client.execute_command("ACL", "SETUSER", "own", *documented[1].split())
-    store = SharedStore(redis_server.url.replace("//", "//own:secret@"), timeout_seconds=5)
-    slots = RedisSlots(store)
-    assert await slots.enter(CONSUMER, b"a", 1)
-    await slots.renew({CONSUMER: [b"a"]})
-    await slots.leave({CONSUMER: [b"a"]})
-    assert await slots.enter(CONSUMER, b"b", 1)
-    assert store.troubles == []
     await store.close()
 
 
