@@ -179,7 +179,8 @@ def lets_its_socket_go(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool
     if not any(isinstance(node, ast.Return) and node.value is not None for node in nodes):
         return False
     closed = any(isinstance(node, ast.With) and SOCKET.search(ast.unparse(node)) for node in nodes)
-    return (closed and "getsockname" in text) or ("port" in function.name and "random." in text)
+    is_chance = re.search(r"(^|_)ports?(_|$)", function.name) is not None and "random." in text
+    return (closed and "getsockname" in text) or is_chance
 
 
 def test_no_port_is_chosen_before_it_is_bound() -> None:
