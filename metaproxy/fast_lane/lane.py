@@ -104,9 +104,6 @@ class FastLane:
             go_on = partial(self._line.go_on, exchange, scope)
             settle = partial(self._settled, exchange, scope, octets)
             return self._asking(exchange, scope, verdict, go_on, settle)
-        if isinstance(verdict, Fault) and octets and keep_alive:
-            is_counted = self._kinds.concern_counted(scope)
-            self._planner.plan_refusal(octets, exchange, scope, verdict, is_counted=is_counted)
         return self._settled(exchange, scope, octets, verdict, keep_alive=keep_alive)
 
     def _settled(
@@ -116,6 +113,9 @@ class FastLane:
         if verdict is PASS:
             return self._from_memory(exchange, scope, octets, keep_alive=keep_alive)
         if isinstance(verdict, Fault):
+            if octets and keep_alive:
+                is_counted = self._kinds.concern_counted(scope)
+                self._planner.plan_refusal(octets, exchange, scope, verdict, is_counted=is_counted)
             return self._refusal(verdict, exchange, scope, keep_alive=keep_alive)
         return partial(self._trace.run, exchange, partial(self._line.resume, verdict, exchange))
 

@@ -180,6 +180,21 @@ async def test_octets_that_come_again_are_counted_in_a_store_without_a_task_and_
     assert b'ratelimit: "reads";r=7;' in answer
 
 
+async def test_a_head_that_a_store_has_refused_twice_is_not_parsed_again() -> None:
+    line = Line(fast=True, asking=True)
+    for _ in range(14):
+        await line.send([ALICE])
+    other = ALICE.replace(b"\r\n\r\n", b"\r\nUser-Agent: other\r\n\r\n")
+    for _ in range(2):
+        await line.send([other])
+    line.wire.written.clear()
+
+    line.forbid_parsing()
+    await line.send([other])
+
+    assert b"".join(line.wire.written).startswith(b"HTTP/1.1 413")
+
+
 async def test_a_client_that_leaves_while_a_store_is_asked_is_answered_to_nobody_and_recorded() -> None:
     line = Line(fast=True, asking=True)
     await repeated(line)
