@@ -5,11 +5,10 @@ these that something outside the process must give first. A verdict is returned.
 a verdict: several requests may share it, and a raised exception keeps all that its traceback has seen alive.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import Header
@@ -52,28 +51,28 @@ class Wait:
         self._ask = ask
         self._send = send
 
-    def send(self) -> "Sent | None":
-        """Ask in place of awaiting, if that takes no task; None, and nobody is asked, if it does."""
-        return self._send() if self._send is not None else None
+    def send(self, resume: "Resume") -> bool:
+        """Ask in place of awaiting, if that takes no task; False, and nobody is asked, if it does.
+
+        ``resume`` is called when the verdict can be told.
+        """
+        return self._send is not None and self._send(resume)
 
     def __await__(self) -> "Generator[Any, Any, Verdict]":
         """Ask, and return the verdict."""
         return self._ask().__await__()
 
 
-class Sent(NamedTuple):
-    """A question that was sent: the future reply, and what tells the verdict by it."""
+class Resume(Protocol):
+    """Goes on with a request that has waited."""
 
-    reply: "asyncio.Future[Any]"
-    verdict_of: "VerdictOf"
+    def __call__(self, verdict_of: "Callable[..., Verdict]", *args: Any) -> None:
+        """Go on with the verdict that ``verdict_of`` returns for ``args``, or with what it raises."""
 
 
-Send: TypeAlias = Callable[[], Sent | None]
+Send: TypeAlias = Callable[[Resume], bool]
 
 Settled: TypeAlias = Literal[Pass.PASS] | Fault | Answer
 """A verdict for which nothing must be awaited."""
 
 Verdict: TypeAlias = Settled | Wait
-
-VerdictOf: TypeAlias = "Callable[[asyncio.Future[Any]], Verdict]"
-"""Returns the verdict by a reply that is there, or raises what the wait would."""

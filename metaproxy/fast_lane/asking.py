@@ -6,7 +6,6 @@ a task only if the question cannot be sent without one.
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Scope
@@ -17,7 +16,7 @@ from metaproxy.fast_lane.passing import Passing
 from metaproxy.fast_lane.writing import Writer
 from metaproxy.filters.trace import Trace
 from metaproxy.tasks import TaskSet
-from metaproxy.verdicts import PASS, Settled, Verdict, VerdictOf, Wait
+from metaproxy.verdicts import PASS, Settled, Verdict, Wait
 
 
 class Settle(Protocol):
@@ -57,12 +56,9 @@ class Asking(Passing):
 
     def begin(self, wait: Wait) -> None:
         """Ask, and go on when the verdict is there."""
-        sent = wait.send()
-        if sent is None:
+        if not wait.send(self._replied):
             self.task = self._tasks.start(self._await(wait), name="wait of a request")
             self.task.add_done_callback(self._end_if_cancelled)
-        else:
-            sent.reply.add_done_callback(partial(self._replied, sent.verdict_of))
 
     def client_left(self) -> None:
         """The client has hung up. The reply decides all the same, and the request is recorded."""
@@ -84,9 +80,9 @@ class Asking(Passing):
             self._exchange.outcome, self._exchange.reason = "aborted", "shutdown"
             self._end(0, 0)
 
-    def _replied(self, verdict_of: VerdictOf, reply: "asyncio.Future[Any]") -> None:
+    def _replied(self, verdict_of: Callable[..., Verdict], *args: Any) -> None:
         try:
-            verdict = verdict_of(reply)
+            verdict = verdict_of(*args)
         except Exception as error:  # noqa: BLE001 - as above
             self.handed_over(Raising(error))
         else:

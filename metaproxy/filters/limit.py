@@ -122,16 +122,13 @@ class RateLimit(Check):
         return self._conclude(exchange, charges, taken)
 
     def metered(self, charges: Sequence[Charge]) -> MeteredRate | None:
-        """Return what holds the one rate that is met, where its counter is in this process; else None."""
+        """Return what holds the one rate that is met; None if there are several."""
         if len(charges) != 1:
             return None
         charge = charges[0]
         known = self._metered.get(charge.key)
         if known is None:
-            meter = self.rates.meter(charge)
-            if meter is None:
-                return None
-            known = self._metered.keep(charge.key, MeteredRate(self, charge, meter))
+            known = self._metered.keep(charge.key, MeteredRate(self, charge, self.rates.meter(charge)))
         return known
 
     async def _ask_store(self, exchange: Exchange, charges: Sequence[Charge]) -> Verdict:

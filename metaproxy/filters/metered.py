@@ -4,7 +4,6 @@ That is the one rate that most requests meet, and all rates of a request that ca
 count and write for the client what ``RateLimit`` charges, counts and writes.
 """
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from metaproxy.protocol.limits.policy import State, whole_seconds
 from metaproxy.store.counters import Charge, Metered, SendingMeter, Taken
 from metaproxy.store.leases import LeasedMeter
 from metaproxy.store.memory import Meter
-from metaproxy.verdicts import PASS, Sent, Verdict
+from metaproxy.verdicts import PASS, Resume, Verdict
 
 if TYPE_CHECKING:
     from metaproxy.filters.limit import RateLimit
@@ -76,23 +75,20 @@ class MeteredRate(Prepared):
         """Charge the request of ``exchange``, and write for the client where the consumer stands."""
         limit = self._limit
         now = limit.rates.monotonic()
-        taken = self._meter.take(now)
+        meter = self._meter
+        taken = meter.take(now)
         if taken is None:
-            send = partial(self._send, exchange) if isinstance(self._meter, SendingMeter) else None
+            send = partial(self._send, meter, exchange) if isinstance(meter, SendingMeter) else None
             return limit.charge_all(exchange, self._awaited.charges, send)
         return self._verdict(exchange, now, taken)
 
-    def _send(self, exchange: Exchange) -> Sent | None:
-        meter = self._meter
-        reply = meter.send() if isinstance(meter, SendingMeter) else None
-        if reply is None:
-            return None
-        return Sent(reply, partial(self._replied, exchange, self._limit.rates.monotonic()))
+    def _send(self, meter: SendingMeter, exchange: Exchange, resume: Resume) -> bool:
+        return meter.send(partial(resume, self._replied, meter, exchange, self._limit.rates.monotonic()))
 
-    def _replied(self, exchange: Exchange, begun: float, reply: "asyncio.Future[Any]") -> Verdict:
+    def _replied(self, meter: SendingMeter, exchange: Exchange, begun: float, reply: Any) -> Verdict:
         now = self._limit.rates.monotonic()
         exchange.waited("store", now - begun, begun)
-        taken = self._meter.taken(reply) if isinstance(self._meter, SendingMeter) else None
+        taken = meter.taken(reply)
         if taken is None:
             return self._limit.charge_all(exchange, self._awaited.charges)
         return self._verdict(exchange, now, taken)

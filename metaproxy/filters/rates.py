@@ -21,7 +21,7 @@ from metaproxy.protocol.limits.table import CompiledRule, RateTable, Targets
 from metaproxy.protocol.limits.top import ConsumerCount, TopConsumers
 from metaproxy.protocol.mount import NOT_MOUNTED, Mount
 from metaproxy.settings.section import chosen
-from metaproxy.store.counters import UNCOUNTED, Charge, SendingCounters, SendingMeter, SharedCounters, Taken
+from metaproxy.store.counters import UNCOUNTED, Charge, SendingMeter, SharedCounters, Taken
 from metaproxy.store.leases import LeasedMeter, Leases
 from metaproxy.store.memory import MemoryCounters, Meter
 from metaproxy.store.unavailable import StoreUnavailable
@@ -165,16 +165,14 @@ class Rates:
         taken = self._local.refusal(charges)
         return None if taken is None else self._recorded(charges, taken)
 
-    def meter(self, charge: Charge) -> Meter | LeasedMeter | SendingMeter | None:
-        """Return the counter of ``charge`` for who charges it again and again; None if that takes a task.
+    def meter(self, charge: Charge) -> Meter | LeasedMeter | SendingMeter:
+        """Return the counter of ``charge`` for who charges it again and again.
 
         The caller records each charge in ``top_consumers``.
         """
         if self._leases is not None:
             return self._leases.meter(charge)
-        if self._shared is None:
-            return self._local.meter(charge)
-        return self._shared.meter(charge) if isinstance(self._shared, SendingCounters) else None
+        return self._local.meter(charge) if self._shared is None else self._shared.meter(charge)
 
     async def take_shared(self, charges: Sequence[Charge]) -> Taken | Fault:
         """Charge all or none in the shared store; do what ``take`` does if that fails."""

@@ -95,9 +95,12 @@ async def sweep(
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(interval)
-        now, pressed = loop.time(), is_pressed(len(connections))
-        for connection in list(connections):
-            connection.expire(now, pressed=pressed)
+        _expire(list(connections), loop.time(), pressed=is_pressed(len(connections)))
+
+
+def _expire(connections: list[Any], now: float, *, pressed: bool) -> None:
+    for connection in connections:
+        connection.expire(now, pressed=pressed)
 
 
 def body_deadline(began: float, now: float, silence: float, body_bytes: int) -> float:

@@ -10,7 +10,6 @@ as servers in Go and nginx do.
 
 import os
 import resource
-from bisect import bisect_right
 from dataclasses import dataclass
 
 import structlog
@@ -65,8 +64,14 @@ class Needs:
 
     def connections(self, descriptors: int, wanted: int) -> int:
         """Return how many of ``wanted`` client connections fit into so many descriptors."""
-        more = range(LEAST_CONNECTIONS + 1, wanted + 1)
-        return min(LEAST_CONNECTIONS + bisect_right(more, descriptors, key=self.descriptors), wanted)
+        low, high = LEAST_CONNECTIONS, max(wanted, LEAST_CONNECTIONS)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.descriptors(middle) <= descriptors:
+                low = middle
+            else:
+                high = middle - 1
+        return min(low, wanted)
 
 
 def needs(config: Config) -> Needs:

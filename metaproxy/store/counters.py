@@ -1,9 +1,8 @@
 """The interface of a store of counters, with its requests and answers as types."""
 
-import asyncio
 import re
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from metaproxy.protocol.limits.lending import Mark, Slice
 from metaproxy.protocol.limits.policy import Policy, State
@@ -125,17 +124,15 @@ class SharedCounters(Protocol):
     async def reset(self, consumer: str) -> int:
         """Forget every counter of ``consumer``; return how many there were."""
 
-
-@runtime_checkable
-class SendingCounters(SharedCounters, Protocol):
-    """Shared counters that can be asked without a task, one at a time."""
-
     def meter(self, charge: Charge) -> "SendingMeter":
         """Return the counter of ``charge`` for who charges it again and again."""
 
 
 class SendingMeter:
-    """One counter that is asked again and again. Subclasses send what they have prepared once."""
+    """One counter that is asked again and again. Subclasses send what they have prepared once.
+
+    This class itself sends nothing: to ask takes a task.
+    """
 
     def take(self, _seconds: float) -> Metered | None:
         """Return None: the store must be asked."""
@@ -149,10 +146,13 @@ class SendingMeter:
         """Return None: the store must be asked."""
         return None
 
-    def send(self) -> "asyncio.Future[Any] | None":
-        """Begin to charge one request; None, and nobody is asked, if that takes a task."""
-        raise NotImplementedError
+    def send(self, receive: Callable[[Any], None]) -> bool:
+        """Begin to charge one request; False, and nobody is asked, if that takes a task.
 
-    def taken(self, reply: "asyncio.Future[Any]") -> Metered | None:
+        ``receive`` is called with what ``taken`` reads, in a later turn of the event loop.
+        """
+        return False
+
+    def taken(self, reply: Any) -> Metered | None:
         """Return what came of what ``send`` has begun; None if nothing did, and it must be asked again."""
-        raise NotImplementedError
+        return None

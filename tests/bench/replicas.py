@@ -23,7 +23,7 @@ from metaproxy.protocol.limits.policy import MICROSECONDS, UNTOUCHED, Policy, St
 from metaproxy.protocol.limits.rates import RateRule
 from metaproxy.protocol.limits.table import CompiledRule
 from metaproxy.settings.units import Rate
-from metaproxy.store.counters import Charge, Exchanged, Return, Taken, Wish
+from metaproxy.store.counters import Charge, Exchanged, Return, SendingMeter, Taken, Wish
 from metaproxy.store.leases import Leases
 from metaproxy.store.ledger import Ledger
 
@@ -98,6 +98,10 @@ class DistantLedger:
     async def reset(self, consumer: str) -> int:
         """Not asked in this simulation."""
         raise NotImplementedError
+
+    def meter(self, charge: Charge) -> SendingMeter:
+        """Return a counter that takes a task. Not asked in this simulation."""
+        return SendingMeter()
 
 
 @dataclass

@@ -8,7 +8,7 @@ from metaproxy.filters.limits_endpoint import LimitsEndpoint
 from metaproxy.filters.rates import Rates
 from metaproxy.protocol.limits.settings import OnStoreFailure
 from metaproxy.protocol.limits.top import ConsumerCount
-from metaproxy.store.counters import Charge, Exchanged, Return, Taken, Wish
+from metaproxy.store.counters import Charge, Exchanged, Return, SendingMeter, Taken, Wish
 from metaproxy.store.ledger import Ledger
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.telemetry.metrics import Metrics
@@ -47,6 +47,9 @@ class FakeStore:
     async def reset(self, consumer: str) -> int:
         self._ask()
         return self._ledger.reset(consumer)
+
+    def meter(self, charge: Charge) -> SendingMeter:
+        return SendingMeter()
 
     def _ask(self) -> None:
         self.asked += 1

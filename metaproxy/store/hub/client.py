@@ -20,7 +20,7 @@ from typing import TypeVar, cast
 from metaproxy import clock
 from metaproxy.clock import Clock
 from metaproxy.store.availability import Availability
-from metaproxy.store.hub.frames import MOST_NUMBERS, Frames, MessageError
+from metaproxy.store.hub.frames import MOST_NUMBERS, Frames, MessageError, framed
 from metaproxy.store.hub.messages import (
     Answer,
     Beat,
@@ -28,7 +28,7 @@ from metaproxy.store.hub.messages import (
     FromHub,
     Missed,
     Request,
-    framed,
+    packed,
     read_from_hub,
 )
 from metaproxy.store.unavailable import StoreUnavailable
@@ -121,11 +121,20 @@ class HubClient(asyncio.Protocol):
             raise StoreUnavailable(self.reach.trouble or "the supervisor is gone")
         if len(self._asked) >= MAX_ASKED and not patiently:
             raise StoreUnavailable("too many requests wait for the supervisor")
-        number = next(self._numbers) % MOST_NUMBERS
         try:
-            frame = framed(number, request)
+            return self._send(packed(request), patiently=patiently)
         except MessageError as error:
             raise StoreUnavailable(str(error)) from error
+
+    def send(self, content: bytes) -> Answered | None:
+        """Do what ``ask`` does with a request that is packed; None, and nothing is sent, if it raises."""
+        if not self.reach.available or self.ended.is_set() or len(self._asked) >= MAX_ASKED:
+            return None
+        return self._send(content)
+
+    def _send(self, content: bytes, *, patiently: bool = False) -> Answered:
+        number = next(self._numbers) % MOST_NUMBERS
+        frame = framed(number, content)
         loop = asyncio.get_running_loop()
         answered = self._asked[number] = loop.create_future()
         if not patiently:

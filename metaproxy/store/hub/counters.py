@@ -1,11 +1,32 @@
 """Counters in the hub, the same for every worker."""
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
-from metaproxy.store.counters import UNCOUNTED, Charge, Exchanged, Lent, Return, Taken, Wish
+from metaproxy.store.counters import (
+    UNCOUNTED,
+    Charge,
+    Exchanged,
+    Lent,
+    Metered,
+    Return,
+    SendingMeter,
+    Taken,
+    Wish,
+)
 from metaproxy.store.hub.client import HubClient
-from metaproxy.store.hub.messages import Charged, Lending, Number, Reset, SliceReport, SliceWish, Swap, Take
+from metaproxy.store.hub.frames import MessageError
+from metaproxy.store.hub.messages import (
+    Charged,
+    Lending,
+    Number,
+    Reset,
+    SliceReport,
+    SliceWish,
+    Swap,
+    Take,
+    packed,
+)
 from metaproxy.store.hub.rated import sent_counter
 
 T = TypeVar("T")
@@ -35,6 +56,10 @@ class HubCounters:
             return UNCOUNTED
         request = Take([sent_counter(charge.counter) for charge in charges], cost, wishes)
         return (await self._client.ask_for(Charged, request)).taken
+
+    def meter(self, charge: Charge) -> "HubMeter":
+        """Return the counter of ``charge`` for who charges it again and again."""
+        return HubMeter(self._client, charge)
 
     async def exchange(self, returns: Sequence[Return], wishes: Sequence[Wish]) -> Exchanged:
         """Take slices back, then lend new ones, each counter by itself; raises StoreUnavailable."""
@@ -67,6 +92,39 @@ class HubCounters:
 
     async def _exchange(self, request: Swap) -> Exchanged:
         return (await self._client.ask_for(Lending, request)).exchanged
+
+
+class HubMeter(SendingMeter):
+    """One counter, asked with a question that is packed once.
+
+    Args:
+        client: the connection to the hub.
+        charge: what is charged to it.
+    """
+
+    __slots__ = ("_client", "_question")
+
+    def __init__(self, client: HubClient, charge: Charge) -> None:
+        self._client = client
+        try:
+            self._question = packed(Take([sent_counter(charge.counter)], 1))
+        except MessageError:  # no policy of ours, but then the task that asks says so
+            self._question = b""
+
+    def send(self, receive: Callable[[Any], None]) -> bool:
+        """Begin to charge one request, if the hub can be asked."""
+        answered = self._client.send(self._question) if self._question else None
+        if answered is None:
+            return False
+        answered.add_done_callback(receive)
+        return True
+
+    def taken(self, reply: Any) -> Metered | None:
+        """Return what the hub answered; None if it did not."""
+        if reply.cancelled() or reply.exception() is not None or not isinstance(reply.result(), Charged):
+            return None
+        taken: Taken = reply.result().taken
+        return taken.admitted, taken.states[0], taken.now
 
 
 def _pieces(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:

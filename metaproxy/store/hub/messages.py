@@ -200,8 +200,13 @@ _from_hub: msgspec.msgpack.Decoder[FromHub] = msgspec.msgpack.Decoder(FromHub)
 
 def framed(number: int, message: Request | FromHub) -> bytes:
     """Return ``message`` as it goes over the socket; raises MessageError if it cannot be sent."""
+    return framed_content(number, packed(message))
+
+
+def packed(message: Request | FromHub) -> bytes:
+    """Return ``message`` as the content of a frame; raises MessageError if it cannot be sent."""
     try:
-        return framed_content(number, _encode(message))
+        return _encode(message)
     except OverflowError as error:  # a number of more than 64 bits
         raise MessageError(str(error)) from error
 

@@ -10,7 +10,6 @@ Either way every connection is closed, and what was lost is restored when the ve
 again on a new one: a server may answer PING and refuse every write (READONLY, OOM, NOPERM).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +22,7 @@ from metaproxy.clock import Clock
 from metaproxy.store.availability import Availability, Listener
 from metaproxy.store.causes import cause_of
 from metaproxy.store.redis.connections import Command, Connections
-from metaproxy.store.redis.pipe import HAS_HIREDIS, Part
+from metaproxy.store.redis.pipe import HAS_HIREDIS, Part, Receive
 from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
@@ -196,20 +195,25 @@ class StoreUse:
             self._fail(error, again or partial(self.attempt_to_ask, *command), closes_pipe=True)
             raise StoreUnavailable("the shared store failed") from error
 
-    def send(self, question: bytes) -> "asyncio.Future[Any] | None":
-        """Send one command that is packed; None, and nothing is sent, if that takes a task."""
-        pipe = self._connections.open_pipe if self.available else None
-        return pipe.send(question) if pipe is not None else None
+    def send(self, question: bytes, receive: Receive) -> bool:
+        """Send one command that is packed; False, and nothing is sent, if that takes a task.
 
-    def reply(self, reply: "asyncio.Future[Any]", again: Again) -> Any:
-        """Return the reply to what was sent; raises StoreUnavailable."""
-        try:
-            return reply.result()
-        except NoScriptError:
-            raise
-        except (RedisError, OSError) as error:
-            self._fail(error, again, closes_pipe=True)
-            raise StoreUnavailable("the shared store failed") from error
+        ``receive`` is called with what ``reply`` reads.
+        """
+        pipe = self._connections.open_pipe if self.available else None
+        if pipe is None:
+            return False
+        pipe.send(question, receive)
+        return True
+
+    def reply(self, reply: Any, again: Again) -> Any:
+        """Return ``reply`` unless it is an error; raises StoreUnavailable, or NoScriptError."""
+        if not isinstance(reply, Exception):
+            return reply
+        if isinstance(reply, NoScriptError):
+            raise reply
+        self._fail(reply, again, closes_pipe=True)
+        raise StoreUnavailable("the shared store failed") from reply
 
     async def attempt(self, command: Command[T]) -> T:
         """Do as ``call`` does, whether the store is away or not, and change nothing about that."""

@@ -4,7 +4,6 @@ All counters of a request are settled, checked and charged by one Lua script in 
 script lends slices and takes them back. The server knows the script by its SHA from the first time on.
 """
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -29,7 +28,7 @@ from metaproxy.store.counters import (
     belongs_to,
 )
 from metaproxy.store.redis.connection import Again, SharedStore, StoreUse
-from metaproxy.store.redis.pipe import Part, packed
+from metaproxy.store.redis.pipe import Part, Receive, packed
 from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
@@ -184,11 +183,11 @@ class RedisMeter(SendingMeter):
         self._question = packed("EVALSHA", SCRIPT_SHA, *arguments)
         self._probe = probe
 
-    def send(self) -> "asyncio.Future[Any] | None":
+    def send(self, receive: Receive) -> bool:
         """Begin to charge one request, if that takes no task."""
-        return self._use.send(self._question)
+        return self._use.send(self._question, receive)
 
-    def taken(self, reply: "asyncio.Future[Any]") -> Metered | None:
+    def taken(self, reply: Any) -> Metered | None:
         """Return what the script replied; None if it did not run, or nobody knows."""
         try:
             admitted, now, amount, since = self._use.reply(reply, self._probe)

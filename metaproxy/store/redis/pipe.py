@@ -10,8 +10,9 @@ be installed without hiredis, which reads the replies: ``HAS_HIREDIS`` says whet
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import (
@@ -35,12 +36,22 @@ except ImportError:
 
 Part = str | bytes | int
 
+Receive = Callable[[Any], None]
+"""Called with the reply to a command, or with an error of redis-py's."""
+
 LOGIN_SECONDS = 1.0
 """The longest time for a reply while the pipe is opened. The whole opening has a shorter limit."""
+
+GATHER_SECONDS = 0.001
+"""To write, to wake the server and to read its reply costs more than all else that a command takes. So it is
+worth to wait for others, for less than a network takes."""
 
 
 class Pipe(asyncio.Protocol):
     """Sends commands and hands out their replies in order.
+
+    The commands of one turn of the event loop are written together, and so are those that come while others
+    have no reply.
 
     A command that has no reply after ``timeout_seconds`` breaks the connection, and so fails all others:
     what comes behind it in the queue can only come later. As in ``connection``, the time by which this
@@ -49,14 +60,20 @@ class Pipe(asyncio.Protocol):
     Args:
         timeout_seconds: how long a reply may take.
         monotonic: the clock that this is measured with.
+        gather_seconds: the longest time for which commands wait for the replies to those before them.
     """
 
-    def __init__(self, *, timeout_seconds: float, monotonic: Clock) -> None:
+    def __init__(
+        self, *, timeout_seconds: float, monotonic: Clock, gather_seconds: float = GATHER_SECONDS
+    ) -> None:
         self.timeout_seconds = timeout_seconds
         """How long a reply may take, from the next command on."""
+        self._gather_seconds = gather_seconds
         self._monotonic = monotonic
         self._reader = hiredis.Reader()
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[float, Receive]] = deque()
+        self._unsent: list[bytes] = []
+        self._gathering: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.WriteTransport | None = None
@@ -68,19 +85,24 @@ class Pipe(asyncio.Protocol):
 
     def ask(self, *command: Part) -> "asyncio.Future[Any]":
         """Send ``command``; the future has its reply, or an error of redis-py's."""
-        return self.send(packed(*command))
+        answered: asyncio.Future[Any] = self._loop.create_future()
+        self.send(packed(*command), partial(_answer, answered))
+        return answered
 
-    def send(self, question: bytes) -> "asyncio.Future[Any]":
-        """Do what ``ask`` does with a command that is packed."""
+    def send(self, question: bytes, receive: Receive) -> None:
+        """Send a command that is packed; ``receive`` is called in a later turn of the event loop."""
         if self._transport is None:
             raise ConnectionFailed("the connection is closed")
-        answered: asyncio.Future[Any] = self._loop.create_future()
+        if not self._unsent:
+            if self._waiting:
+                self._gathering = self._loop.call_later(self._gather_seconds, self._flush)
+            else:
+                self._loop.call_soon(self._flush)
+        self._unsent.append(question)
         deadline = self._monotonic() + self.timeout_seconds
-        self._waiting.append((deadline, answered))
-        self._transport.write(question)
+        self._waiting.append((deadline, receive))
         if self._timer is None:
             self._timer = self._loop.call_later(self.timeout_seconds, self._look, deadline)
-        return answered
 
     def close(self, error: Exception | None = None) -> None:
         """Break the connection off; whoever waits gets ``error``."""
@@ -90,10 +112,11 @@ class Pipe(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         transport.abort()
+        self._stop_gathering()
+        self._unsent.clear()
         failed, self._waiting = self._waiting, deque()
-        for _, answered in failed:
-            if not answered.done():
-                answered.set_exception(error or ConnectionFailed("the connection was closed"))
+        for _, receive in failed:
+            self._loop.call_soon(receive, error or ConnectionFailed("the connection was closed"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be open from now on (asyncio.Protocol)."""
@@ -105,6 +128,8 @@ class Pipe(asyncio.Protocol):
         try:
             while (reply := self._reader.gets()) is not False:
                 self._hand_out(reply)
+            if self._unsent and len(self._unsent) == len(self._waiting):
+                self._flush()
         except hiredis.ProtocolError as error:
             self.close(ConnectionFailed(str(error)))
 
@@ -115,13 +140,26 @@ class Pipe(asyncio.Protocol):
     def _hand_out(self, reply: Any) -> None:
         if isinstance(reply, hiredis.PushNotification):
             return  # nobody asked
-        _, answered = self._waiting.popleft()
-        if answered.done():
-            return  # given up
+        _, receive = self._waiting.popleft()
         if isinstance(reply, hiredis.ReplyError):
-            answered.set_exception(_error(str(reply)))
-        else:
-            answered.set_result(reply)
+            # Later, because an error closes the connection, and there may be replies to other commands.
+            self._loop.call_soon(receive, _error(str(reply)))
+            return
+        try:
+            receive(reply)
+        except Exception as error:  # noqa: BLE001 - the others must have their replies
+            self._loop.call_exception_handler({"message": "a reply was not received", "exception": error})
+
+    def _flush(self) -> None:
+        self._stop_gathering()
+        if self._unsent and self._transport is not None:
+            self._transport.write(b"".join(self._unsent))
+            self._unsent.clear()
+
+    def _stop_gathering(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
 
     def _look(self, due: float) -> None:
         """Look, at ``due`` or as soon as this process came to it, whether anybody has waited too long."""
@@ -136,11 +174,20 @@ class Pipe(asyncio.Protocol):
             grace = min(now - due, self.timeout_seconds)
             self._timer = self._loop.call_later(grace, self._give_up, oldest)
 
-    def _give_up(self, oldest: "asyncio.Future[Any]") -> None:
+    def _give_up(self, oldest: Receive) -> None:
         if self._waiting and self._waiting[0][1] is oldest:
             self.close(TimedOut(f"no answer within {self.timeout_seconds:g} s"))
         else:
             self._look(self._monotonic())
+
+
+def _answer(answered: "asyncio.Future[Any]", reply: Any) -> None:
+    if answered.done():
+        return  # given up
+    if isinstance(reply, Exception):
+        answered.set_exception(reply)
+    else:
+        answered.set_result(reply)
 
 
 def packed(*command: Part) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -328,13 +328,11 @@ class SentInMemory(SendingMeter):
         self._charge = charge
         self._numbers = count()
 
-    def send(self) -> "asyncio.Future[Any]":
-        loop = asyncio.get_running_loop()
-        reply = loop.create_future()
-        loop.call_soon(reply.set_result, None)
-        return reply
+    def send(self, receive: Callable[[Any], None]) -> bool:
+        asyncio.get_running_loop().call_soon(receive, None)
+        return True
 
-    def taken(self, reply: "asyncio.Future[Any]") -> Metered | None:
+    def taken(self, reply: Any) -> Metered | None:
         if self._store.fails:
             raise RuntimeError("the reply means nothing")
         if next(self._numbers) % 5 == 2:

@@ -1,11 +1,14 @@
 import asyncio
 import time
 from functools import partial
+from typing import Any
 
 import pytest
-from redis.exceptions import NoScriptError
+from redis.exceptions import ConnectionError as ConnectionFailed
+from redis.exceptions import NoScriptError, ResponseError
 
 from metaproxy.store.redis.connection import SharedStore
+from metaproxy.store.redis.pipe import Pipe, packed
 from metaproxy.store.unavailable import StoreUnavailable
 from tests.ports import HeldPorts
 from tests.redis_server import RedisServer
@@ -142,3 +145,81 @@ async def test_closing_fails_who_still_waits(redis_server: RedisServer) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable):
         await asked
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def abort(self) -> None:
+        """Do nothing: nothing is open."""
+
+
+def wired(*, gather_seconds: float) -> tuple[Pipe, Wire]:
+    pipe, wire = Pipe(timeout_seconds=30, monotonic=time.monotonic, gather_seconds=gather_seconds), Wire()
+    pipe.connection_made(wire)
+    return pipe, wire
+
+
+async def test_commands_that_come_while_others_have_no_reply_are_sent_together() -> None:
+    pipe, wire = wired(gather_seconds=30)
+    first = [pipe.ask("PING"), pipe.ask("PING")]
+    await until(lambda: bool(wire.written))
+    later = []
+    for text in "ab":
+        later.append(pipe.ask("ECHO", text))
+        await asyncio.sleep(0)
+    pipe.data_received(b"+PONG\r\n")
+    assert wire.written == [packed("PING") * 2]
+    pipe.data_received(b"+PONG\r\n")
+    assert wire.written[1:] == [packed("ECHO", "a") + packed("ECHO", "b")]
+    pipe.data_received(b"$1\r\na\r\n$1\r\nb\r\n")
+    assert await asyncio.gather(*first, *later) == [b"PONG", b"PONG", b"a", b"b"]
+    pipe.close()
+
+
+async def test_a_command_does_not_wait_long_for_the_replies_to_others() -> None:
+    pipe, wire = wired(gather_seconds=0)
+    asked = [pipe.ask("PING")]
+    await until(lambda: bool(wire.written))
+    asked.append(pipe.ask("ECHO", "a"))
+    await until(lambda: wire.written == [packed("PING"), packed("ECHO", "a")])
+    pipe.close()
+    assert all(
+        isinstance(error, ConnectionFailed) for error in await asyncio.gather(*asked, return_exceptions=True)
+    )
+
+
+async def test_an_error_comes_after_the_replies_that_came_with_it() -> None:
+    pipe, _ = wired(gather_seconds=30)
+    received: list[object] = []
+    for _number in range(2):
+        pipe.send(packed("PING"), received.append)
+    pipe.data_received(b"-OOM no memory\r\n+PONG\r\n")
+    await until(lambda: len(received) == 2)
+    assert received[0] == b"PONG"
+    assert isinstance(received[1], ResponseError)
+    pipe.close()
+
+
+async def test_a_reply_that_nothing_can_be_done_with_leaves_the_others_theirs() -> None:
+    pipe, _ = wired(gather_seconds=30)
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+    received: list[object] = []
+
+    def fail(reply: object) -> None:
+        raise RuntimeError("it means nothing")
+
+    pipe.send(packed("PING"), fail)
+    pipe.send(packed("PING"), received.append)
+    pipe.data_received(b"+PONG\r\n+PONG\r\n")
+    assert received == [b"PONG"]
+    assert [str(each["exception"]) for each in failures] == ["it means nothing"]
+    pipe.close()

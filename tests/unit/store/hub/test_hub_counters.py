@@ -8,7 +8,7 @@ import pytest
 from metaproxy.filters.rates import Rates
 from metaproxy.protocol.limits.lending import Slice
 from metaproxy.protocol.limits.settings import OnStoreFailure, Sharing
-from metaproxy.store.counters import Charge, Return, Taken, Wish
+from metaproxy.store.counters import Charge, Metered, Return, SendingMeter, Taken, Wish
 from metaproxy.store.hub.counters import COUNTERS_A_MESSAGE
 from metaproxy.store.hub.hub import Hub
 from metaproxy.store.hub.messages import Beat
@@ -202,3 +202,32 @@ async def test_no_more_is_admitted_than_the_rule_allows_whatever_is_borrowed() -
         await worker.close()
     supervisor.close()
     assert 400 < admitted <= 500
+
+
+async def sent(meter: SendingMeter) -> Metered | None:
+    """Ask with the question that is packed; None also if that takes a task."""
+    reply = asyncio.get_running_loop().create_future()
+    return meter.taken(await reply) if meter.send(reply.set_result) else None
+
+
+@ALGORITHMS
+async def test_a_question_that_is_sent_charges_what_one_that_is_awaited_does(algorithm: str) -> None:
+    async with supervised(2) as (_, [one, other]):
+        thing = charge(limit=3, period_seconds=3600, algorithm=algorithm)
+        await one.counters.take([thing])
+        taken = [await sent(worker.counters.meter(thing)) for worker in (one, other, one)]
+        awaited = await one.counters.peek([thing])
+    assert [each and each[0] for each in taken] == [True, True, False]
+    assert taken[-1] is not None
+    assert abs(awaited.states[0][0] - taken[-1][1][0]) <= thing.rule.policy.weight
+
+
+async def test_a_question_is_not_sent_to_a_supervisor_that_is_gone_and_has_no_answer_if_it_goes() -> None:
+    supervisor = Supervisor()
+    worker = await Worker(supervisor.hub).start()
+    asked = asyncio.ensure_future(sent(worker.counters.meter(charge())))
+    await asyncio.sleep(0)
+    supervisor.close()
+    assert await asked is None
+    assert not worker.counters.meter(charge()).send(lambda _reply: None)
+    await worker.close()
