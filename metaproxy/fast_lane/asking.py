@@ -51,7 +51,6 @@ class Asking(Passing):
         self._go_on = go_on
         self._settle = settle
         self._tasks = tasks
-        self._passed: Passing | None = None
         self._has_left = False
 
     def begin(self, wait: Wait) -> None:
@@ -63,8 +62,6 @@ class Asking(Passing):
     def client_left(self) -> None:
         """The client has hung up. The reply decides all the same, and the request is recorded."""
         self._has_left = True
-        if self._passed is not None:
-            self._passed.client_left()
 
     async def _await(self, wait: Wait) -> None:
         try:
@@ -95,17 +92,17 @@ class Asking(Passing):
             if isinstance(verdict, Wait):
                 self.begin(verdict)
                 return
-            answer = self._settle(verdict, keep_alive=self.waiting.keep_alive)
+            answer = self._settle(verdict, keep_alive=self.keep_alive)
         except Exception as error:  # noqa: BLE001 - as above
             self.handed_over(Raising(error))
             return
         if isinstance(answer, bytes):
-            self.waiting.complete(answer)
-            self._call_ends()
+            self._let_go()
+            if not self._has_left:
+                self.answers.write(answer, keep_alive=self.keep_alive)
         elif isinstance(answer, Passing):
-            self._passed = answer
-            answer.waiting = self.waiting
-            answer.at_end(self._call_ends)
+            answer.ended = self.ended
+            self.answers.pass_on(answer, keep_alive=self.keep_alive, more_body=self.more_body)
             if self._has_left:
                 answer.client_left()
         else:

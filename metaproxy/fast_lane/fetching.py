@@ -21,11 +21,9 @@ class Fetching(Passing):
     def __init__(self, trace: Trace, writer: Writer, exchange: Exchange, scope: Scope, led: Led) -> None:
         super().__init__(trace, writer, exchange, scope)
         self._led = led
-        self._has_left = False
 
     def give_up(self) -> None:
         """The client has hung up. The flight goes on: it is not this client's alone."""
-        self._has_left = True
         if self.call is not None:
             self.call.left_by(self._exchange)
         self._led.leave()
@@ -35,16 +33,16 @@ class Fetching(Passing):
         try:
             fields = self._led.landed(status, fields, body)
         except Exception as error:  # noqa: BLE001 - the line tells it, to the client and to the log
-            if not self._has_left:
+            if not self.is_over:
                 super().handed_over(Raising(error))
             return
-        if not self._has_left:
+        if not self.is_over:
             super().answered(status, fields, body)
 
     def handed_over(self, app: ASGIApp) -> None:
         """``app`` goes on with the flight."""
         self._led.fly(app)
-        if not self._has_left:
+        if not self.is_over:
             super().handed_over(self._led.serve)
 
 

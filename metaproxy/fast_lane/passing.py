@@ -18,25 +18,26 @@ from metaproxy.filters.trace import Trace
 from metaproxy.forward.call import Call
 from metaproxy.protocol.headers import Header, get
 
-End = Callable[[], None]
+
+class Answers(Protocol):
+    """The answers of the client's connection."""
+
+    def write(self, answer: bytes, *, keep_alive: bool) -> None:
+        """Write the whole answer of the request whose turn it is."""
+
+    def pass_on(self, passing: "Passing", *, keep_alive: bool, more_body: bool) -> None:
+        """Let ``passing`` answer the request whose turn it is."""
+
+    def take_over(self, passing: "Passing", app: ASGIApp) -> None:
+        """Let ``app`` go on with the request of ``passing``, in a task."""
 
 
-class Waiting(Protocol):
-    """The client's side: what waits for the answer on a connection."""
-
-    @property
-    def keep_alive(self) -> bool:
-        """True if another request may follow on the connection."""
-
-    def complete(self, answer: bytes) -> None:
-        """Write the whole answer."""
-
-    def take_the_line(self, app: ASGIApp) -> None:
-        """Let ``app`` answer, in a task."""
+def _nothing() -> None:
+    """Stands for a function to call where there is none."""
 
 
 class Passing:
-    """One such read. Give it who waits for the answer, before the event loop's turn ends.
+    """One such read, which is also a turn of its connection: ``Answers.pass_on`` sets what belongs to that.
 
     Args:
         trace: the first stage.
@@ -44,24 +45,39 @@ class Passing:
         exchange, scope: the request.
     """
 
-    waiting: Waiting
+    # A Passing is made for every such read. Defaults are on the class, so that they cost a request nothing.
+    answers: Answers
+    """The answers of the client's connection; set before the event loop's turn ends."""
+    keep_alive = True
+    """True if another request may follow on the connection."""
+    more_body = False
+    """True if the request's last octet has not come."""
+    response_started = False
+    ended: Callable[[], None] = staticmethod(_nothing)
+    """Is called when the request has ended, however it ends."""
     task: "asyncio.Task[None] | None" = None
     """The task of the request, if it has one before it takes the line."""
+    call: Call | None = None
+    is_over = False
+    """True if the request has ended, or a task goes on with it."""
 
     def __init__(self, trace: Trace, writer: Writer, exchange: Exchange, scope: Scope) -> None:
         self._trace = trace
         self._writer = writer
         self._exchange = exchange
         self.scope = scope
-        self._ends: tuple[End, ...] = ()
-        self.call: Call | None = None
 
-    def at_end(self, end: End) -> None:
-        """Have ``end`` called when the request has ended, however it ends."""
-        self._ends = (*self._ends, end)
+    def body_read(self, data: bytes) -> None:
+        """Do nothing: such a request has no body."""
+
+    def request_read(self) -> None:
+        """Note that the request is complete."""
+        self.more_body = False
 
     def client_left(self) -> None:
-        """The client has hung up."""
+        """Give the request up, because the client has hung up."""
+        if self.is_over:
+            return
         self.give_up()
         self._exchange.outcome = "aborted"
         self._exchange.reason = self._exchange.reason or "client_disconnected"
@@ -82,11 +98,11 @@ class Passing:
             exchange.request_id,
             body,
             is_dated=get(fields, b"date") is not None,
-            keep_alive=self.waiting.keep_alive,
+            keep_alive=self.keep_alive,
             version=exchange.upstream_version,
         )
         self._end(status, len(body))
-        self.waiting.complete(answer)
+        self.answers.write(answer, keep_alive=self.keep_alive)
 
     def handed_over(self, app: ASGIApp) -> None:
         """``app`` goes on with the request."""
@@ -94,20 +110,20 @@ class Passing:
 
     def take_the_line(self, app: ASGIApp) -> None:
         """Let ``app``, which records how the request ends, answer in a task."""
-        self.waiting.take_the_line(partial(self._run, app))
+        self.is_over = True
+        self.answers.take_over(self, partial(self._run, app))
 
     async def _run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await app(scope, receive, send)
         finally:
-            self._call_ends()
+            self._let_go()
 
     def _end(self, status: int, body_bytes: int) -> None:
+        self.is_over = True
         self._trace.end(self._exchange, self.scope, status, body_bytes)
-        self._call_ends()
+        self._let_go()
 
-    def _call_ends(self) -> None:
+    def _let_go(self) -> None:
         self.call = None  # it holds on to us
-        ends, self._ends = self._ends, ()
-        for end in ends:
-            end()
+        self.ended()

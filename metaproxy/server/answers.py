@@ -22,43 +22,6 @@ from metaproxy.server.reading import HEAD, Reader
 from metaproxy.server.turns import AppTurn
 
 
-class PassedTurn:
-    """A request that is on its way to the upstream without a task: ``answers`` get what comes of it."""
-
-    response_started = False
-
-    def __init__(self, passing: Passing, answers: "Answers", *, keep_alive: bool, more_body: bool) -> None:
-        self.scope = passing.scope
-        self.keep_alive = keep_alive
-        self.more_body = more_body
-        self._answers = answers
-        self._passing: Passing | None = passing
-        passing.waiting = self
-
-    def body_read(self, data: bytes) -> None:
-        """Do nothing: such a request has no body."""
-
-    def request_read(self) -> None:
-        """Note that the request is complete."""
-        self.more_body = False
-
-    def client_left(self) -> None:
-        """Give the request up."""
-        if self._passing is not None:
-            passing, self._passing = self._passing, None
-            passing.client_left()
-
-    def complete(self, answer: bytes) -> None:
-        """Write the whole answer."""
-        self._passing = None
-        self._answers.write(answer, keep_alive=self.keep_alive)
-
-    def take_the_line(self, app: ASGIApp) -> None:
-        """Let ``app`` answer, in a task."""
-        self._passing = None
-        self._answers.take_over(self, app)
-
-
 class Answers:
     """Gives each request its turn, refuses what is not a request, and closes after the last answer.
 
@@ -79,7 +42,7 @@ class Answers:
         linger: Callable[[], None],
         tasks: set["asyncio.Task[None]"],
     ) -> None:
-        self.current: AppTurn | PassedTurn | None = None
+        self.current: AppTurn | Passing | None = None
         """The request that is worked on; None if every request is answered."""
         self.refusal: Fault | None = None
         """The refusal of the octets after the last request, once all requests are answered."""
@@ -96,7 +59,7 @@ class Answers:
         self._loop = asyncio.get_running_loop()
 
     @property
-    def newest(self) -> AppTurn | PassedTurn | None:
+    def newest(self) -> AppTurn | Passing | None:
         """The request that was read last, if it is not answered."""
         return self._waiting[-1] if self._waiting else self.current
 
@@ -118,16 +81,17 @@ class Answers:
 
     def pass_on(self, passing: Passing, *, keep_alive: bool, more_body: bool) -> None:
         """Wait for ``passing`` to answer the request whose turn it is."""
-        self.current = PassedTurn(passing, self, keep_alive=keep_alive, more_body=more_body)
+        passing.answers, passing.keep_alive, passing.more_body = self, keep_alive, more_body
+        self.current = passing
         if passing.task is not None:
             self._tasks.add(passing.task)
             passing.task.add_done_callback(self._tasks.discard)
 
-    def take_over(self, turn: PassedTurn, app: ASGIApp) -> None:
-        """Let ``app`` go on with the current turn, in a task."""
-        taken = self._app_turn(app, turn.scope, keep_alive=turn.keep_alive)
+    def take_over(self, passing: Passing, app: ASGIApp) -> None:
+        """Let ``app`` go on with the request of ``passing``, in a task."""
+        taken = self._app_turn(app, passing.scope, keep_alive=passing.keep_alive)
         taken.disconnected = self._transport.is_closing()
-        if not turn.more_body:
+        if not passing.more_body:
             taken.request_read()
         self.current = taken
         taken.start()
@@ -140,7 +104,7 @@ class Answers:
             turn.start()
             return
         # An application that waits for the client to leave reads on. Without one, reading must not stop.
-        if not isinstance(self.current, PassedTurn):
+        if not isinstance(self.current, Passing):
             self._flow.pause_reading()
         self._waiting.append(turn)
 
@@ -200,7 +164,8 @@ class Answers:
         if not keep_alive:
             self._end(receives=answered is not None and answered.more_body)
         else:
-            self._flow.resume_reading()
+            if self._flow.read_paused:
+                self._flow.resume_reading()
             if self._waiting:
                 self.current = self._waiting.popleft()
                 self.current.start()
@@ -227,7 +192,7 @@ class Answers:
         body_bytes = self._say_and_close(fault, exchange.request_id)
         self._edge.record.ended(exchange, "other", "", fault.status, body_bytes, 0.0)
 
-    def _break_off(self, turn: AppTurn | PassedTurn, fault: Fault) -> None:
+    def _break_off(self, turn: AppTurn | Passing, fault: Fault) -> None:
         """End a request that is worked on; the application records it, with our reason."""
         exchange = self.give_reason(fault.reason)
         if turn.response_started:

@@ -88,7 +88,7 @@ class Switch:
     def _held(self, line: _Line, passing: Passing) -> Passing:
         """Let the application stay open until what is passed on has ended."""
         line.requests += 1
-        passing.at_end(partial(self._ended, line))
+        passing.ended = partial(self._ended, line)
         return passing
 
     def _ended(self, line: _Line) -> None:
