@@ -12,7 +12,7 @@ from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.settings import CacheRoute
 from metaproxy.cache.stored import Hit, Stored
 from metaproxy.exchange import Exchange
-from metaproxy.protocol.caching import reuse
+from metaproxy.protocol.caching import cache_status, reuse
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -30,6 +30,11 @@ class Read:
     """True if ``stale`` may be sent without asking, provided that stale answers may."""
     parts: Incomplete | None = None
     """The parts that memory has where it has no whole answer."""
+
+    @property
+    def wants_news(self) -> bool:
+        """True if the request itself asks for the origin's answer: that of other replicas will not do."""
+        return self.reason == cache_status.REQUEST
 
 
 @dataclass(slots=True, eq=False)

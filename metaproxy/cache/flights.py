@@ -24,7 +24,12 @@ from metaproxy.protocol import headers, interim
 from metaproxy.protocol.caching.reuse import VaryValues
 from metaproxy.protocol.faults import Fault
 
-OnHead = Callable[["Flight"], None]
+OnHead = Callable[[], None]
+
+
+def _nobody() -> None:
+    """Stands for ``on_head`` once the flight has ended: its owner holds the flight, too."""
+
 
 WINDOW_BYTES = 2**20
 """How far a reader may fall behind the fastest one, if less than that is kept of a body."""
@@ -111,7 +116,7 @@ class Flight:
     def arrive(self, status: int, fields: list[headers.Header], body: bytes) -> None:
         """Take the whole answer, in one piece."""
         self.fields, self.status = fields, status
-        self._on_head(self)
+        self._on_head()
         if body:
             self._chunks.append(body)
             self._octets += len(body)
@@ -120,13 +125,14 @@ class Flight:
         """End the flight; ``error`` is what the request ended with."""
         self.error = error
         self.complete = True
+        self._on_head = _nobody
         self._wake_readers()
 
     async def send(self, message: Message) -> None:
         """The ``send`` that the application gets; raises ClientDisconnected where nobody wants the answer."""
         if message["type"] == "http.response.start":
             self.fields, self.status = list(message["headers"]), message["status"]
-            self._on_head(self)
+            self._on_head()
             self._wake_readers()
         elif message["type"] == "http.response.body" and (chunk := message.get("body", b"")):
             await self._append(chunk)

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaproxy.cache.answering import answer
 from metaproxy.cache.deliveries import Delivery, Read, may_replace_error, note_pass, send_hit, unsent
-from metaproxy.cache.fetch import Fetch, Fetcher, Wanted
+from metaproxy.cache.fetch import Fetch, Fetcher
 from metaproxy.cache.flights import Flight, Flights
 from metaproxy.cache.requests import CacheRequest
 from metaproxy.cache.stored import Stored
@@ -84,7 +84,7 @@ class Misses:
 
     def lead(self, exchange: Exchange, scope: Scope, read: Read) -> "Led":
         """Begin a flight for a read that ``may_lead`` and validates nothing; the caller flies it."""
-        fetch = self._fetcher.begin(exchange, scope, _wanted(read, read.request.key))
+        fetch = self._fetcher.begin(exchange, scope, read, read.request.key)
         delivery = Delivery(exchange, unsent, read, fetch.flight, self._monotonic(), leads=True)
         fetch.flight.enter(delivery)
         return Led(self, self._fetcher, fetch, delivery)
@@ -110,13 +110,13 @@ class Misses:
         now = self._monotonic()
         # A flight under way began before a request that wants news, so it may bring what was there before.
         asked = read.request.directives
-        wants_news = read.reason == cache_status.REQUEST or asked.no_cache or asked.max_age == 0
+        wants_news = read.wants_news or asked.no_cache or asked.max_age == 0
         wants_its_own = wants_news or hash(read.request.key) in self._not_shared
         # Out of touch with the other replicas, a flight may have overtaken a write unknown here.
         return not wants_its_own and self._trust.covers(now, now)
 
     def _fly(self, exchange: Exchange, scope: Scope, read: Read, flight_key: Hashable) -> Flight:
-        return self._fetcher.start(exchange, scope, _wanted(read, flight_key))
+        return self._fetcher.start(exchange, scope, read, flight_key)
 
     async def _served(self, delivery: Delivery) -> bool:
         try:
@@ -291,18 +291,6 @@ def _length(status: int, fields: list[headers.Header]) -> int:
         return 0
     length = headers.get(fields, b"content-length")
     return int(length) if length is not None and length.isdigit() else -1
-
-
-def _wanted(read: Read, flight_key: Hashable) -> Wanted:
-    return Wanted(
-        key=read.request.key,
-        flight_key=flight_key,
-        route=read.route,
-        asked=read.asked,
-        stale=read.stale,
-        parts=read.parts if read.stale is None else None,
-        second_level=read.reason != cache_status.REQUEST,
-    )
 
 
 def _for_another(fields: list[headers.Header]) -> list[headers.Header]:

@@ -188,9 +188,10 @@ class MetadataCache(Stage):
         """Say whether it is worth a try to ``lead`` a flight for what was ``read`` and not found."""
         if not request.plain or scope["method"] != "GET" or not self._misses.may_lead(request):
             return False
-        if self._store.part(request.key, request.fields) is not None:
-            return False
-        return self._store.select(request.key, request.fields) is None
+        if self._store.slot(request.key) is None:
+            return True
+        stored = self._store.select(request.key, request.fields)
+        return stored is None and self._store.part(request.key, request.fields) is None
 
     def lead(self, exchange: Exchange, scope: Scope, request: CacheRequest) -> Led | None:
         """Begin to fetch what it ``may_lead``; the caller asks. None for a path without a route."""
