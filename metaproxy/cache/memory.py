@@ -111,8 +111,6 @@ class MemoryStore:
                 if variant.vary != stored.vary and (request is None or not selects(variant.vary, request))
             ]
             self._set(key, [*others[-(MAX_VARIANTS - 1) :], stored], _others(slot.parts, stored, request))
-        while self.bytes > self.max_bytes:
-            self._evict()
         return True
 
     def put_part(self, key: Key, parts: Incomplete, request: Mapping[bytes, bytes]) -> bool:
@@ -122,8 +120,6 @@ class MemoryStore:
         slot = self._slots.get(key)
         others = _others(slot.parts if slot else (), parts.head, request)
         self._set(key, slot.variants if slot else [], (*others[-(MAX_VARIANTS - 1) :], parts))
-        while self.bytes > self.max_bytes:
-            self._evict()
         return True
 
     def withdraw(self, key: Key, request: Mapping[bytes, bytes], asked_at: float) -> bool:
@@ -210,6 +206,8 @@ class MemoryStore:
                 keys.add(key)
         self._sizes[key] = size
         self.bytes += size
+        while self.bytes > self.max_bytes:
+            self._evict()
 
     def _remove(self, key: Key) -> None:
         slot = self._slots.pop(key, None)

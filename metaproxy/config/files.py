@@ -82,3 +82,5 @@ def _read(path: Path, *, pipes: bool) -> bytes | OSError:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         return error
+    except ValueError as error:  # a NUL in the path
+        return OSError(errno.EINVAL, str(error), str(path))

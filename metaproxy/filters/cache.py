@@ -212,19 +212,14 @@ class MetadataCache(Stage):
 
     async def handle(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from memory, or send the request forward as its kind asks."""
-        hit = self.lookup(exchange, scope)
-        if hit is not None and not hit.revalidate:
-            await send_hit(hit, exchange, send)
-        elif scope["method"] in READ_METHODS:
-            await self._read(exchange, scope, receive, send, hit)
+        if scope["method"] in READ_METHODS:
+            await self._read(exchange, scope, receive, send)
         elif is_write(scope["method"]):
             await self._write(exchange, scope, receive, send)
         else:
             await self._pass(exchange, scope, receive, send, cache_status.METHOD)
 
-    async def _read(
-        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, stale: Hit | None
-    ) -> None:
+    async def _read(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         match = self._routes.match(scope["path"])
         partition = self._partitions.of(exchange)
         if match is None or partition is None:
@@ -234,11 +229,15 @@ class MetadataCache(Stage):
         if request.bypass:
             await self._pass(exchange, scope, receive, send, cache_status.BYPASS, request.bypass)
             return
+        hit = self.find(request, scope)
+        if hit is not None and not hit.revalidate:
+            await send_hit(hit, exchange, send)
+            return
         stored = self._store.select(request.key, request.fields)
         read = self._forwarded_read(exchange, scope, request, match, stored)
-        if stale is not None:
+        if hit is not None:
             self._misses.refresh(exchange, scope, read)
-            await send_hit(stale, exchange, send)
+            await send_hit(hit, exchange, send)
         elif request.directives.only_if_cached:  # RFC 9111 §5.2.1.7
             raise Fault(504, "The answer is not in the cache.", reason="only_if_cached")
         elif request.range is not None or scope["method"] == "HEAD":

@@ -48,7 +48,7 @@ class Revocation:
     domain_id: str = ""
 
     def __post_init__(self) -> None:
-        if not any(asdict(self).values()):
+        if not any(self.attributes()):
             raise RevocationError("a revocation names a token, an audit id, a user, a project or a domain")
 
     @classmethod
@@ -68,7 +68,7 @@ class Revocation:
 
     def payload(self) -> bytes:
         """Return the revocation as it is sent to other processes."""
-        return msgspec.json.encode({name: value for name, value in asdict(self).items() if value})
+        return msgspec.json.encode(dict(self.attributes()))
 
     def names(self) -> Iterator[Name]:
         """Yield the names of tokens that can never be valid again; users may get new ones."""
@@ -76,9 +76,7 @@ class Revocation:
 
     def attributes(self) -> Iterator[Name]:
         """Yield what it names, the narrowest first."""
-        for kind in ("fingerprint", "audit_id", "audit_chain_id", "user_id", "project_id", "domain_id"):
-            if value := getattr(self, kind):
-                yield kind, value
+        return ((kind, value) for kind, value in asdict(self).items() if value)
 
     def matches(self, identity: Identity, token_fingerprint: bytes) -> bool:
         """Say whether it speaks of the token of ``identity``."""

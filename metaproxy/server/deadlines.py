@@ -95,12 +95,9 @@ async def sweep(
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(interval)
-        _expire(list(connections), loop.time(), pressed=is_pressed(len(connections)))
-
-
-def _expire(connections: list[Any], now: float, *, pressed: bool) -> None:
-    for connection in connections:
-        connection.expire(now, pressed=pressed)
+        now, pressed = loop.time(), is_pressed(len(connections))
+        for connection in list(connections):
+            connection.expire(now, pressed=pressed)
 
 
 def body_deadline(began: float, now: float, silence: float, body_bytes: int) -> float:

@@ -10,6 +10,7 @@ as servers in Go and nginx do.
 
 import os
 import resource
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import structlog
@@ -64,14 +65,8 @@ class Needs:
 
     def connections(self, descriptors: int, wanted: int) -> int:
         """Return how many of ``wanted`` client connections fit into so many descriptors."""
-        low, high = LEAST_CONNECTIONS, max(wanted, LEAST_CONNECTIONS)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.descriptors(middle) <= descriptors:
-                low = middle
-            else:
-                high = middle - 1
-        return min(low, wanted)
+        more = range(LEAST_CONNECTIONS + 1, wanted + 1)
+        return min(LEAST_CONNECTIONS + bisect_right(more, descriptors, key=self.descriptors), wanted)
 
 
 def needs(config: Config) -> Needs:

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import structlog
 
 from metaproxy.assembly.tls import expiries
-from metaproxy.clock import Clock, wall
+from metaproxy.clock import wall
 from metaproxy.config import Config
 from metaproxy.server.handshakes import Failed, WitnessedTls
 
@@ -71,10 +71,10 @@ def listener_context(current: ssl.SSLContext, failed: Failed = _ignore) -> Liste
     return context
 
 
-def warn_of_expiry(config: Config, time: Clock = wall) -> None:
+def warn_of_expiry(config: Config) -> None:
     """Log a warning for each certificate of ``config`` that ends within two weeks, or has ended."""
     for section, end in expiries(config).items():
-        days = (end - time()) / DAY_SECONDS
+        days = (end - wall()) / DAY_SECONDS
         if days < WARN_DAYS:
             logger.warning(
                 "certificate has expired" if days <= 0 else "certificate expires soon",

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from metaproxy.clock import Clock, wall
+from metaproxy.clock import wall
 from metaproxy.telemetry.console import escaped, word
 
 COLORS = {"error": "\x1b[31m", "critical": "\x1b[31m", "warning": "\x1b[33m", "info": "\x1b[32m"}
@@ -28,7 +28,7 @@ class QuietHandler(logging.StreamHandler[Any]):
         """Drop the line."""
 
 
-def configure(log_format: str = "json", level: str = "info", *, time: Clock = wall) -> None:
+def configure(log_format: str = "json", level: str = "info") -> None:
     """Set up logging for the process.
 
     Args:
@@ -44,7 +44,7 @@ def configure(log_format: str = "json", level: str = "info", *, time: Clock = wa
     ]
 
     def ordered(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
-        first = {"time": round(time(), 3), "level": event.pop("level", ""), "event": event.pop("event", "")}
+        first = {"time": round(wall(), 3), "level": event.pop("level", ""), "event": event.pop("event", "")}
         return {**first, **event}
 
     renderers: list[Any] = (

@@ -79,8 +79,6 @@ class Storable:
     """The answer may be stored, fresh for ``lifetime`` seconds."""
 
     lifetime: float
-    explicit: bool
-    """True if the origin said so, rather than the operator's ttl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def storing(
     if unauthenticated_credentials and not allows_sharing(said):
         return NotStorable("credentials")
     if explicit_lifetime is not None and policy.respect_origin:
-        return Storable(explicit_lifetime, explicit=True)
+        return Storable(explicit_lifetime)
     if not said.public and (sign := _sign_of_one(fields, cookie=cookie)):
         # Nobody said that this is for all, and it looks made for one.
         return NotStorable(sign)
@@ -138,7 +136,7 @@ def storing(
     if status not in CACHEABLE_BY_DEFAULT and not said.public:  # §4.2.2
         return NotStorable("status")
     # Without a lifetime of anybody's it is not stored, not even for the time after its freshness.
-    return Storable(lifetime, explicit=False) if lifetime > 0 else NotStorable("no_lifetime")
+    return Storable(lifetime) if lifetime > 0 else NotStorable("no_lifetime")
 
 
 def allows_sharing(said: ResponseDirectives) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from metaproxy.protocol.compute_api import with_head
 from metaproxy.protocol.expressions import compiled
 from metaproxy.protocol.limits.consumers import CONSUMERS, GLOBAL, OF_TOKENS
 from metaproxy.protocol.option_values import Regex, Template
@@ -116,8 +117,7 @@ class RateRule(Section):
     @property
     def counted_methods(self) -> frozenset[str]:
         """The methods that the rule counts, none for all. GET includes HEAD (RFC 9110 §9.3.2)."""
-        methods = frozenset(self.methods) - {"ALL"}
-        return methods | {"HEAD"} if "GET" in methods else methods
+        return with_head(self.methods) - {"ALL"}
 
     def captured_names(self) -> tuple[str, ...]:
         """Return the names that the rule's path or regex captures."""

@@ -46,19 +46,6 @@ WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,}")
 class CompiledRule:
     """A rule with all that can be known of it at start."""
 
-    __slots__ = (
-        "captured",
-        "consumer_of",
-        "keep_seconds",
-        "key",
-        "methods",
-        "policy",
-        "policy_item",
-        "position",
-        "quoted_name",
-        "rule",
-    )
-
     def __init__(
         self, rule: RateRule, algorithm: str, position: int = 0, ipv6_prefix: int = IPV6_PREFIX
     ) -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from metaproxy.config import Config, ConfigError, effective, load_config
 from metaproxy.config.addresses import ListenAddress, Target
+from metaproxy.config.files import Files
 from metaproxy.config.model.identity import KeystoneV3Settings, Static
 from metaproxy.protocol.limits.settings import AbsoluteLimits, Concurrency
 from metaproxy.settings.units import Rate
@@ -31,6 +32,11 @@ def test_three_sections_are_enough(tmp_path: Path) -> None:
 
     assert config.server.listen == (ListenAddress("127.0.0.1", 8774),)
     assert config.upstream.targets == (Target("http://127.0.0.1:1"),)
+
+
+def test_a_path_with_a_nul_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="null byte"):
+        Files().read(tmp_path / "a\0b")
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,9 @@ class Front:
     def is_calm(self) -> bool:
         """Whether nothing is under way."""
         protocol = self.line.protocol
+        protocol.edge.outbox.flush()  # now, in place of the turn's end
         answered = protocol.answers.current is None
-        return (
-            not protocol.tasks and (answered or self.line.wire.closed) and not protocol.edge.outbox._waiting
-        )
+        return not protocol.tasks and (answered or self.line.wire.closed)
 
     def seen(self) -> tuple[object, ...]:
         """Everything that outsiders can see, but for how long it took and ids, which are random."""

@@ -65,7 +65,7 @@ class StoredCounter:
         self.text = f"{account.amount}:{account.since}" + (f":{account.born}{slices}" if slices else "")
         return account
 
-    def any_report(self, account: Account) -> Return:
+    def any_return(self, account: Account) -> Return:
         """Return a report on a slice of ``account`` or on one that it does not have."""
         end = self._random.choice([*account.lent, self.now()])
         born = account.born + self._random.choice([0, 0, 1])
@@ -146,7 +146,7 @@ async def test_a_report_is_taken_back_as_by_the_pure_functions(
         for seed in range(150):
             stored = StoredCounter(store, client, algorithm, seed)
             account = stored.any_account()
-            report = stored.any_report(account)
+            report = stored.any_return(account)
             state, now = await stored.look((report,))
             account.settle(stored.policy, now)
             account.take_back(stored.policy, report.mark, report.spent, report.unused)
