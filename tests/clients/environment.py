@@ -19,9 +19,10 @@ def install() -> Path:
     interpreter = ENVIRONMENT / "bin" / "python"
     complete = ENVIRONMENT / ".complete"
     if not complete.exists() or complete.read_text() != repr(REQUIREMENTS):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-        command = [str(interpreter), "-m", "pip", "install", "--quiet", *REQUIREMENTS]
-        subprocess.run(command, check=True, timeout=INSTALL_SECONDS)
+        make = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(ENVIRONMENT)]
+        subprocess.run(make, check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(interpreter)]
+        subprocess.run([*pip, "install", "--quiet", *REQUIREMENTS], check=True, timeout=INSTALL_SECONDS)
         complete.write_text(repr(REQUIREMENTS))
     return interpreter
 

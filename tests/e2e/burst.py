@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-HANG_SECONDS = 30.0
+HANG_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)

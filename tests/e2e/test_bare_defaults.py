@@ -1,6 +1,5 @@
 """A configuration of three sections refuses nothing that the API would have taken."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ import pytest
 
 from metaproxy.config.model.identity import KeystoneV3Settings
 from metaproxy.demo.world import ALICE, RED
-from tests.e2e.deployment import Proxy, Sections, running_proxy
+from tests.e2e.burst import burst
+from tests.e2e.deployment import RED_API, Proxy, Sections, running_proxy
 from tests.e2e.sockets import OK, ScriptedUpstream, UpstreamConnection
 
 pytestmark = pytest.mark.e2e
@@ -160,15 +160,10 @@ async def test_a_project_may_have_many_requests_at_once(upstream: ScriptedUpstre
                 each.send(OK)
 
     upstream.script = wait_for_all
-    headers = {"X-Auth-Token": ALICE.token}
-    async with httpx.AsyncClient(
-        base_url=bare.url, headers=headers, timeout=300, limits=httpx.Limits(), trust_env=False
-    ) as client:
-        answers = await asyncio.gather(
-            *(client.get(f"/v2.1/{RED.id}/servers/{number}") for number in range(many))
-        )
+    token = {"X-Auth-Token": ALICE.token}
+    answers = await burst([bare.port], f"{RED_API}/servers", token, connections=many, requests=1)
 
-    assert {answer.status_code for answer in answers} == {200}
+    assert [answer.status for answer in answers] == [200] * many
 
 
 def test_the_limits_are_the_apis_own(upstream: ScriptedUpstream, alice: httpx.Client) -> None:

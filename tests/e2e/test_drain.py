@@ -6,7 +6,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,9 @@ STEADY = 8
 
 BEFORE = 60
 """Answers that each kind must have had before SIGTERM."""
+
+GRACE = {"shutdown_grace": "10m"}
+"""On a busy machine, what was let in may need more than the default."""
 
 PIECE = b"x" * 16384
 UPLOAD_BYTES = 8 * len(PIECE)
@@ -112,19 +115,19 @@ def slow_upstream() -> Iterator[Upstream]:
 class Way:
     """How the proxy is run, and how its clients reach it."""
 
-    sections: Sections = field(default_factory=dict)
+    sections: Sections
     tls: ssl.SSLContext | None = None
 
 
 @pytest.fixture
 def one_process() -> Way:
-    return Way()
+    return Way({"server": GRACE})
 
 
 @pytest.fixture
 def two_workers() -> Iterator[Way]:
     with RedisServer() as redis:
-        yield Way({"server": {"workers": 2}, "store": {"url": redis.url, "timeout": "2s"}})
+        yield Way({"server": {**GRACE, "workers": 2}, "store": {"url": redis.url, "timeout": "2s"}})
 
 
 @pytest.fixture
@@ -132,7 +135,7 @@ def over_tls(tmp_path: Path) -> Way:
     authority = Authority(tmp_path)
     issued = authority.issue("proxy")
     tls = {"certificate": str(issued.certificate), "key": str(issued.key)}
-    return Way({"server": {"tls": tls}}, ssl.create_default_context(cafile=str(authority.ca)))
+    return Way({"server": {**GRACE, "tls": tls}}, ssl.create_default_context(cafile=str(authority.ca)))
 
 
 @pytest.fixture(params=["one_process", pytest.param("two_workers", marks=pytest.mark.redis), "over_tls"])

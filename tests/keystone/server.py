@@ -48,9 +48,10 @@ def install() -> Path:
     programs = ENVIRONMENT / "bin"
     complete = ENVIRONMENT / ".complete"
     if not complete.exists() or complete.read_text() != repr(REQUIREMENTS):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-        install = [str(programs / "python"), "-m", "pip", "install", "--quiet", *REQUIREMENTS]
-        subprocess.run(install, check=True, timeout=INSTALL_SECONDS)
+        make = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(ENVIRONMENT)]
+        subprocess.run(make, check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(programs / "python")]
+        subprocess.run([*pip, "install", "--quiet", *REQUIREMENTS], check=True, timeout=INSTALL_SECONDS)
         complete.write_text(repr(REQUIREMENTS))
     return programs
 

@@ -45,17 +45,10 @@ def install() -> Path:
     complete = ENVIRONMENT / ".complete"
     wanted = repr(REQUIREMENTS) + (ROOT / "pyproject.toml").read_text()
     if not complete.exists() or complete.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-        install = [
-            str(programs / "python"),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            *REQUIREMENTS,
-            "-e",
-            str(ROOT),
-        ]
+        make = [sys.executable, "-m", "venv", "--clear", "--without-pip", str(ENVIRONMENT)]
+        subprocess.run(make, check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(programs / "python")]
+        install = [*pip, "install", "--quiet", *REQUIREMENTS, "-e", str(ROOT)]
         subprocess.run(install, check=True, timeout=INSTALL_SECONDS)
         complete.write_text(wanted)
     return programs
