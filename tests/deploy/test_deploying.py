@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.deploy.files import DEPLOY
@@ -65,7 +66,7 @@ def run(line: str, proxy: Proxy, folder: Path) -> "subprocess.CompletedProcess[s
 def test_a_command_of_the_guide_works(line: str, proxy: Proxy, tmp_path: Path) -> None:
     if line.startswith("curl") and shutil.which("curl") is None:
         pytest.skip("there is no curl")
-    wait_until(lambda: run("metaproxy status", proxy, tmp_path).returncode == 0, what="readiness")
+    wait_until(lambda: httpx.get(f"{proxy.admin_url}/readyz", trust_env=False).is_success, what="readiness")
 
     ran = run(line, proxy, tmp_path)
 

@@ -183,7 +183,7 @@ def test_everything_public_and_every_module_of_it_is_imported(
     without += [] if "with_redis" in request.node.name else ["metaproxy.store.redis"]
     tried = environment.run(ROOT / "tests/install/import_everything.py", *without, folder=tmp_path)
     assert tried.stderr == ""
-    assert {"metaproxy.app", "metaproxy.server.run", "metaproxy.wsgi.paste"} <= set(tried.stdout.split())
+    assert {"metaproxy.app", "metaproxy.server.run", "metaproxy.wsgi.filter"} <= set(tried.stdout.split())
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: str(path.stem))

@@ -53,6 +53,6 @@ def test_everything_but_the_shared_store_is_imported_without_any_extra() -> None
         [sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, timeout=300, check=False
     )
     assert tried.stderr == ""
-    assert {"metaproxy.app", "metaproxy.server.run", "metaproxy.demo.run", "metaproxy.wsgi.paste"} <= set(
+    assert {"metaproxy.app", "metaproxy.server.run", "metaproxy.demo.run", "metaproxy.wsgi.filter"} <= set(
         tried.stdout.split()
     )
