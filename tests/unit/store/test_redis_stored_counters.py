@@ -55,14 +55,16 @@ class StoredCounter:
         """Store an account that has more or less to do with the present; return the same."""
         now, account = self.now(), Account()
         account.since = now + round(self._random.choice(MOMENTS) * MICROSECONDS)
-        account.amount = self._random.choice([0, 0, 1, 20, 500]) * self.policy.weight
+        requests = self._random.choice([0, 0, 1, 20, 500, LIMIT])
+        account.amount = requests * self.policy.weight
         account.born = self._random.randrange(1, 2**48)
-        for seconds in sorted(self._random.sample(ENDS, self._random.choice([0, 0, 1, 3]))):
+        slices = self._random.choice([0, 0, 1, 3]) if requests < LIMIT else 0
+        for seconds in sorted(self._random.sample(ENDS, slices)):
             account.lent[now + round(seconds * MICROSECONDS)] = (
                 self._random.randint(1, 30) * self.policy.weight
             )
-        slices = "".join(f";{end}:{units}" for end, units in account.lent.items())
-        self.text = f"{account.amount}:{account.since}" + (f":{account.born}{slices}" if slices else "")
+        lent = "".join(f";{end}:{units}" for end, units in account.lent.items())
+        self.text = f"{account.amount}:{account.since}" + (f":{account.born}{lent}" if lent else "")
         return account
 
     def any_return(self, account: Account) -> Return:
