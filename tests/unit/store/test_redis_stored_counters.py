@@ -218,3 +218,15 @@ async def test_a_text_that_is_cut_off_counts_as_untouched(
         stored.text = f"5:{stored.now()}{rest}"
         assert (await stored.counters.peek([stored.charge])).states[0][0] == 0
         assert (await stored.look())[0][0] == 0
+
+
+@ALGORITHMS
+async def test_what_is_lent_leaves_no_room_for_a_charge(
+    store: SharedStore, redis_server: RedisServer, algorithm: str
+) -> None:
+    with redis_server.client() as client:
+        stored = StoredCounter(store, client, algorithm, seed=1)
+        now, weight = stored.now(), stored.policy.weight
+        ahead, soon = now + 3600 * MICROSECONDS, now + MICROSECONDS  # nothing leaks until the clock is there
+        stored.text = f"{500 * weight}:{ahead}:1;{soon}:{100 * weight}"
+        assert not (await stored.counters.take([stored.charge], (TOO_LITTLE,))).admitted
