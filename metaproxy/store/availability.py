@@ -40,6 +40,7 @@ class Availability:
         """The words of the last failure."""
         self._use = use
         self._monotonic = monotonic
+        self._reasons: set[str] = set()
         self._restored_at = float("-inf")
         self._probe_seconds = FIRST_PROBE_SECONDS
         self._tasks = TaskSet()
@@ -59,16 +60,23 @@ class Availability:
         if not self.available:
             return
         self.available = False
-        reason, detail = cause_of(error)
-        self.trouble = f"{reason}: {detail}" if detail else reason
-        logger.warning(
-            "shared store lost", use=self._use, error=type(error).__name__, reason=reason, detail=detail
-        )
+        self._reasons.clear()
+        self.note(error)
         steady = self._monotonic() - self._restored_at > LONGEST_PROBE_SECONDS
         self._probe_seconds = FIRST_PROBE_SECONDS if steady else self._longer()
         self._tasks.start(self._probe(works), name="store-probe")
         for listener in self._lost:
             listener()
+
+    def note(self, error: BaseException) -> None:
+        """Take note of the newest failure: ``trouble`` has its words, and the log each reason once a loss."""
+        reason, detail = cause_of(error)
+        self.trouble = f"{reason}: {detail}" if detail else reason
+        if reason not in self._reasons:
+            self._reasons.add(reason)
+            logger.warning(
+                "shared store lost", use=self._use, error=type(error).__name__, reason=reason, detail=detail
+            )
 
     async def close(self) -> None:
         """Try no more; from now on it is away."""

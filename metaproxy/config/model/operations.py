@@ -89,7 +89,11 @@ class Store(Section):
     of authorities, ?ssl_certfile= and ?ssl_keyfile= are the client's. Redis Cluster is not supported.
     """
     timeout: PositiveDuration = 0.05
-    """The most that one call may cost a request."""
+    """The most that one call may cost a request.
+
+    Connections are opened in the background: to ask the sentinels, and then to connect and log in, may take
+    3 seconds each, or this time if it is longer.
+    """
     prefix: KeyPrefix = "metaproxy:"
     """The prefix of every key in the store, so that several proxies may use one."""
 

@@ -27,6 +27,9 @@ from metaproxy.store.unavailable import StoreUnavailable
 
 T = TypeVar("T")
 
+START_SECONDS = 2.0
+"""How long a start waits for the store."""
+
 Again = Callable[[], Awaitable[object]]
 
 
@@ -103,7 +106,7 @@ class SharedStore:
         """Ask once, so that a store that is away at start does not cost the first request."""
         self.connections.start()
         try:
-            await self._start.warm()
+            await self._start.warm(max(self.timeout_seconds, START_SECONDS))
         except StoreUnavailable:
             return
 
@@ -151,9 +154,7 @@ class StoreUse:
         if error is None:
             self._failing.pop(work, None)
             return
-        reason, detail = cause_of(
-            error.__cause__ if isinstance(error, StoreUnavailable) and error.__cause__ else error
-        )
+        reason, detail = cause_of(_told(error))
         self._failing[work] = f"{reason}: {detail}" if detail else reason
 
     async def call(self, command: Command[T], again: Command[object] | None = None) -> T:
@@ -233,10 +234,10 @@ class StoreUse:
             self._connections.close_pipe(error)
             raise StoreUnavailable("the shared store failed") from error
 
-    async def warm(self) -> None:
-        """Connect, without any request waiting for it; raises StoreUnavailable."""
+    async def warm(self, seconds: float) -> None:
+        """Connect within ``seconds``, without any request waiting for it; raises StoreUnavailable."""
         with self._failures(self._connections.warm):
-            await self._connections.warm()
+            await self._connections.warm(seconds)
 
     def _is_available(self) -> bool:
         return self.available
@@ -265,15 +266,22 @@ class StoreUse:
         self._connections.renew_pool()
         if closes_pipe or not refused:
             self._connections.close_pipe(error)
-        lost.lose(error, partial(self._works, again))
+        lost.lose(error, partial(self._works, lost, again))
 
-    async def _works(self, again: Again) -> bool:
+    async def _works(self, lost: Availability, again: Again) -> bool:
         try:
             await self._connections.warm()
             await again()
-        except (StoreUnavailable, RedisError, OSError):
+        except (StoreUnavailable, RedisError, OSError) as error:
+            if lost is self._reach:  # a use is refused for the reason of its own command
+                lost.note(_told(error))
             return False
         return True
+
+
+def _told(error: BaseException) -> BaseException:
+    """Return the error behind a StoreUnavailable."""
+    return error.__cause__ if isinstance(error, StoreUnavailable) and error.__cause__ else error
 
 
 def _always() -> bool:

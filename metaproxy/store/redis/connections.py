@@ -16,14 +16,13 @@ from typing import Any, TypeVar
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import RedisError, ResponseError
 
 from metaproxy.clock import Clock
+from metaproxy.store.redis.opening import Opening, naming
 from metaproxy.store.redis.pipe import Part, Pipe, open_pipe
-from metaproxy.store.redis.primary import NAMELESS, Primary, address_of
+from metaproxy.store.redis.primary import Primary, address_of
 from metaproxy.store.unavailable import StoreUnavailable
 from metaproxy.tasks import TaskSet
 
@@ -34,8 +33,9 @@ Command = Callable[[Redis], Awaitable[T]]
 SPARE_CONNECTIONS = 4
 """Connections of the pool beside those of calls: the pipe, the listener of the broadcast, the probes."""
 
-CONNECT_SECONDS = 1.0
-"""The longest time to connect and log in, where no request waits for it."""
+CONNECT_SECONDS = 3.0
+"""How long each step of connecting may take where no request waits for it, or the timeout of a call if that
+is longer: to ask the sentinels, and to log in. A TLS handshake took 0.7 s on a machine under load."""
 
 RETIRE_SECONDS = 5.0
 """The time after which no call uses a connection that was renewed: all calls are shorter."""
@@ -61,8 +61,11 @@ class Connections:
     def __init__(
         self, url: str, *, timeout_seconds: float, max_connections: int, monotonic: Clock, one_pipe: bool
     ) -> None:
-        self._address = address_of(url)
+        self._connect_seconds = max(timeout_seconds, CONNECT_SECONDS)
+        self._opening_of = Opening()
+        self._address = address_of(url, opening=self._opening_of, seconds=self._connect_seconds)
         self._primary = Primary("")
+        self._server = ""
         self._timeout_seconds = timeout_seconds
         self._most = max_connections + SPARE_CONNECTIONS
         self._monotonic = monotonic
@@ -73,7 +76,7 @@ class Connections:
         self._pipe: Pipe | None = None
         self._room = asyncio.Semaphore(max_connections)
         self._opening = asyncio.Lock()
-        self._finding = asyncio.Lock()
+        self._finding: asyncio.Task[Exception | None] | None = None
 
     @property
     def epoch(self) -> int:
@@ -145,17 +148,20 @@ class Connections:
         if self._address.may_move:
             self.renew_pool()
 
-    async def warm(self) -> None:
-        """Open what the next call needs, with more time than a request has.
+    async def warm(self, seconds: float | None = None) -> None:
+        """Open what the next call needs, with more time than a request has; all within ``seconds``, if given.
 
         Requests would otherwise time out for ever where connecting takes longer than one of them may wait.
         """
+        if seconds is not None:
+            await self._bounded(self.warm(), seconds)
+            return
         await self.drop_idle()
-        seconds = max(self._timeout_seconds, CONNECT_SECONDS)
+        await self._current()
         with suppress(ResponseError):  # a user who may not PING is connected all the same
-            await self._bounded(self._run(_ping), seconds)
+            await self._bounded(self._run(_ping), self._connect_seconds)
         if self._one_pipe:
-            await self._opened(seconds, lambda: True)
+            await self._opened(self._connect_seconds, lambda: True)
 
     async def _opened(self, seconds: float, may_go_on: Callable[[], bool]) -> Pipe:
         """The pipe, opened by whoever comes first."""
@@ -166,21 +172,44 @@ class Connections:
             return self._pipe
 
     async def _open(self) -> Pipe:
-        return await open_pipe(
-            await self.make(), timeout_seconds=self._timeout_seconds, monotonic=self._monotonic
-        )
+        connection = await self.make()
+        with naming(self._server):
+            return await open_pipe(
+                connection, timeout_seconds=self._timeout_seconds, monotonic=self._monotonic
+            )
 
     async def _run(self, command: Command[T]) -> T:
-        return await command(await self._current())
+        client = await self._current()
+        with naming(self._server):
+            return await command(client)
 
     async def _current(self) -> Redis:
-        """Return the client for the primary, made by the first that needs it."""
-        if self._client is None:
-            async with self._finding:
-                if self._client is None:
-                    self._primary = await self._address.primary()
-                    self._client = self._make_client(self._primary.url)
+        """Return the client for the primary.
+
+        The task that finds it outlives the request that waits for it: to ask the sentinels may take longer.
+        """
+        while self._client is None:
+            if self._finding is None or self._finding.done():
+                self._finding = self._tasks.start(self._find(), name="store-find")
+            await asyncio.wait((self._finding,))
+            error = ConnectionFailed("closed") if self._finding.cancelled() else self._finding.result()
+            if error is not None:
+                raise error
         return self._client
+
+    async def _find(self) -> Exception | None:
+        try:
+            self._primary = await self._address.primary()
+        except (RedisError, OSError) as error:
+            return error
+        self._server = f"the server at {self._primary.address}"
+        self._client = self._opening_of.client(
+            self._primary.url,
+            socket_timeout=None,  # ours bounds the whole call
+            socket_connect_timeout=self._connect_seconds,
+            max_connections=self._most,
+        )
+        return None
 
     async def _watch(self) -> None:
         """Leave the server in use if the sentinels name another: a newer one at once, else the second time.
@@ -198,7 +227,12 @@ class Connections:
                 former = None
             elif named.epoch > self._primary.epoch or named == former:
                 former = None
-                logger.warning("shared store moved", epoch=named.epoch)
+                logger.warning(
+                    "shared store moved",
+                    epoch=named.epoch,
+                    former=self._primary.address,
+                    address=named.address,
+                )
                 self.renew_pool()
                 self.close_pipe(ConnectionFailed("another server is the primary now"))
             else:
@@ -218,17 +252,6 @@ class Connections:
         finally:
             call.cancel()
         raise TimeoutError(f"no answer within {seconds:g} s")
-
-    def _make_client(self, url: str) -> Redis:
-        return Redis.from_url(
-            url,
-            protocol=2,  # RESP3 costs two more round trips for each connection, and nothing here needs it
-            driver_info=NAMELESS,
-            socket_timeout=None,  # ours bounds the whole call
-            socket_connect_timeout=max(self._timeout_seconds, CONNECT_SECONDS),
-            retry=Retry(NoBackoff(), 0),
-            max_connections=self._most,
-        )
 
     async def _retire(self) -> None:
         await asyncio.sleep(RETIRE_SECONDS)

@@ -9,23 +9,20 @@ and believes the first.
 
 import asyncio
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError
-from redis.backoff import NoBackoff
-from redis.driver_info import DriverInfo
+from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as TimedOut
 
-from metaproxy.store.sentinel_url import SentinelUrl, is_sentinel_url, parse_sentinel_url
+from metaproxy.store.redis.opening import Opening
+from metaproxy.store.sentinel_url import Sentinel, SentinelUrl, is_sentinel_url, parse_sentinel_url
 from metaproxy.tasks import TaskSet
 
-SENTINEL_SECONDS = 0.4
-"""The longest time for the answers of sentinels. It fits into ``CONNECT_SECONDS``."""
-
-NAMELESS = DriverInfo(name="", lib_version="")
-"""Sends no CLIENT SETINFO: Redis before 7.2 does not know it, and refuses an ACL that permits it."""
+REST_SECONDS = 0.4
+"""How long the other sentinels are waited for when the first has answered."""
 
 STRAGGLER_SECONDS = 0.02
 """How long the other sentinels are waited for when most have answered."""
@@ -36,6 +33,16 @@ class Primary(NamedTuple):
 
     url: str
     epoch: int = 0
+
+    @property
+    def address(self) -> str:
+        """Its host and port, or its path, without the login."""
+        parts = urlsplit(self.url)
+        return parts.netloc.rpartition("@")[2] or parts.path
+
+
+class SentinelFailed(ConnectionFailed):
+    """A sentinel did not say where the primary is; ``__cause__`` is the error."""
 
 
 class Address(Protocol):
@@ -55,9 +62,11 @@ class Address(Protocol):
         ...
 
 
-def address_of(url: str) -> Address:
-    """Return the way to the primary that ``url`` describes."""
-    return Sentinels(parse_sentinel_url(url)) if is_sentinel_url(url) else FixedAddress(url)
+def address_of(url: str, *, opening: Opening, seconds: float) -> Address:
+    """Return the way to the primary that ``url`` describes; finding it may take ``seconds``."""
+    if is_sentinel_url(url):
+        return Sentinels(parse_sentinel_url(url), opening=opening, seconds=seconds)
+    return FixedAddress(url)
 
 
 class FixedAddress:
@@ -81,64 +90,77 @@ class Sentinels:
 
     Args:
         url: their addresses, the name of the service, and how to log in.
+        opening: makes the clients.
+        seconds: how long an answer may take, connecting included.
     """
 
     may_move = True
 
-    def __init__(self, url: SentinelUrl) -> None:
+    def __init__(self, url: SentinelUrl, *, opening: Opening, seconds: float) -> None:
         self._url = url
-        self._clients = [
-            Redis.from_url(
-                url.of_sentinel(sentinel),
-                protocol=2,
-                driver_info=NAMELESS,
-                socket_timeout=SENTINEL_SECONDS,
-                socket_connect_timeout=SENTINEL_SECONDS,
-                retry=Retry(NoBackoff(), 0),
+        self._seconds = seconds
+        self._clients = {
+            sentinel: opening.client(
+                url.of_sentinel(sentinel), socket_timeout=seconds, socket_connect_timeout=seconds
             )
             for sentinel in url.sentinels
-        ]
+        }
+        self._asked: dict[Sentinel, asyncio.Task[Primary | SentinelFailed]] = {}
         self._tasks = TaskSet()
 
     async def primary(self) -> Primary:
         """Return the newest answer. Raises RedisError or OSError if no sentinel knows the service."""
-        asked = [self._tasks.start(self._ask(client), name="ask-sentinel") for client in self._clients]
-        answers = await _most(asked)
+        for sentinel, client in self._clients.items():
+            running = self._asked.get(sentinel)
+            if running is None or running.done():  # a silent one is asked once at a time
+                asked = self._ask(sentinel, client)
+                self._asked[sentinel] = self._tasks.start(asked, name="ask-sentinel")
+        answers = await _most(list(self._asked.values()), self._seconds)
         found = [answer for answer in answers if isinstance(answer, Primary)]
         if found:
             return max(found, key=lambda primary: primary.epoch)
-        error = next((answer for answer in answers if isinstance(answer, Exception)), None)
-        if error is not None:
-            raise error
-        raise TimedOut(f"no sentinel answers within {SENTINEL_SECONDS:g} s")
+        errors = [answer for answer in answers if isinstance(answer, SentinelFailed)]
+        # A refusal says more than silence.
+        telling = [error for error in errors if not isinstance(error.__cause__, TimeoutError | TimedOut)]
+        if telling:
+            raise telling[0]
+        raise TimedOut(f"no sentinel answers within {self._seconds:g} s")
 
     async def close(self) -> None:
         """Close the connections to the sentinels."""
         await self._tasks.cancel()
-        for client in self._clients:
+        for client in self._clients.values():
             await client.aclose()
 
-    async def _ask(self, client: Redis) -> Primary | Exception:
+    async def _ask(self, sentinel: Sentinel, client: Redis) -> Primary | SentinelFailed:
         try:
             services = await client.sentinel_masters()
+            state = services.get(self._url.service) if isinstance(services, dict) else None
+            if state is None:
+                raise MasterNotFoundError(f"the service '{self._url.service}' is unknown")
         except (RedisError, OSError) as error:
-            return error
-        state = services.get(self._url.service) if isinstance(services, dict) else None
-        if state is None:
-            return MasterNotFoundError(f"a sentinel does not know the service '{self._url.service}'")
+            failed = SentinelFailed(f"the sentinel at {sentinel.host}:{sentinel.port}: {error}")
+            failed.__cause__ = error
+            return failed
         return Primary(self._url.of_server(state["ip"], int(state["port"])), int(state["config-epoch"]))
 
 
-async def _most(asked: "list[asyncio.Task[Primary | Exception]]") -> list[Primary | Exception]:
-    """Return the answers of all; of those that have come, a moment after more than half know the primary."""
+async def _most(
+    asked: "list[asyncio.Task[Primary | SentinelFailed]]", seconds: float
+) -> list[Primary | SentinelFailed]:
+    """Return the answers of all; of those that have come, a while after the first knows the primary.
+
+    The while is shorter if more than half know it.
+    """
     loop = asyncio.get_running_loop()
-    end = loop.time() + SENTINEL_SECONDS
+    end = loop.time() + seconds
     waiting = set(asked)
     while waiting and (left := end - loop.time()) > 0:
         done, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             break
         knowing = sum(each.done() and isinstance(each.result(), Primary) for each in asked)
-        if 2 * knowing > len(asked):
-            end = min(end, loop.time() + STRAGGLER_SECONDS)
+        if knowing:
+            rest = STRAGGLER_SECONDS if 2 * knowing > len(asked) else REST_SECONDS
+            end = min(end, loop.time() + rest)
     return [each.result() for each in asked if each.done() and not each.cancelled()]

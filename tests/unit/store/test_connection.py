@@ -179,7 +179,8 @@ async def test_the_reply_of_a_server_that_refuses_is_logged_once_with_its_cause(
         await store.close()
     (event,) = logs
     assert (event["event"], event["reason"]) == ("shared store lost", reason)
-    assert event["detail"] in reply
+    address = server.url.removeprefix("redis://").removesuffix("/0")
+    assert event["detail"].removeprefix(f"the server at {address}: ") in reply
 
 
 async def test_an_error_reply_closes_the_connections(redis_server: RedisServer) -> None:

@@ -1,16 +1,19 @@
 """The store behind real sentinels: two servers of which one may be killed, demoted or cut off."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
+from structlog.testing import capture_logs
 
 from metaproxy.identity.validator import Rejected
 from metaproxy.store.redis.connection import SharedStore
 from metaproxy.store.redis.counters import RedisCounters
 from metaproxy.store.redis.entries import RedisEntries
 from metaproxy.store.unavailable import StoreUnavailable
+from tests.forwarder import Forwarder
 from tests.ports import HeldPorts
 from tests.redis_sentinel import SERVICE, RedisBehindSentinel, SentinelProcess
 from tests.redis_server import RedisServer
@@ -39,6 +42,11 @@ async def opened(url: str) -> AsyncIterator[SharedStore]:
         yield store
     finally:
         await store.close()
+
+
+def addresses(ways: list[Forwarder]) -> str:
+    """The URL of the store, by way of ``ways`` to its sentinels."""
+    return f"redis+sentinel://{','.join(way.url[len('redis://') : -len('/0')] for way in ways)}/{SERVICE}"
 
 
 async def planned(world: RedisBehindSentinel) -> None:
@@ -189,7 +197,10 @@ async def test_one_sentinel_of_three_is_enough(world: RedisBehindSentinel) -> No
 
 async def test_a_service_that_no_sentinel_knows_is_named(world: RedisBehindSentinel) -> None:
     async with opened(world.url.replace(SERVICE, "another")) as store:
-        assert store.troubles == ["away (no_master: a sentinel does not know the service 'another')"]
+        (trouble,) = store.troubles
+        assert re.fullmatch(
+            r"away \(no_master: the sentinel at 127\.0\.0\.1:\d+: the service 'another' is unknown\)", trouble
+        )
 
 
 async def test_sentinels_that_are_away_are_a_store_that_is_away() -> None:
@@ -197,6 +208,37 @@ async def test_sentinels_that_are_away_are_a_store_that_is_away() -> None:
         async with opened(f"redis+sentinel://127.0.0.1:{nobody.first}/{SERVICE}") as store:
             (trouble,) = store.troubles
             assert trouble.startswith("away (refused: ")
+
+
+async def test_sentinels_that_are_slow_are_waited_for(world: RedisBehindSentinel) -> None:
+    async with AsyncExitStack() as stack:
+        slow = [
+            await stack.enter_async_context(Forwarder(sentinel.port, delay_seconds=0.3))
+            for sentinel in world.sentinels
+        ]
+        async with opened(addresses(slow)) as store:
+            await until(lambda: store.available, 60)
+
+
+async def test_sentinels_that_are_silent_are_named_as_such(world: RedisBehindSentinel) -> None:
+    async with Forwarder(world.sentinels[0].port) as silent:
+        silent.swallow_all()
+        with capture_logs() as logs:
+            async with opened(addresses([silent])) as store:
+                told = "no sentinel answers within 3 s"
+                await until(lambda: store.troubles == [f"away (timeout: {told})"], 60)
+    (lost,) = [line for line in logs if line["event"] == "shared store lost"]
+    assert lost["reason"] == "timeout"
+
+
+async def test_the_log_says_from_where_to_where_the_store_moved(world: RedisBehindSentinel) -> None:
+    former, then = world.primary.port, world.other.port
+    with capture_logs() as logs:
+        async with opened(world.url):
+            await planned(world)
+            await until(lambda: any(line["event"] == "shared store moved" for line in logs), 60)
+    moved = next(line for line in logs if line["event"] == "shared store moved")
+    assert (moved["former"], moved["address"]) == (f"127.0.0.1:{former}", f"127.0.0.1:{then}")
 
 
 async def test_the_passwords_of_sentinels_and_of_servers_are_two(redis_server: RedisServer) -> None:
@@ -208,12 +250,20 @@ async def test_the_passwords_of_sentinels_and_of_servers_are_two(redis_server: R
     sentinel.start()
     try:
         address = f"127.0.0.1:{sentinel.port}/{SERVICE}"
+        refuser = f"the sentinel at 127.0.0.1:{sentinel.port}"
         url = f"redis+sentinel://:servers%401@{address}?sentinel_password=sentinel%401"
         async with opened(url) as store:
             await until(lambda: store.available, 60)
             counters = RedisCounters(store, algorithm="gcra")
             assert (await counters.take([charge(limit=1)])).admitted
         async with opened(f"redis+sentinel://:servers%401@{address}") as store:
-            assert store.troubles == ["away (authentication: Authentication required.)"]
+            assert store.troubles == [f"away (authentication: {refuser}: Authentication required.)"]
+        for wrong, who in (
+            (url.replace("sentinel%401", "no"), refuser),
+            (url.replace(":servers%401", ":no"), f"the server at 127.0.0.1:{redis_server.port}"),
+        ):
+            async with opened(wrong) as store:
+                (trouble,) = store.troubles
+                assert trouble.startswith(f"away (authentication: {who}: ")
     finally:
         sentinel.close()
