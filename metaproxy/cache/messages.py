@@ -1,9 +1,12 @@
 """Messages between replicas, and who has acknowledged them."""
 
 import asyncio
+from typing import Annotated
 
 import msgspec
 import structlog
+
+from metaproxy.store.entries import MOST_TIMES
 
 logger = structlog.get_logger(__name__)
 
@@ -21,6 +24,8 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     """Of an acknowledgement: whose message is acknowledged."""
     leaves_entries: bool = False
     """True if the sender could not make the store forget the entries that the message is about."""
+    times: Annotated[int, msgspec.Meta(ge=0, le=MOST_TIMES)] = 0
+    """How often shared entries were forgotten, as far as the sender knows."""
 
 
 class Acknowledgements:

@@ -29,6 +29,8 @@ forget an entry in the same round trip. It is emptied if it may have missed a pu
     a replica could not have entries forgotten   its message says so: every receiver counts as cut off
     a replica was cut off and comes back         it empties the store before it trusts its memory again
     a replica starts                             it empties the store, unless another is in touch
+    the data of the store go back in time        the first that reads there or purges empties it; a replica
+                                                 that starts asks the others how often entries were forgotten
 
 **A former primary** that is cut off from the sentinels goes on to take messages, and hands them to its own
 subscribers alone. So what was told in the last seconds before a loss is told again.
@@ -52,13 +54,10 @@ from metaproxy.cache.sign import Sign
 from metaproxy.cache.trust import Trust
 from metaproxy.clock import Clock
 from metaproxy.store.broadcast import LEASE_SECONDS, Broadcast
-from metaproxy.store.entries import SharedEntries
+from metaproxy.store.entries import EVERYTHING, SharedEntries
 from metaproxy.tasks import TaskSet
 
 CHANNEL = "cache"
-EVERYTHING = "everything"
-"""The tag of every shared entry."""
-
 logger = structlog.get_logger(__name__)
 
 _numbers = itertools.count(1)
@@ -182,6 +181,7 @@ class Replicas:
                     write,
                     settled,
                     leaves_entries=not forgotten,
+                    times=self._times,
                 )
             )
             await acknowledged.wait_for(reached, self._lease_seconds)
@@ -196,6 +196,10 @@ class Replicas:
         elif not self._broadcast.lossless:
             self._debts.note_told(self._monotonic(), tags)
         return forgotten
+
+    @property
+    def _times(self) -> int:
+        return 0 if self._entries is None else self._entries.times
 
     async def _forget(self, tags: Sequence[str]) -> bool:
         """Have the store forget the entries with ``tags``, or all; return whether it has."""
@@ -237,6 +241,8 @@ class Replicas:
             # A newer version may say what this one cannot read: rather forget too much.
             self._purges.all()
             return
+        if self._entries is not None:
+            self._entries.times = max(self._entries.times, message.times)
         if message.kind == "done":
             if message.to == self._broadcast.name and message.number in self._waiting:
                 self._waiting[message.number].add(message.sender)
@@ -284,10 +290,26 @@ class Replicas:
         losses = self._losses
         # A replica that did not reach the store when it started may have missed what the others were told.
         is_prompt = self._monotonic() < self._lost_at + self._lease_seconds
-        is_watched = is_prompt and self._sign is not None and await self._sign.is_there()
+        is_watched = (
+            is_prompt and self._sign is not None and await self._greet() and await self._sign.is_there()
+        )
         if (is_watched or await self._forget(())) and self._losses == losses:
             self._may_trust_entries = True
             self.trust.renew(self._monotonic(), lease_end)
+
+    async def _greet(self) -> bool:
+        """Ask every replica in touch how often entries were forgotten; return False if that fails."""
+        number = next(_numbers)
+        acknowledged = self._waiting[number] = Acknowledgements()
+        try:
+            # The purge of nothing: versions that know no count acknowledge it as well.
+            reached = await self._publish(Message("purge", self._broadcast.name, number))
+            await acknowledged.wait_for(reached, self._lease_seconds)
+        except OSError:
+            return False
+        finally:
+            del self._waiting[number]
+        return True
 
     def _do(self, message: Message) -> None:
         write = message.sender, message.write
@@ -306,7 +328,7 @@ class Replicas:
             if message.number in self._waiting:
                 self._waiting[message.number].add(message.sender)
             return
-        done = Message("done", self._broadcast.name, message.number, to=message.sender)
+        done = Message("done", self._broadcast.name, message.number, to=message.sender, times=self._times)
         self._tasks.start(self._publish_acknowledgement(done), name="cache-acknowledge")
 
     async def _publish_acknowledgement(self, done: Message) -> None:

@@ -15,13 +15,12 @@ import msgspec
 import structlog
 
 from metaproxy.cache.memory import Key
-from metaproxy.cache.replicas import EVERYTHING
 from metaproxy.cache.stored import Stored
 from metaproxy.clock import Clock
 from metaproxy.protocol import headers
 from metaproxy.protocol.caching import reuse
 from metaproxy.protocol.caching.reuse import Terms, VaryValues
-from metaproxy.store.entries import Found, SharedEntries
+from metaproxy.store.entries import EVERYTHING, Found, SharedEntries
 
 logger = structlog.get_logger(__name__)
 

@@ -2,6 +2,10 @@
 
 Every tag has a generation. An entry carries the generations of its tags as they were before its content was
 fetched, and counts only while they are the same.
+
+The data of a store may go back in time: a copy is restored, databases are swapped, a proxy leads to another
+server. Then entries count again that were forgotten. So the store counts how often it has forgotten, and each
+process remembers the highest number: a store with a lower one is behind, and is emptied before it is used.
 """
 
 from collections.abc import Sequence
@@ -9,6 +13,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Generations = tuple[bytes, ...]
+
+EVERYTHING = "everything"
+"""The tag of every stored answer."""
+
+MOST_TIMES = 2**53
+"""The highest number of times that a Lua number counts to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,9 @@ class Found:
 
 class SharedEntries(Protocol):
     """Entries that several processes share. Every method may raise OSError."""
+
+    times: int
+    """How often entries were forgotten, as far as this process knows."""
 
     async def get(self, key: bytes, tags: Sequence[str]) -> Found:
         """Return the entry under ``key``, if it counts; ``tags`` are those it was stored with."""

@@ -281,6 +281,8 @@ async def test_purging_nothing_tells_nobody() -> None:
 class Unforgetting:
     """Shared entries of which none can be forgotten."""
 
+    times = 0
+
     async def get(self, key: bytes, tags: Sequence[str]) -> Found:
         return Found(b"stored", (b"generation",))
 

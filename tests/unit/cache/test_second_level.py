@@ -31,6 +31,7 @@ class OneEntry:
 
     def __init__(self) -> None:
         self.content: bytes | None = None
+        self.times = 0
 
     async def get(self, key: bytes, tags: Sequence[str]) -> Found:
         return Found(self.content, (b"g",))

@@ -165,6 +165,7 @@ class SlowStore:
 
     def __init__(self, time: Time) -> None:
         self._time = time
+        self.times = 0
 
     async def get(self, key: bytes, tags: Sequence[str]) -> Found:
         self._time.seconds += 3
