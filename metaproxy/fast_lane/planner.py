@@ -27,6 +27,7 @@ from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.repeating import repeated_fields, repeated_section
+from metaproxy.identity.lease import Lease
 from metaproxy.identity.token_cache import Known
 from metaproxy.identity.validator import Rejected
 from metaproxy.protocol.faults import Fault
@@ -73,12 +74,15 @@ class Planner:
         self._validator = authenticate.validator if authenticate is not None else None
         self._cache = cache
         self._wall = self._validator.wall if self._validator is not None else wall
+        self._lease = self._validator.lease if self._validator is not None else Lease()
         self.plans: Plans[Remembered | PassedOn] = Plans()
         self.sections: Plans[Section] = Plans(MAX_SECTIONS)
 
     def still_holds(self, plan: Plan, now: float) -> bool:
         """Say whether the token still has the verdict that ``plan`` was made with, ``now`` (monotonic)."""
-        return plan.known is None or plan.known.is_fresh(now, self._wall())
+        if plan.known is None:
+            return True
+        return now < self._lease.until and plan.known.is_fresh(now, self._wall())
 
     def plan_refusal(
         self, octets: bytes, exchange: Exchange, scope: Scope, fault: Fault, *, is_counted: bool

@@ -3,22 +3,23 @@
 A message carries a token's SHA-256, never the token. A process that was away for a while reads what was
 recorded meanwhile. If that cannot be known, it doubts: identity is asked about each token once more.
 
-    state      event                          what is done                             next state
-    starting   the broadcast confirms         read the record, then start              in touch
-    starting   no reading for START_SECONDS   read it once, start and doubt            deaf
-    in touch   the broadcast is lost          a lease begins                             deaf
-    deaf       nothing came for a lease       doubt                                      deaf
-    deaf       the broadcast confirms         read the record                            in touch
-    in touch   the record was read, whole     apply it                                   in touch
-    in touch   it was read and is not whole   apply it; doubt, if that was not done yet  in touch
-    in touch   it could not be read           doubt; read again when next confirmed      in touch
+    state      event                          what is done                               next state
+    starting   the broadcast confirms         read the record, then start                in touch
+    starting   no reading for START_SECONDS   read it once, start                        behind
+    in touch   the broadcast is lost          a lease begins                             behind
+    behind     the broadcast confirms         read the record                            behind
+    behind     the record was read, whole     apply it                                   in touch
+    behind     it was read and is not whole   apply it; doubt, if that was not done yet  in touch
+    behind     it could not be read           read it when the broadcast next confirms   behind
+    behind     it was not read for a lease    doubt                                      behind
     in touch   it was not read for a while    read it, so that what it has lost is recorded again
 
 A process that read the record after an outage asks the others what they could not record; they tell it again.
 
 So a revocation reaches every process within two leases and the time that it takes to connect and to read,
-or the process trusts no verdict that is older. Without a record (``record`` is None), each loss is doubted
-at once.
+or the process trusts no verdict that is older. A process that stood still notices by the clock that nothing
+was confirmed for so long (``validator.lease``): no verdict counts, and none that identity gives, until it is
+in touch or doubts. Without a record (``record`` is None), each loss is doubted at once.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ import structlog
 
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.revocation import Revocation, RevocationError
-from metaproxy.store.broadcast import LEASE_SECONDS, Broadcast, Unsubscribe
+from metaproxy.store.broadcast import BEATS_A_LEASE, LEASE_SECONDS, Broadcast, Unsubscribe
 from metaproxy.store.revocations import MAX_RECORDED, Record, Recorded, RevocationRecord
 from metaproxy.tasks import TaskSet
 
@@ -40,6 +41,9 @@ MISSED_CHANNEL = "revocations-missed"
 
 START_SECONDS = 2.0
 """The longest time for which ``start`` waits for the broadcast and the record. Then it tries to read once."""
+
+LEASES_IN_FORCE = 2.5
+"""How long verdicts count after a confirmation: a loss is noticed after one lease, and doubted one later."""
 
 LEASES_A_READING = 5
 """How often the record is read although nothing was missed: the store may have lost what others need."""
@@ -81,9 +85,9 @@ class Revocations:
         """Set once the record was read."""
         self._unsubscribe: list[Unsubscribe] = []
         self._is_deaf = False
+        self._is_behind = False
+        """True from a loss until the record was read."""
         self._outages = 0
-        self._settled_outages = 0
-        """Up to which outage nothing can be missing any more."""
         self._answered_outages = 0
         """Up to which outage the others were asked what could not be recorded."""
         self._was_doubted = False
@@ -92,7 +96,7 @@ class Revocations:
         self._unrecorded: dict[bytes, None] = {}
         self._unreadable: dict[bytes, None] = {}
         self._read_at = -math.inf
-        self._lease: asyncio.TimerHandle | None = None
+        self._doubting: asyncio.TimerHandle | None = None
         self._tasks = TaskSet()
 
     async def start(self) -> None:
@@ -128,7 +132,8 @@ class Revocations:
         """Listen no more."""
         while self._unsubscribe:
             self._unsubscribe.pop()()
-        self._end_lease()
+        self._stop_doubting()
+        self._validator.lease.renew()
         await self._tasks.cancel()
 
     async def revoke(self, revocation: Revocation) -> int:
@@ -183,28 +188,49 @@ class Revocations:
             self._validator.doubt()
         elif not self._is_deaf:
             self._distrust_shared()
-            self._is_deaf = self._must_read = True
+            self._is_deaf = self._is_behind = self._must_read = True
             self._was_doubted = False
             self._outages += 1
-            loop = asyncio.get_running_loop()
-            self._lease = loop.call_later(self._lease_seconds, self._doubt)
+            if self._doubting is None:
+                self._doubt_in_a_lease(may_stand_still=True)
 
     def _confirmed(self, moment: float) -> None:
         self._is_deaf = False
-        self._end_lease()
+        if self._record is None:
+            return
+        if not self._is_behind:
+            self._trust(moment)
         is_due = self._must_read or moment >= self._read_at + LEASES_A_READING * self._lease_seconds
-        if is_due and self._record is not None and not len(self._tasks):
+        if is_due and not len(self._tasks):
             self._tasks.start(self._catch_up(self._record, moment), name="read-revocations")
+
+    def _trust(self, moment: float) -> None:
+        """Let verdicts count, because nothing is missing that was revoked before ``moment``."""
+        self._validator.lease.renew(moment + LEASES_IN_FORCE * self._lease_seconds)
+
+    def _doubt_in_a_lease(self, *, may_stand_still: bool) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._lease_seconds
+        self._doubting = loop.call_at(due, self._doubt_in_time, due, may_stand_still)
+
+    def _doubt_in_time(self, due: float, may_stand_still: bool) -> None:
+        self._doubting = None
+        late = asyncio.get_running_loop().time() - due
+        if may_stand_still and late > self._lease_seconds / BEATS_A_LEASE:
+            self._doubt_in_a_lease(may_stand_still=False)  # the store had no time to answer
+        else:
+            self._doubt()
 
     def _doubt(self) -> None:
         self._was_doubted = True
         logger.warning("revocations of other replicas may be missing; every token is asked about anew")
         self._validator.doubt()
+        self._validator.lease.renew()  # identity alone decides
 
-    def _end_lease(self) -> None:
-        if self._lease is not None:
-            self._lease.cancel()
-            self._lease = None
+    def _stop_doubting(self) -> None:
+        if self._doubting is not None:
+            self._doubting.cancel()
+            self._doubting = None
 
     async def _catch_up(self, record: RevocationRecord, moment: float) -> None:
         """Apply what was recorded while this process was deaf, and announce what the others lack."""
@@ -216,9 +242,6 @@ class Revocations:
         except OSError:
             self._must_read = True
             self._distrust_shared()
-            if self._settled_outages < outage:
-                self._settled_outages = outage
-                self._doubt()
             with suppress(OSError):
                 await self._announce(made)  # the others may hear although the record cannot be read
             return
@@ -227,10 +250,13 @@ class Revocations:
             # An event that is known already would only have identity asked again.
             if made.get(entry.payload, math.inf) > entry.age + SAME_SECONDS:
                 self._apply(entry)
-        if not read.is_whole and self._settled_outages < outage and not self._was_doubted:
+        if not read.is_whole and self._is_behind and not self._was_doubted:
             self._doubt()
-        self._settled_outages = max(self._settled_outages, outage)
         is_in_touch = moment > -math.inf and outage == self._outages and not self._is_deaf
+        if is_in_touch:
+            self._is_behind = False
+            self._stop_doubting()
+            self._trust(moment)
         self._use_shared(read, is_in_touch=is_in_touch)
         self._read_at = moment
         self._has_read.set()

@@ -1,6 +1,8 @@
 """Two replicas as processes, on one Redis behind a late link, with the default leases and timeouts."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ import httpx
 import pytest
 
 from metaproxy.demo.world import ALICE, BOB
+from metaproxy.identity.revocations import LEASES_IN_FORCE
+from metaproxy.store.broadcast import LEASE_SECONDS
 from tests.e2e.deployment import ITEM, Proxy, requests_seen
 from tests.e2e.operating import rewrite
 from tests.e2e.processes import accepts
@@ -105,3 +109,17 @@ async def test_a_revocation_outlives_a_reload_and_is_known_to_a_replica_that_sta
         assert [await pair.status(pair.there, ALICE.token) for _ in range(3)] == [401] * 3
     finally:
         await asyncio.to_thread(again.stop)
+
+
+async def test_a_replica_that_stood_still_refuses_at_once_what_was_revoked_meanwhile(pair: Pair) -> None:
+    process = pair.there.server.process
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        await pair.revoke(ALICE.token)
+        await asyncio.sleep(LEASES_IN_FORCE * LEASE_SECONDS + 1)
+        first = asyncio.ensure_future(pair.status(pair.there, ALICE.token))
+        await asyncio.sleep(0.2)  # it is in the socket then, or comes a little later
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+
+    assert [await first, *[await pair.status(pair.there, ALICE.token) for _ in range(3)]] == [401] * 4

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from structlog.testing import capture_logs
 
+from metaproxy.clock import monotonic
 from metaproxy.exchange import Identity
 from metaproxy.identity.cached import CachedValidator
 from metaproxy.identity.revocation import Revocation
@@ -66,7 +67,7 @@ async def test_the_start_waits_until_the_record_was_read() -> None:
     await broadcast.subscribed.wait()
     await asyncio.sleep(0)
     has_begun_early = starting.done()
-    broadcast.confirm(1.0)
+    broadcast.confirm(monotonic())
     await asyncio.wait_for(starting, 20)
 
     assert not has_begun_early
@@ -82,7 +83,7 @@ async def test_what_is_recorded_while_it_subscribes_is_read() -> None:
     await broadcast.subscribed.wait()
     record.payloads.append(REVOKED)  # its message went to others alone
     broadcast.lost()
-    broadcast.confirm(1.0)
+    broadcast.confirm(monotonic())
     await asyncio.wait_for(starting, 20)
 
     assert await validator.resolve(b"alice") == Rejected("token_revoked")
@@ -97,7 +98,7 @@ async def test_a_reading_that_fails_is_tried_again_before_the_start_ends() -> No
     async with asyncio.timeout(20):
         await broadcast.subscribed.wait()
         while not starting.done():
-            broadcast.confirm(1.0)
+            broadcast.confirm(monotonic())
             await asyncio.sleep(0)
 
     assert record.readings == 3
@@ -122,7 +123,7 @@ async def test_without_the_record_it_starts_says_so_and_reads_when_the_store_is_
     with capture_logs() as logs:
         await revocations.start()
     before = await validator.resolve(b"alice")
-    broadcast.confirm(1.0)
+    broadcast.confirm(monotonic())
     async with asyncio.timeout(20):
         while isinstance(await validator.resolve(b"alice"), Identity):
             await asyncio.sleep(0)
