@@ -92,10 +92,18 @@ class HubBroadcast:
         with suppress(StoreUnavailable):
             while True:
                 sent_at = self._monotonic()
-                answered = self._client.ask(Beat(), patiently=True)
+                answered = self._ask_beat()
                 await asyncio.wait((answered,), timeout=self._lease_seconds)
                 if not answered.done():
                     self._subscriptions.lose()
-                await answered
-                self._subscriptions.confirm(sent_at)
-                await self._subscriptions.pause(self._lease_seconds)
+                with suppress(StoreUnavailable):
+                    await answered
+                    self._subscriptions.confirm(sent_at)
+                    await self._subscriptions.pause(self._lease_seconds)
+
+    def _ask_beat(self) -> Answered:
+        """Send a beat; raises StoreUnavailable if the connection has ended."""
+        # An answer that is overdue says that the supervisor is away, also if no request asks it anything.
+        with suppress(StoreUnavailable):
+            return self._client.ask(Beat())
+        return self._client.ask(Beat(), patiently=True)

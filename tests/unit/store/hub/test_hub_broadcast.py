@@ -99,3 +99,14 @@ async def test_a_subscriber_learns_that_the_supervisor_is_gone() -> None:
 
         await until(lambda: listener.lost > losses, SECONDS)
         assert worker.client.ended.is_set()
+
+
+async def test_a_supervisor_that_hangs_is_away_although_no_request_asks_it_anything() -> None:
+    async with supervised(1, timeout_seconds=0.05, lease_seconds=0.05) as (supervisor, [worker]):
+        await Listener(worker).until_confirmed()
+        supervisor.pause()
+        await until(lambda: not worker.client.available, SECONDS)
+
+        supervisor.serve()
+
+        await until(lambda: worker.client.available, SECONDS)
