@@ -265,6 +265,8 @@ class Revocations:
             for payload in made.keys() - recorded:
                 _remember(self._untold, payload)
                 _remember(self._unrecorded, payload)
+        if self._answered_outages < outage:
+            self._untold.update(self._unrecorded)  # others may have asked for it while this process was deaf
         with suppress(OSError):
             await self._announce(made)
             if self._answered_outages < outage:

@@ -27,6 +27,8 @@ logger = structlog.get_logger("metaproxy")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 QUICK_DEATH_SECONDS = 2.0
 MAX_QUICK_DEATHS = 5
+FIRST_PAUSE_SECONDS = 0.25
+"""How long to wait before a worker is started again that died right after its start. It doubles each time."""
 BREAK_OFF_SECONDS = 3.0
 """How long the workers may take to end when they must break off what runs; then they are killed."""
 FLUSH_SECONDS = 0.05
@@ -58,7 +60,8 @@ class Supervisor:
     """Keeps ``count`` processes that run ``work`` alive until it is told to stop.
 
     A worker that dies is replaced by one that begins with the configuration that the others have in use.
-    If workers keep dying right after their start, the supervisor gives up with the exit code 1. SIGTERM and
+    If workers keep dying right after their start, each is started after a longer pause, and then the
+    supervisor gives up with the exit code 1. SIGTERM and
     SIGINT stop all workers, a second one breaks off what they are at. SIGHUP reloads. ``at_stop`` is called
     before the workers are told to stop. ``early`` are signals that have come already. ``hub`` is the state
     that workers share; this process serves it while it waits.
@@ -95,6 +98,8 @@ class Supervisor:
         self._stopping = False
         self._kill_at: float | None = None
         self._quick_deaths = 0
+        self._pauses: dict[int, float] = {}
+        """The workers that are to be started again, and when."""
         self._is_ready = False
         self._next_look = self._next_sign = time.monotonic()
 
@@ -107,12 +112,13 @@ class Supervisor:
         self._signals.extend(self._early)
         for number in range(self._count):
             self._start(number)
-        while self._children:
+        while self._children or self._pauses:
             self._wait()
             self._handle_signals()
             for number, child in list(self._children.items()):
                 self._hear(number, child)
-            self._replace_dead()
+            self._bury_dead()
+            self._start_due()
             self._keep_time()
             self._rollout.advance()
         self._hub.close()
@@ -125,6 +131,7 @@ class Supervisor:
         due.append(self._next_look - now if self._watch is not None and not self._stopping else None)
         due.append(self._next_sign - now if self._notifier.alive_every is not None else None)
         due.append(self._kill_at - now if self._kill_at is not None else None)
+        due.append(min(self._pauses.values()) - now if self._pauses else None)
         due.append(FLUSH_SECONDS if any(child.link.has_output for child in self._children.values()) else None)
         seconds = min((max(second, 0.0) for second in due if second is not None), default=None)
         sentinels = [child.process.sentinel for child in self._children.values()]
@@ -178,22 +185,39 @@ class Supervisor:
                     self._rollout.asked(child.link, message)
         child.link.flush()
 
-    def _replace_dead(self) -> None:
+    def _bury_dead(self) -> None:
         for number, child in list(self._children.items()):
             if child.process.is_alive():
                 continue
             del self._children[number]
             self._rollout.left(number)
             child.link.close()
+            exit_code = child.process.exitcode
             if self._stopping:
+                if exit_code not in (0, -signal.SIGTERM):  # SIGTERM ends one that has only just begun
+                    logger.error("a worker died while stopping", worker=number, exit_code=exit_code)
                 continue
-            quick = time.monotonic() - child.started < QUICK_DEATH_SECONDS
+            now = time.monotonic()
+            quick = now - child.started < QUICK_DEATH_SECONDS
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
-            logger.error("a worker died", worker=number, exit_code=child.process.exitcode)
+            logger.error("a worker died", worker=number, exit_code=exit_code)
             if self._quick_deaths >= MAX_QUICK_DEATHS:
+                logger.error(
+                    "workers die right after their start, the supervisor gives up",
+                    deaths=self._quick_deaths,
+                    exit_code=exit_code,
+                )
                 self._stop()
             else:
-                self._start(number)
+                self._pauses[number] = now + (
+                    FIRST_PAUSE_SECONDS * 2 ** (self._quick_deaths - 1) if quick else 0.0
+                )
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for number in [number for number, due in self._pauses.items() if due <= now]:
+            del self._pauses[number]
+            self._start(number)
 
     def _keep_time(self) -> None:
         now = time.monotonic()
@@ -237,6 +261,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stopping = True
+        self._pauses.clear()
         self._notifier.stopping()
         self._rollout.stop()
         self._at_stop()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,9 @@ import httpx
 import pytest
 
 from metaproxy.demo.world import ALICE
-from tests.e2e.deployment import ITEM, METADATA, ROUTE, Proxy, Sections, running_proxy
-from tests.e2e.processes import descendants, gone, wait_until
+from tests.e2e.deployment import ITEM, METADATA, RED_API, ROUTE, Proxy, Sections, running_proxy
+from tests.e2e.processes import children, descendants, gone, wait_until
+from tests.e2e.sockets import ScriptedUpstream, UpstreamConnection, WireClient
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.e2e
@@ -130,3 +132,47 @@ def test_workers_that_are_started_anew_know_what_was_revoked(workers: Proxy) -> 
         statuses += [read(workers, ITEM) for _ in range(12)]  # the listener is the supervisor's
 
     assert statuses == [401] * 24
+
+
+def test_workers_that_die_at_once_end_the_server_which_says_why(
+    tmp_path: Path, compute: str, identity: str
+) -> None:
+    sections: Sections = {"server": {"workers": 2}}
+    with running_proxy(tmp_path, upstream=compute, identity=identity, sections=sections) as proxy:
+        process = proxy.server.process
+
+        def has_ended() -> bool:
+            for worker in children(process.pid) if process.poll() is None else ():
+                os.kill(worker, signal.SIGKILL)
+            return process.poll() is not None
+
+        wait_until(has_ended, what="the supervisor to give up")
+
+        assert process.poll() == 1
+        assert "workers die right after their start, the supervisor gives up" in proxy.server.output
+
+
+def test_a_worker_that_dies_while_it_drains_is_logged(tmp_path: Path, identity: str) -> None:
+    never = threading.Event()
+
+    def hang(_: UpstreamConnection, __: bytes) -> None:
+        never.wait(60)
+
+    sections: Sections = {"server": {"workers": 2, "shutdown_grace": "300s"}}
+    with (
+        ScriptedUpstream(hang) as upstream,
+        running_proxy(tmp_path, upstream=upstream.url, identity=identity, sections=sections) as proxy,
+        WireClient(proxy.port) as client,
+    ):
+        client.send(f"GET {RED_API}/servers HTTP/1.1", "Host: compute", f"X-Auth-Token: {ALICE.token}")
+        wait_until(lambda: any(b"/servers" in head for head in upstream.heads), what="the request")
+        workers = children(proxy.server.process.pid)
+        proxy.server.terminate()
+        wait_until(lambda: "draining" in proxy.server.output, what="the drain")
+        for worker in workers:
+            if not gone(worker):
+                os.kill(worker, signal.SIGKILL)
+        never.set()
+
+        assert proxy.server.wait() == 0
+        assert "a worker died while stopping" in proxy.server.output

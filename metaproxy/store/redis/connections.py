@@ -1,7 +1,7 @@
 """The connections to the store: one pipe for what every request asks, and a pool for the rest.
 
 A timeout measures the store, not this process: where the event loop itself stood still, the answer may
-lie unread in the socket. The time by which the timer came late is therefore granted once more.
+lie unread in the socket. The time by which timers came late is therefore granted once more.
 
 A connection whose server answered with an error is never used again. It may lead to a server that was the
 primary a moment ago, while the address leads to another by now. Behind Sentinel each new client asks where
@@ -40,6 +40,8 @@ is longer: to ask the sentinels, and to log in. A TLS handshake took 0.7 s on a 
 RETIRE_SECONDS = 5.0
 """The time after which no call uses a connection that was renewed: all calls are shorter."""
 
+LOOKS = 4
+"""Into how many parts a timeout is divided, to notice that this process itself stood still in one of them."""
 
 WATCH_SECONDS = 1.0
 """How often the sentinels are asked whether the primary is still the one in use."""
@@ -241,12 +243,15 @@ class Connections:
     async def _bounded(self, command: Awaitable[T], seconds: float) -> T:
         call = asyncio.ensure_future(command)
         call.add_done_callback(_retrieved)
-        due = self._monotonic() + seconds
+        late = 0.0
         try:
-            await asyncio.wait((call,), timeout=seconds)
-            if not call.done():
-                late = self._monotonic() - due
-                await asyncio.wait((call,), timeout=min(max(late, 0.0), seconds))
+            for _ in range(LOOKS):
+                due = self._monotonic() + seconds / LOOKS
+                await asyncio.wait((call,), timeout=seconds / LOOKS)
+                if call.done():
+                    return call.result()
+                late += max(self._monotonic() - due, 0.0)
+            await asyncio.wait((call,), timeout=min(late, seconds))
             if call.done():
                 return call.result()
         finally:

@@ -3,6 +3,7 @@ import time
 from functools import partial
 
 import pytest
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from metaproxy.store.redis.connection import SharedStore, StoreUse
@@ -98,6 +99,20 @@ async def test_a_loop_that_stood_still_is_not_blamed_on_the_store(redis_server: 
     asyncio.get_running_loop().call_soon(time.sleep, 2)
     assert await call
     assert store.available
+    await store.close()
+
+
+async def test_a_loop_that_stood_still_within_the_timeout_is_not_blamed_on_the_store() -> None:
+    store = SharedStore("redis://127.0.0.1:9", timeout_seconds=0.8)
+
+    async def connect(_: Redis) -> bool:
+        due = time.monotonic() + 0.85
+        time.sleep(0.6)
+        while time.monotonic() < due:
+            await asyncio.sleep(0.01)
+        return True
+
+    assert await store.use("test").call(connect)
     await store.close()
 
 
