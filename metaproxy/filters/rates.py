@@ -28,9 +28,15 @@ from metaproxy.store.unavailable import StoreUnavailable
 
 NOBODY = Identity()
 
-STORE_UNAVAILABLE = Fault(
-    503, "The limits of this request cannot be checked now.", reason="store_unavailable", retry_after=1
-)
+
+def store_unavailable() -> Fault:
+    """Return the refusal of every request while the store is away, if that means to refuse."""
+    message = "The limits of this request cannot be checked now."
+    return Fault(503, message, reason="store_unavailable", retry_after=1)
+
+
+STORE_UNAVAILABLE = store_unavailable()
+"""The same for those who return it. It is never raised."""
 
 MEMO_ENTRIES = 1024
 
@@ -189,7 +195,8 @@ class Rates:
         """Return where the consumer stands with each of its rules, without charging it.
 
         A rule that counts apart by what a path captures has many counters; it is told as the one for
-        ``captures``, which is an untouched one where they lack a name.
+        ``captures``, which is an untouched one where they lack a name. Raises the Fault that refuses every
+        other request, if that is what holds while the store is away.
         """
         order = {rule.name: position for position, rule in enumerate(self.rules)}
         rules = sorted(
@@ -227,8 +234,10 @@ class Rates:
         if self._shared is not None:
             try:
                 return await (self._leases or self._shared).peek(charges)
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 self.without_store += 1
+                if charges and self._on_store_failure == "deny":
+                    raise store_unavailable() from error
         return self._local.peek(charges)
 
     def _without_store(self, charges: Sequence[Charge]) -> Taken | Fault:

@@ -53,6 +53,14 @@ async def test_one_too_many_at_the_same_time_is_refused() -> None:
     assert [(await task).status for task in running] == [200, 200]
 
 
+async def test_the_limits_endpoint_counts_because_the_upstream_is_asked_too() -> None:
+    line = Line()
+    running = [await line.begin(ALICE) for _ in range(2)]
+    assert (await drive(line.app, "GET", "/v2.1/p1/limits", ALICE)).status == 413
+    line.upstream.go.set()
+    assert [(await task).status for task in running] == [200, 200]
+
+
 async def test_consumers_are_counted_apart() -> None:
     line = Line()
     running = [await line.begin(who) for who in (ALICE, ALICE, CAROL, CAROL)]

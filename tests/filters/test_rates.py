@@ -118,6 +118,13 @@ async def test_denying_says_when_to_come_back() -> None:
     assert answer.exchange.reason == "store_unavailable"
 
 
+async def test_denying_refuses_to_tell_the_limits_too() -> None:
+    line = Line(on_store_failure="deny")
+    line.store.dies = True
+    answer = await line.get(path="/limits")
+    assert (answer.status, answer.exchange.reason) == (503, "store_unavailable")
+
+
 async def test_what_is_not_counted_is_not_told() -> None:
     line = Line(on_store_failure="allow")
     line.store.available = False
