@@ -112,6 +112,9 @@ async def test_a_revocation_outlives_a_reload_and_is_known_to_a_replica_that_sta
 
 
 async def test_a_replica_that_stood_still_refuses_at_once_what_was_revoked_meanwhile(pair: Pair) -> None:
+    assert [await pair.status(pair.there, ALICE.token) for _ in range(3)] == [
+        200
+    ] * 3  # its head is remembered
     process = pair.there.server.process
     os.kill(process.pid, signal.SIGSTOP)
     try:

@@ -7,6 +7,7 @@ import pytest
 
 from metaproxy.exchange import Identity
 from metaproxy.identity.cached import CachedValidator
+from metaproxy.identity.lease import Lease
 from metaproxy.identity.revocations import LEASES_IN_FORCE, Revocations
 from metaproxy.identity.validator import Rejected
 from tests.identities import FakeClock, FakeIdentity
@@ -61,6 +62,21 @@ async def replica() -> AsyncIterator[Replica]:
     yield replica
     await replica.revocations.close()
     await replica.validator.close()
+
+
+async def test_a_lease_that_has_ended_makes_wait_until_it_is_renewed() -> None:
+    clock = FakeClock()
+    lease = Lease(clock)
+    await lease.in_force()
+    lease.renew(clock.now)
+    waits = asyncio.ensure_future(lease.in_force())
+    await settled()
+    has_ended_early = waits.done()
+
+    lease.renew(clock.now + 1)
+
+    await asyncio.wait_for(waits, 20)
+    assert not has_ended_early
 
 
 async def test_no_verdict_that_it_remembers_counts(replica: Replica) -> None:
