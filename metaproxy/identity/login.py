@@ -44,7 +44,7 @@ class ServiceLogin:
     monotonic: Clock = monotonic
     _lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _tasks: TaskSet = field(init=False, default_factory=TaskSet)
-    _token: bytes = field(init=False, default=b"")
+    _token: bytes = field(init=False, repr=False, default=b"")
     _renew_at: float = field(init=False, default=0.0)
     _expires_at: float = field(init=False, default=0.0)
     _refusals: int = field(init=False, default=0)
