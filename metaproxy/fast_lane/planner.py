@@ -27,9 +27,9 @@ from metaproxy.filters.no_cache import NoCache
 from metaproxy.filters.trace import Trace
 from metaproxy.forward.engine.request import OutgoingRequest
 from metaproxy.forward.repeating import repeated_fields, repeated_section
-from metaproxy.identity.lease import Lease
 from metaproxy.identity.token_cache import Known
 from metaproxy.identity.validator import Rejected
+from metaproxy.identity.validity import Validity
 from metaproxy.protocol.faults import Fault
 from metaproxy.protocol.headers import get
 from metaproxy.protocol.identity_headers import SERVICE_TOKEN, STORAGE_TOKEN, TOKEN, TOKEN_FIELDS
@@ -74,7 +74,7 @@ class Planner:
         self._validator = authenticate.validator if authenticate is not None else None
         self._cache = cache
         self._wall = self._validator.wall if self._validator is not None else wall
-        self._lease = self._validator.lease if self._validator is not None else Lease()
+        self._validity = self._validator.validity if self._validator is not None else Validity()
         self.plans: Plans[Remembered | PassedOn] = Plans()
         self.sections: Plans[Section] = Plans(MAX_SECTIONS)
 
@@ -82,7 +82,7 @@ class Planner:
         """Say whether the token still has the verdict that ``plan`` was made with, ``now`` (monotonic)."""
         if plan.known is None:
             return True
-        return now < self._lease.until and plan.known.is_fresh(now, self._wall())
+        return now < self._validity.until and plan.known.is_fresh(now, self._wall())
 
     def plan_refusal(
         self, octets: bytes, exchange: Exchange, scope: Scope, fault: Fault, *, is_counted: bool

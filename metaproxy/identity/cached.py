@@ -21,13 +21,13 @@ from metaproxy.exchange import Identity
 from metaproxy.identity.digests import fingerprint, keyed_digest
 from metaproxy.identity.guesses import Guesses, Turn
 from metaproxy.identity.health import IdentityHealth
-from metaproxy.identity.lease import Lease
 from metaproxy.identity.rendering import IdentityHeaders
 from metaproxy.identity.revocation import Revocation, RevocationMemory
 from metaproxy.identity.shared_tokens import NOTHING, SharedTokens
 from metaproxy.identity.token_cache import Known, TokenCache, TokenCacheSettings
 from metaproxy.identity.troubles import IdentityUnavailable, Trouble
 from metaproxy.identity.validator import Rejected, TokenRejected, TokenValidator, Verdict
+from metaproxy.identity.validity import Validity
 from metaproxy.settings.section import chosen
 from metaproxy.tasks import TaskSet
 from metaproxy.telemetry.metrics import Cell, Metrics
@@ -87,11 +87,11 @@ class CachedValidator(TokenValidator):
         self._guesses = guesses
         self._digest = keyed_digest()
         self._digest_for_expired = keyed_digest(b"expired token")
-        self.lease = Lease(monotonic)
+        self.validity = Validity(monotonic)
         """For how long verdicts count: whoever receives revocations renews it."""
         self._cache = TokenCache(
             chosen(TokenCacheSettings, settings, options),
-            lease=self.lease,
+            validity=self.validity,
             monotonic=monotonic,
             wall=wall,
             chance=chance,
@@ -157,7 +157,7 @@ class CachedValidator(TokenValidator):
         against it. Raises GuessesExceeded if it has no more of them, IdentityUnavailable where identity gives
         no verdict and no earlier one may be used.
         """
-        await self.lease.in_force()
+        await self.validity.in_force()
         known = self.known(token, allow_expired=allow_expired)
         if known is not None:
             return known
@@ -271,14 +271,14 @@ class CachedValidator(TokenValidator):
         if self.shared is not None:
             revision, ttl = self._revision, self._cache.ttl()
             look_up = await self.shared.find(token, name, ttl=ttl, past_expiry=allow_expired)
-            await self.lease.in_force()
+            await self.validity.in_force()
             if look_up.identity is not None and revision == self._revision:
                 ttl -= look_up.age
                 return self._judged(key, look_up.identity, name, past_expiry=allow_expired, ttl=ttl)
         revision = self._revision
         verdict = await self._ask(token, allow_expired=allow_expired)
         # While this process stood still, an operator may have revoked what identity still knows.
-        await self.lease.in_force()
+        await self.validity.in_force()
         # It may have been revoked meanwhile: the answer holds for the requests that wait, no longer.
         is_kept = revision == self._revision
         said = verdict

@@ -18,8 +18,8 @@ A process that read the record after an outage asks the others what they could n
 
 So a revocation reaches every process within two leases and the time that it takes to connect and to read,
 or the process trusts no verdict that is older. A process that stood still notices by the clock that nothing
-was confirmed for so long (``validator.lease``): no verdict counts, and none that identity gives, until it is
-in touch or doubts. Without a record (``record`` is None), each loss is doubted at once.
+was confirmed for so long (``validator.validity``): no verdict counts, and none that identity gives, until it
+is in touch or doubts. Without a record (``record`` is None), each loss is doubted at once.
 """
 
 import asyncio
@@ -133,7 +133,7 @@ class Revocations:
         while self._unsubscribe:
             self._unsubscribe.pop()()
         self._stop_doubting()
-        self._validator.lease.renew()
+        self._validator.validity.renew()
         await self._tasks.cancel()
 
     async def revoke(self, revocation: Revocation) -> int:
@@ -206,7 +206,7 @@ class Revocations:
 
     def _trust(self, moment: float) -> None:
         """Let verdicts count, because nothing is missing that was revoked before ``moment``."""
-        self._validator.lease.renew(moment + LEASES_IN_FORCE * self._lease_seconds)
+        self._validator.validity.renew(moment + LEASES_IN_FORCE * self._lease_seconds)
 
     def _doubt_in_a_lease(self, *, may_stand_still: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -225,7 +225,7 @@ class Revocations:
         self._was_doubted = True
         logger.warning("revocations of other replicas may be missing; every token is asked about anew")
         self._validator.doubt()
-        self._validator.lease.renew()  # identity alone decides
+        self._validator.validity.renew()  # identity alone decides
 
     def _stop_doubting(self) -> None:
         if self._doubting is not None:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from metaproxy.clock import Clock, monotonic, wall
 from metaproxy.ending import EndingCache
 from metaproxy.exchange import Identity
-from metaproxy.identity.lease import Lease
 from metaproxy.identity.revocation import Revocation
 from metaproxy.identity.sharing import Sharing, own_size
 from metaproxy.identity.validator import Rejected, Verdict
+from metaproxy.identity.validity import Validity
 from metaproxy.settings.section import Section
 from metaproxy.settings.units import Duration, Percent, Size
 from metaproxy.settings.values import Entries
@@ -84,7 +84,7 @@ class TokenCache:
 
     Args:
         settings: for how long, and how many. A verdict that is larger than ``max_bytes`` is not kept.
-        lease: nothing that is kept needs no asking when it has ended.
+        validity: nothing that is kept needs no asking when it has ended.
         chance: returns numbers from 0 to 1.
     """
 
@@ -92,14 +92,14 @@ class TokenCache:
         self,
         settings: TokenCacheSettings,
         *,
-        lease: Lease | None = None,
+        validity: Validity | None = None,
         monotonic: Clock = monotonic,
         wall: Clock = wall,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._ttl, self._grace, self._jitter = settings.ttl, settings.stale_if_unavailable, settings.jitter
         self._monotonic, self._wall, self._chance = monotonic, wall, chance
-        self._lease = lease or Lease(monotonic)
+        self._validity = validity or Validity(monotonic)
         self._negative_ttl = settings.negative_ttl
         self._max_entries, self._max_bytes = settings.max_entries, settings.max_bytes
         self._sharing = Sharing()
@@ -120,7 +120,7 @@ class TokenCache:
         """Return what is known under ``key`` and needs no asking, or None."""
         known = self._recent.get(key) or self._make_recent(key) or self._rejected.get(key)
         now = self._monotonic()
-        if known is not None and now < self._lease.until and known.is_fresh(now, self._wall()):
+        if known is not None and now < self._validity.until and known.is_fresh(now, self._wall()):
             return known
         return None
 

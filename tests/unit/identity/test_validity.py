@@ -7,9 +7,9 @@ import pytest
 
 from metaproxy.exchange import Identity
 from metaproxy.identity.cached import CachedValidator
-from metaproxy.identity.lease import Lease
 from metaproxy.identity.revocations import LEASES_IN_FORCE, Revocations
 from metaproxy.identity.validator import Rejected
+from metaproxy.identity.validity import Validity
 from tests.identities import FakeClock, FakeIdentity
 from tests.unit.identity.test_revocations_at_start import REVOKED, Kept, Scripted
 
@@ -64,16 +64,16 @@ async def replica() -> AsyncIterator[Replica]:
     await replica.validator.close()
 
 
-async def test_a_lease_that_has_ended_makes_wait_until_it_is_renewed() -> None:
+async def test_a_validity_that_has_ended_makes_wait_until_it_is_renewed() -> None:
     clock = FakeClock()
-    lease = Lease(clock)
-    await lease.in_force()
-    lease.renew(clock.now)
-    waits = asyncio.ensure_future(lease.in_force())
+    validity = Validity(clock)
+    await validity.in_force()
+    validity.renew(clock.now)
+    waits = asyncio.ensure_future(validity.in_force())
     await settled()
     has_ended_early = waits.done()
 
-    lease.renew(clock.now + 1)
+    validity.renew(clock.now + 1)
 
     await asyncio.wait_for(waits, 20)
     assert not has_ended_early

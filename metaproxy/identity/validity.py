@@ -6,7 +6,7 @@ import math
 from metaproxy.clock import Clock, monotonic
 
 
-class Lease:
+class Validity:
     """Ends at ``until``, by the clock at each use.
 
     A timer would not do: none runs while the process stands still, and requests that have come meanwhile may
