@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
-import uvloop
 
 from metaproxy.admin.service import ConfigState
 from metaproxy.assembly.tls import TlsError, check_tls
@@ -19,6 +18,7 @@ from metaproxy.config.model import Config
 from metaproxy.preflight.addresses import nth
 from metaproxy.server import closing, descriptors
 from metaproxy.server.listeners import ListenError, activated, bind_all, close_all, describe
+from metaproxy.server.loops import new_event_loop
 from metaproxy.server.notify import Notifier
 from metaproxy.server.rollout import Rollout
 from metaproxy.server.source import Attended, Generation, Source
@@ -87,7 +87,7 @@ def _run(config: Config, config_path: Path, *, watch: bool, warnings: Sequence[P
         for of_another in (*admin_listeners[:number], *admin_listeners[number + 1 :]):
             _close(of_another)
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 return runner.run(_work(number, begin, ends))
         except Exception:
             logger.critical("unhandled exception", exc_info=True)
