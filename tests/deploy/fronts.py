@@ -28,7 +28,8 @@ def snippet(name: str, ports: Sequence[tuple[int, int]], port: int, issued: Issu
         text = text.replace(f"{address}:8774", f"127.0.0.1:{data}")
     text = re.sub(r"/etc/\w+/tls/compute\.pem", str(issued.certificate), text)
     text = re.sub(r"/etc/\w+/tls/compute\.key", str(issued.key), text)
-    return re.sub(r"(listen |bind :)443", rf"\g<1>{port}", text)
+    # Of the loopback address alone the port is ours: at another one it may be in use.
+    return re.sub(r"(listen |bind ):?443", rf"\g<1>127.0.0.1:{port}", text)
 
 
 def ports_of(*proxies: Proxy) -> list[tuple[int, int]]:
@@ -106,7 +107,9 @@ def running(command: Sequence[str], home: Path, port: int) -> Iterator[None]:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         wait_until(lambda: accepts(port) or process.poll() is not None, what=command[0])
-        assert process.poll() is None, "\n".join(file.read_text() for file in home.glob("*o*r*"))
+        assert process.poll() is None, "\n".join(
+            file.read_text() for file in (home / "output", *home.glob("*.log"))
+        )
         yield
     finally:
         process.terminate()
