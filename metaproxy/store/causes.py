@@ -41,7 +41,7 @@ _WORDS = {
 }
 """First words of Redis's error replies, and names of exceptions, those of redis-py among them."""
 
-_INSIDE = re.compile(r"(?:: -|caused error: )([A-Z]+) ")
+_INSIDE = re.compile(r"""(?:: -|caused error: (?:\(['"])?)([A-Z]+) """)
 """The first word of the error of a command, inside that of a script (Redis 6) or a pipeline (redis-py)."""
 
 _NO_PERMISSION = "The user executing the script can't"
