@@ -52,6 +52,14 @@ async def stored(replica: Replica) -> None:
     assert (await replica.entries.get(KEY, TAGS)).content == b"old"
 
 
+async def put_back(replica: Replica, client: Redis, kind: Kind) -> None:
+    """Store an entry, purge it while other data are in the place of ours, and put ours back."""
+    await stored(replica)
+    back = kind(client)
+    await replica.cache.purge(("image:1",))
+    back()
+
+
 async def reading(replica: Replica) -> Found | None:
     """What the replica reads; None if it cannot use the store now."""
     try:
@@ -71,10 +79,7 @@ async def test_no_replica_reads_an_entry_that_was_purged(
 ) -> None:
     here, there = Replica(redis_server.url), Replica(redis_server.url)
     async with running(here, there):
-        await stored(here)
-        back = kind(client)
-        await here.cache.purge(("image:1",))
-        back()
+        await put_back(here, client, kind)
 
         assert await content(there) is None
         assert await content(here) is None
@@ -85,10 +90,7 @@ async def test_a_replica_that_starts_then_does_not_read_it(
     redis_server: RedisServer, client: Redis, kind: Kind
 ) -> None:
     async with running(here := Replica(redis_server.url)):
-        await stored(here)
-        back = kind(client)
-        await here.cache.purge(("image:1",))
-        back()
+        await put_back(here, client, kind)
 
         async with running(new := Replica(redis_server.url)):
             assert await content(new) is None
@@ -99,10 +101,7 @@ async def test_a_purge_of_something_else_empties_what_is_behind(
     redis_server: RedisServer, client: Redis, kind: Kind
 ) -> None:
     async with running(here := Replica(redis_server.url)):
-        await stored(here)
-        back = kind(client)
-        await here.cache.purge(("image:1",))
-        back()
+        await put_back(here, client, kind)
 
         await here.cache.purge(("image:2",))
         found = await reading(here)
@@ -113,10 +112,7 @@ async def test_a_purge_of_something_else_empties_what_is_behind(
 @KINDS
 async def test_the_store_is_used_again_at_once(redis_server: RedisServer, client: Redis, kind: Kind) -> None:
     async with running(here := Replica(redis_server.url)):
-        await stored(here)
-        back = kind(client)
-        await here.cache.purge(("image:1",))
-        back()
+        await put_back(here, client, kind)
         await reading(here)
 
         await stored(here)

@@ -1,7 +1,7 @@
 """The script settles what Redis has stored as ``Account`` does: after a pause, or a clock that went back."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
 
 import pytest
@@ -100,22 +100,29 @@ async def store(redis_server: RedisServer) -> AsyncIterator[SharedStore]:
     await store.close()
 
 
+def any_counters(
+    store: SharedStore, redis_server: RedisServer, algorithm: str, number: int
+) -> Iterator[tuple[StoredCounter, Account]]:
+    """Yield counters, each with what is stored of it."""
+    with redis_server.client() as client:
+        for seed in range(number):
+            stored = StoredCounter(store, client, algorithm, seed)
+            yield stored, stored.any_account()
+
+
 @ALGORITHMS
 async def test_looking_settles_as_the_pure_functions_do_and_writes_nothing(
     store: SharedStore, redis_server: RedisServer, algorithm: str
 ) -> None:
-    with redis_server.client() as client:
-        for seed in range(150):
-            stored = StoredCounter(store, client, algorithm, seed)
-            account = stored.any_account()
-            text, same = stored.text, deepcopy(account)
-            alone = await stored.counters.peek([stored.charge])
-            account.settle(stored.policy, alone.now)
-            assert tuple(alone.states) == (account.state,)
-            state, now = await stored.look()
-            same.settle(stored.policy, now)
-            assert state == same.state
-            assert stored.text == text
+    for stored, account in any_counters(store, redis_server, algorithm, 150):
+        text, same = stored.text, deepcopy(account)
+        alone = await stored.counters.peek([stored.charge])
+        account.settle(stored.policy, alone.now)
+        assert tuple(alone.states) == (account.state,)
+        state, now = await stored.look()
+        same.settle(stored.policy, now)
+        assert state == same.state
+        assert stored.text == text
 
 
 @ALGORITHMS
@@ -124,60 +131,51 @@ async def test_looking_settles_as_the_pure_functions_do_and_writes_nothing(
 async def test_a_charge_is_made_or_taken_back_as_by_the_pure_functions(
     store: SharedStore, redis_server: RedisServer, algorithm: str, cost: int, wishes: tuple[int, ...]
 ) -> None:
-    with redis_server.client() as client:
-        for seed in range(60):
-            stored = StoredCounter(store, client, algorithm, seed)
-            account = stored.any_account()
-            text = stored.text
-            taken = await stored.counters.take([stored.charge], wishes, cost)
-            account.settle(stored.policy, taken.now)
-            assert taken.admitted == account.fits(stored.policy, cost)
-            if taken.admitted:
-                account.charge(stored.policy, cost)
-                assert stored.expires_as(account, taken.now)
-            else:
-                assert stored.text == text
-            assert tuple(taken.states) == (account.state,)
+    for stored, account in any_counters(store, redis_server, algorithm, 60):
+        text = stored.text
+        taken = await stored.counters.take([stored.charge], wishes, cost)
+        account.settle(stored.policy, taken.now)
+        assert taken.admitted == account.fits(stored.policy, cost)
+        if taken.admitted:
+            account.charge(stored.policy, cost)
+            assert stored.expires_as(account, taken.now)
+        else:
+            assert stored.text == text
+        assert tuple(taken.states) == (account.state,)
 
 
 @ALGORITHMS
 async def test_a_report_is_taken_back_as_by_the_pure_functions(
     store: SharedStore, redis_server: RedisServer, algorithm: str
 ) -> None:
-    with redis_server.client() as client:
-        for seed in range(150):
-            stored = StoredCounter(store, client, algorithm, seed)
-            account = stored.any_account()
-            report = stored.any_return(account)
-            state, now = await stored.look((report,))
-            account.settle(stored.policy, now)
-            account.take_back(stored.policy, report.mark, report.spent, report.unused)
-            assert state == account.state
-            assert stored.expires_as(account, now)
+    for stored, account in any_counters(store, redis_server, algorithm, 150):
+        report = stored.any_return(account)
+        state, now = await stored.look((report,))
+        account.settle(stored.policy, now)
+        account.take_back(stored.policy, report.mark, report.spent, report.unused)
+        assert state == account.state
+        assert stored.expires_as(account, now)
 
 
 @ALGORITHMS
 async def test_a_slice_is_lent_as_by_the_pure_functions(
     store: SharedStore, redis_server: RedisServer, algorithm: str
 ) -> None:
-    with redis_server.client() as client:
-        for seed in range(150):
-            stored = StoredCounter(store, client, algorithm, seed)
-            account = stored.any_account()
-            former = account.born
-            told = await stored.counters.exchange([], [Wish(stored.charge.counter, 50)])
-            [(state, loan)] = told.lent
-            account.settle(stored.policy, told.now)
-            requests = account.lendable(stored.policy, told.now, 50)
-            assert requests == (loan.requests if loan else 0)
-            if loan is not None:
-                assert account.lent or loan.mark[0] > former, "the slice has the name of a former one"
-                assert loan == account.lend(stored.policy, told.now, requests, loan.mark[0])
-                assert stored.expires_as(account, told.now)
-            assert state == account.state
-            state, now = await stored.look()
-            account.settle(stored.policy, now)
-            assert state == account.state or loan is None
+    for stored, account in any_counters(store, redis_server, algorithm, 150):
+        former = account.born
+        told = await stored.counters.exchange([], [Wish(stored.charge.counter, 50)])
+        [(state, loan)] = told.lent
+        account.settle(stored.policy, told.now)
+        requests = account.lendable(stored.policy, told.now, 50)
+        assert requests == (loan.requests if loan else 0)
+        if loan is not None:
+            assert account.lent or loan.mark[0] > former, "the slice has the name of a former one"
+            assert loan == account.lend(stored.policy, told.now, requests, loan.mark[0])
+            assert stored.expires_as(account, told.now)
+        assert state == account.state
+        state, now = await stored.look()
+        account.settle(stored.policy, now)
+        assert state == account.state or loan is None
 
 
 @ALGORITHMS

@@ -267,14 +267,21 @@ def test_no_more_counters_are_held_than_the_bound(clock: FakeClock, ledger: Ledg
     assert len(slices) == 10
 
 
+def asking_twice(
+    ledger: Ledger, clock: FakeClock, algorithm: str
+) -> tuple[Replica, Charge, Question, Question]:
+    """Return a replica that has two questions about one charge: to borrow a slice, and to wait for it."""
+    replica = Replica(ledger, clock)
+    one = charge(limit=1000, period_seconds=86400, algorithm=algorithm)
+    replica.take(one)
+    return replica, one, replica.slices.question([one], clock()), replica.slices.question([one], clock())
+
+
 @ALGORITHMS
 def test_an_answer_that_a_later_one_overtook_frees_nothing_that_was_counted_since(
     clock: FakeClock, ledger: Ledger, algorithm: str
 ) -> None:
-    replica = Replica(ledger, clock)
-    one = charge(limit=1000, period_seconds=86400, algorithm=algorithm)
-    replica.take(one)
-    borrows, waits = replica.slices.question([one], clock()), replica.slices.question([one], clock())
+    replica, one, borrows, waits = asking_twice(ledger, clock, algorithm)
     earlier = answer_to(waits, ledger)
     clock.advance(0.001)
     replica.slices.answered(borrows, answer_to(borrows, ledger), clock())
@@ -289,10 +296,7 @@ def test_an_answer_that_a_later_one_overtook_frees_nothing_that_was_counted_sinc
 def test_a_slice_whose_answer_was_overtaken_is_told_as_free(
     clock: FakeClock, ledger: Ledger, algorithm: str
 ) -> None:
-    replica = Replica(ledger, clock)
-    one = charge(limit=1000, period_seconds=86400, algorithm=algorithm)
-    replica.take(one)
-    borrows, waits = replica.slices.question([one], clock()), replica.slices.question([one], clock())
+    replica, one, borrows, waits = asking_twice(ledger, clock, algorithm)
     earlier = answer_to(borrows, ledger)
     clock.advance(0.001)
     replica.slices.answered(waits, answer_to(waits, ledger), clock())
